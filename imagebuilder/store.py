@@ -1,0 +1,183 @@
+"""The content-addressed cache: atomic, safe for parallel builds, usable after being killed at any moment.
+
+::
+
+    <root>/blobs/<ab>/<sha256>     contents, named by their SHA-256
+    <root>/records/<ab>/<key>      small JSON documents: what the step with that key gave
+    <root>/locks/<key>             held while a step runs, so that two builds do not do the same work
+    <root>/scratch/<random>        work in progress; a lock tells the living from the dead, which are swept
+
+Everything appears by a rename. A blob is checked against its name whenever it is read: one that does not match is
+removed, and whoever asked makes it anew.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from imagebuilder.errors import CacheError, OutputError
+
+CHUNK_BYTES = 1 << 20
+OWNER = ".owner"
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """One spelling for one value: JSON with sorted keys and no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def key_of(value: Any) -> str:
+    """The key of a step: the hash of all that it depends on."""
+    return sha256(canonical(value))
+
+
+class Store:
+    """The cache in one folder. Raises OutputError when it cannot be written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for name in ("blobs", "records", "locks", "scratch"):
+                (root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"the cache {root} cannot be written: {error.strerror}", hint="set IMAGEBUILDER_CACHE to another folder"
+            ) from error
+        self._sweep()
+
+    # Blobs
+
+    def put(self, data: bytes) -> str:
+        """Keep some bytes; returns their digest."""
+        digest = sha256(data)
+        path = self._path("blobs", digest)
+        if not path.exists():
+            self._write(path, data)
+        return digest
+
+    def put_file(self, source: Path) -> str:
+        """Keep a copy of a file's content; returns its digest."""
+        digest = sha256_file(source)
+        path = self._path("blobs", digest)
+        if not path.exists():
+            with self._renamed_to(path) as stream, source.open("rb") as content:
+                shutil.copyfileobj(content, stream, CHUNK_BYTES)
+        return digest
+
+    def blob(self, digest: str) -> Path:
+        """The file with the content of this digest, checked. Raises CacheError; a damaged one is removed first."""
+        path = self._path("blobs", digest)
+        if not path.is_file():
+            raise CacheError(f"the cache lacks {digest[:12]}", hint="build again: it is made anew")
+        if sha256_file(path) != digest:
+            path.unlink(missing_ok=True)
+            raise CacheError(f"the cache entry {path} was damaged and is removed", hint="build again: it is made anew")
+        return path
+
+    def read(self, digest: str) -> bytes:
+        """The content with this digest, checked."""
+        return self.blob(digest).read_bytes()
+
+    # Records
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """What the step with this key gave; nothing when it has not run yet or its record is damaged."""
+        path = self._path("records", key)
+        try:
+            document = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            path.unlink(missing_ok=True)
+            return None
+        intact = isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))
+        if not intact:
+            path.unlink(missing_ok=True)
+            return None
+        value = document["value"]
+        return value if isinstance(value, dict) else None
+
+    def keep(self, key: str, value: Mapping[str, Any]) -> None:
+        """Remember what the step with this key gave (JSON)."""
+        self._write(self._path("records", key), canonical({"value": value, "sha256": key_of(value)}))
+
+    def forget(self, key: str) -> None:
+        """Drop a record, so that the step runs again."""
+        self._path("records", key).unlink(missing_ok=True)
+
+    # Work in progress
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Wait until nobody else does the work with this key; the lock falls with the process that holds it."""
+        with (self.root / "locks" / key).open("ab") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder that is gone afterwards. What a killed process leaves is swept by the next one."""
+        with self.lock("scratch"):  # nobody sweeps between making the folder and owning it
+            folder = Path(tempfile.mkdtemp(dir=self.root / "scratch"))
+            owner = (folder / OWNER).open("wb")
+            fcntl.flock(owner, fcntl.LOCK_EX)
+        try:
+            work = folder / "work"
+            work.mkdir()
+            yield work
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            owner.close()
+
+    def _sweep(self) -> None:
+        with self.lock("scratch"):
+            for left in (self.root / "scratch").iterdir():
+                with suppress(OSError), (left / OWNER if left.is_dir() else left).open("ab") as owner:
+                    fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    # Files
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self.root / kind / name[:2] / name
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with self._renamed_to(path) as stream:
+            stream.write(data)
+
+    @contextmanager
+    def _renamed_to(self, path: Path) -> Iterator[Any]:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self.lock("scratch"):
+                descriptor, temporary = tempfile.mkstemp(dir=self.root / "scratch")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    yield stream
+                    stream.flush()
+                    Path(temporary).replace(path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"the cache {self.root} cannot be written: {error.strerror}", hint="free some disk space"
+            ) from error
