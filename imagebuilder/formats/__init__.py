@@ -1,0 +1,54 @@
+"""The formats in which the root of an image can be written, one row each: ``FORMATS[name].write(tree, path, epoch_s=…)``.
+
+The bytes depend on the tree and on ``epoch_s`` only; the file appears whole or not at all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from imagebuilder.formats import cpio, tar
+from imagebuilder.formats.common import replacing
+from imagebuilder.tree import Tree
+
+
+class Write(Protocol):
+    """Write a tree to a path. Raises OutputError, ToolMissing, ToolFailed."""
+
+    def __call__(self, tree: Tree, path: Path, *, epoch_s: int) -> None:
+        """Write it."""
+
+
+class WriteStream(Protocol):
+    """Write a tree to a stream."""
+
+    def __call__(self, tree: Tree, stream: BinaryIO, *, epoch_s: int) -> None:
+        """Write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way to write a root. ``disk`` tells a disk that the guest mounts from an initramfs or an archive."""
+
+    name: str
+    suffix: str
+    summary: str
+    write: Write
+    tools: tuple[str, ...] = ()
+    disk: bool = False
+
+
+def _to_path(write: WriteStream) -> Write:
+    def write_path(tree: Tree, path: Path, *, epoch_s: int) -> None:
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            write(tree, stream, epoch_s=epoch_s)
+
+    return write_path
+
+
+ROWS = (
+    Format("cpio", ".cpio", "the initramfs: unpacked into memory", _to_path(cpio.write)),
+    Format("tar", ".tar", "an archive to look at with other tools", _to_path(tar.write)),
+)
+FORMATS: Mapping[str, Format] = {row.name: row for row in ROWS}
