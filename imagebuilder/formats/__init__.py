@@ -1,14 +1,14 @@
-"""The formats in which the root of an image can be written, one row each: ``FORMATS[name].write(tree, path, epoch_s=…)``.
+"""The formats in which the root of an image can be written, one row each: ``FORMATS[name].write(…)``.
 
 The bytes depend on the tree and on ``epoch_s`` only; the file appears whole or not at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from imagebuilder.formats import cpio, tar
+from imagebuilder.formats import cpio, erofs, squashfs, tar
 from imagebuilder.formats.common import replacing
 from imagebuilder.tree import Tree
 
@@ -49,6 +49,10 @@ def _to_path(write: WriteStream) -> Write:
 
 ROWS = (
     Format("cpio", ".cpio", "the initramfs: unpacked into memory", _to_path(cpio.write)),
+    Format(
+        "erofs", ".erofs", "a read-only disk, not compressed: mapped, never copied", _to_path(erofs.write), disk=True
+    ),
+    Format("squashfs", ".squashfs", "a read-only disk, compressed", squashfs.write, (squashfs.TOOL,), disk=True),
     Format("tar", ".tar", "an archive to look at with other tools", _to_path(tar.write)),
 )
 FORMATS: Mapping[str, Format] = {row.name: row for row in ROWS}
