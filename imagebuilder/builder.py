@@ -1,0 +1,271 @@
+"""Walks a Plan against the store: what is there is taken, what is missing is made, and kept for the next time.
+
+A step asks for the steps that it needs only when it runs itself, so that a build with nothing changed reads one record.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import bundle, guest, kernel
+from imagebuilder.bundle import Bundle, Image
+from imagebuilder.closure import slim
+from imagebuilder.errors import CacheError, InputError
+from imagebuilder.events import Ended, Say, Warned, step
+from imagebuilder.formats import FORMATS
+from imagebuilder.guest.config import InitConfig
+from imagebuilder.guest.layer import defaults, init_layer, limit_of, mount_of
+from imagebuilder.guest.users import Ids, User, resolve
+from imagebuilder.kernel import Kernel
+from imagebuilder.paths import source_date_epoch_s
+from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
+from imagebuilder.recipe import FileEntry, Recipe
+from imagebuilder.recipe.render import rendered
+from imagebuilder.recipe.describe import describe
+from imagebuilder.sources import SOURCES, Context, Layer, known_users
+from imagebuilder.store import Store
+from imagebuilder.tree import Blob, Node, Tree, directory, file, symlink
+
+Result = Mapping[str, Any]
+
+# A root up to this size goes into memory with the kernel; a larger one is a disk that is read as needed. docs/root.md
+# holds the measurements behind both the figure and the choice of EROFS.
+LARGEST_INITRAMFS_BYTES = 2 << 20
+KERNEL_FILES: Mapping[str, str] = {"microvm": "vmlinux", "q35": "vmlinuz"}
+
+
+@dataclass(frozen=True)
+class Build:
+    """One recipe on its way to an image. ``refresh`` asks the sources anew for what may have changed outside."""
+
+    recipe: Recipe
+    store: Store
+    say: Say
+    refresh: bool = False
+    _made: dict[str, Result] = field(default_factory=dict)
+
+    def run(self, out: Path) -> Bundle:
+        """Make the image in the folder ``out/NAME``, or leave it alone when it stands there already."""
+        image = Image.model_validate(self.result(self.plan.bundle))
+        folder = out / self.recipe.name
+        try:
+            if (present := Bundle.open(folder)).image == image:
+                return present
+        except InputError:
+            pass  # none there, or another one, or a damaged one: it is laid down anew
+        try:
+            return bundle.write(image, folder, self.store)
+        except CacheError as error:
+            self.say(Warned(f"{error.message}: it is made anew"))
+            self._forget()
+            return bundle.write(Image.model_validate(self.result(self.plan.bundle)), folder, self.store)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is to be done."""
+        recipe = self.recipe
+        return plan(
+            Ingredients(
+                name=recipe.name,
+                sources=[SOURCES[source.type].describe(source, self.context) for source in recipe.source],
+                application=recipe.application.model_dump(mode="json"),
+                include=self._patterns("include"),
+                exclude=self._patterns("exclude"),
+                files=[(entry.model_dump(mode="json"), blob.digest) for entry, blob in self._files],
+                init=guest.init_key(),
+                kernel=kernel.key(self._definition, recipe.kernel.fragments),
+                root_format=recipe.root.format,
+                epoch_s=source_date_epoch_s(),
+                recipe=describe(recipe),
+            )
+        )
+
+    def result(self, wanted: Step) -> Result:
+        """What a step gives: from the store, or made now."""
+        if wanted.id in self._made:
+            return self._made[wanted.id]
+        with self.store.lock(wanted.id):
+            result = self.store.record(wanted.id)
+            if result is not None:
+                self.say(Ended(wanted.id, wanted.title, cached=True))
+            else:
+                with step(self.say, wanted.id, wanted.title):
+                    result = dict(MAKERS[wanted.kind](self, wanted))
+                self.store.keep(wanted.id, result)
+        self._made[wanted.id] = result
+        return result
+
+    def tree(self, wanted: Step) -> Tree:
+        """The tree that a step gives; made anew, once, when the store turns out to be damaged."""
+        try:
+            return Tree.load(self.result(wanted)["tree"], self.store)
+        except CacheError as error:
+            self.say(Warned(f"{error.message}: it is made anew"))
+            self._forget()
+            return Tree.load(self.result(wanted)["tree"], self.store)
+
+    @cached_property
+    def context(self) -> Context:
+        """What the sources get to know."""
+        return Context(self.recipe.folder, self.store, self.say, self.refresh)
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel: ready-built, from the store, or compiled."""
+        fragments = self.recipe.kernel.fragments
+        return kernel.provide(self._definition, extra_fragments=fragments, store=self.store, say=self.say)
+
+    @cached_property
+    def _definition(self) -> kernel.KernelDefinition:
+        return kernel.load_definition(self.recipe.kernel.name)
+
+    @cached_property
+    def _files(self) -> Sequence[tuple[FileEntry, Blob]]:
+        return [(entry, Blob.of(rendered(entry, self.recipe))) for entry in self.recipe.files]
+
+    def _patterns(self, name: str) -> list[str]:
+        return [pattern for source in self.recipe.source for pattern in getattr(source, name, ())]
+
+    def _forget(self) -> None:
+        self._made.clear()
+        for each in self.plan.steps():
+            self.store.forget(each.id)
+
+
+def build(recipe: Recipe, out: Path, *, store: Store, say: Say, refresh: bool = False) -> Bundle:
+    """Build a recipe's image into ``out/NAME``."""
+    return Build(recipe, store, say, refresh).run(out)
+
+
+# The steps
+
+
+def _source(work: Build, wanted: Step) -> Result:
+    source = next(
+        source for source in work.recipe.source if SOURCES[source.type].describe(source, work.context) == wanted.inputs
+    )
+    layer = SOURCES[source.type].provide(source, work.context)
+    return layer.save(work.store)
+
+
+def _slim(work: Build, wanted: Step) -> Result:
+    layers = [Layer.load(work.result(need), work.store) for need in wanted.needs]
+    command = [wanted.inputs["command"]]
+    slimmed = slim(layers, roots=command, include=wanted.inputs["include"], exclude=wanted.inputs["exclude"])
+    origins = {path: name for layer in layers for path, name in layer.origins.items()}
+    used = {origins[path] for path in slimmed.tree if path in origins}
+    packages = [package for layer in layers for package in layer.packages if package.name in used]
+    known: dict[str, Ids] = {name: ids for layer in layers for name, ids in known_users(layer.tree).items()}
+    return {
+        "tree": slimmed.tree.save(work.store),
+        "packages": [package.describe() for package in packages],
+        "contents": [group.describe() for group in slimmed.groups],
+        "users": known,
+    }
+
+
+def _root(work: Build, wanted: Step) -> Result:
+    (slimmed,) = wanted.needs
+    known = {name: (ids[0], ids[1]) for name, ids in work.result(slimmed)["users"].items()}
+    application = work.recipe.application
+    user = resolve(application.user, known)
+    named = {name: resolve(name, known) for name in (entry.owner for entry, _ in work._files)}
+    files = Tree({entry.path: _node(entry, blob, named[entry.owner]) for entry, blob in work._files})
+    tree = defaults((user, *named.values())).merge(work.tree(slimmed)).merge(files).merge(work.kernel.modules)
+    config = _init_config(work, user, overlay=_root_format(work, tree) != "initramfs")
+    return {"tree": tree.merge(init_layer(guest.provide_init(work.store, work.say), config)).save(work.store)}
+
+
+def _pack(work: Build, wanted: Step) -> Result:
+    tree = work.tree(wanted.needs[0])
+    chosen = _root_format(work, tree)
+    row = FORMATS["cpio" if chosen == "initramfs" else chosen]
+    with work.store.scratch() as scratch:
+        path = scratch / f"root{row.suffix}"
+        row.write(tree, path, epoch_s=wanted.inputs["epoch_s"])
+        digest = work.store.put_file(path)
+        return {"format": chosen, "file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+
+
+def _bundle(work: Build, wanted: Step) -> Result:
+    (packed,) = wanted.needs
+    root = work.result(packed)
+    slimmed = work.result(packed.needs[0].needs[0])
+    recipe, chosen = work.recipe, work.kernel
+    digest = work.store.put_file(chosen.image)
+    image = Image(
+        name=recipe.name,
+        version=recipe.version,
+        summary=recipe.summary,
+        kernel={
+            "name": chosen.name,
+            "file": KERNEL_FILES[chosen.machine],
+            "bytes": chosen.image.stat().st_size,
+            "sha256": digest,
+        },
+        root=dict(root),
+        cmdline=" ".join(words for words in (chosen.cmdline, _root_words(root["format"]), recipe.kernel.cmdline) if words),
+        boot={
+            "machine": chosen.machine,
+            "acpi": chosen.acpi,
+            **recipe.machine.model_dump(mode="json"),
+            "cmdline_tcg": chosen.cmdline_tcg,
+            "cmdline_kvm": chosen.cmdline_kvm,
+        },
+        ready=recipe.ready.model_dump(mode="json", exclude_none=True),
+        budget=recipe.budget.model_dump(mode="json", exclude_none=True),
+        recipe=describe(recipe),
+        packages=slimmed["packages"],
+        contents=slimmed["contents"],
+    )
+    return image.sealed().model_dump(by_alias=True, mode="json")
+
+
+MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
+    StepKind.SOURCE: _source,
+    StepKind.SLIM: _slim,
+    StepKind.ROOT: _root,
+    StepKind.PACK: _pack,
+    StepKind.BUNDLE: _bundle,
+}
+
+
+def _root_format(work: Build, tree: Tree) -> str:
+    """The format of the root: the recipe's, or what its size and the kernel suggest."""
+    asked: str = work.recipe.root.format
+    if asked != "auto":
+        return asked
+    # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs.
+    in_memory = work.kernel.module_paths or tree.size_bytes <= LARGEST_INITRAMFS_BYTES
+    return "initramfs" if in_memory else "erofs"
+
+
+def _root_words(root_format: str) -> str:
+    return "" if root_format == "initramfs" else f"root=/dev/vda ro rootfstype={root_format} init=/init"
+
+
+def _init_config(work: Build, user: User, *, overlay: bool) -> InitConfig:
+    application, root = work.recipe.application, work.recipe.root
+    return InitConfig(
+        args=(application.command, *application.arguments),
+        env=tuple(f"{name}={value}" for name, value in sorted(application.environment.items())),
+        uid=user.uid,
+        gid=user.gid,
+        cwd=application.directory,
+        hostname=work.recipe.name,
+        modules=work.kernel.module_paths,
+        mounts=tuple(mount_of(words) for words in root.mounts),
+        overlay="yes" if overlay else None,
+        limits=tuple(limit_of(name, value) for name, value in application.limits.items()),
+    )
+
+
+def _node(entry: FileEntry, content: Blob, owner: User) -> Node:
+    if entry.symlink is not None:
+        return symlink(entry.symlink)
+    mode = int(entry.mode, 8)
+    if entry.directory:
+        return directory(mode=mode, uid=owner.uid, gid=owner.gid)
+    return file(content, mode=mode, uid=owner.uid, gid=owner.gid)

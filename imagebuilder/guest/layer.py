@@ -1,0 +1,51 @@
+"""The OS layer as a Tree: init and its configuration, the users, the few folders and files that programs expect."""
+
+from collections.abc import Mapping
+
+from imagebuilder.guest.config import InitConfig, Limit, Mount, init_conf
+from imagebuilder.guest.users import User, group, passwd
+from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file
+
+HOSTS = b"127.0.0.1 localhost\n::1 localhost\n"
+NSSWITCH = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
+
+# Programs find these; what a package brings at the same path stands.
+FOLDERS: Mapping[str, Node] = {
+    "/dev": directory(),
+    # The kernel opens it for init before anything is mounted.
+    "/dev/console": Node(Kind.CHARACTER, 0o600, device=(5, 1)),
+    "/dev/null": Node(Kind.CHARACTER, 0o666, device=(1, 3)),
+    "/etc": directory(),
+    "/proc": directory(mode=0o555),
+    "/run": directory(),
+    "/sys": directory(mode=0o555),
+    "/tmp": directory(mode=0o1777),
+}
+
+
+def defaults(users: tuple[User, ...]) -> Tree:
+    """What lies under the application's own files."""
+    texts = {
+        "/etc/passwd": passwd(users),
+        "/etc/group": group(users),
+        "/etc/hosts": HOSTS,
+        "/etc/nsswitch.conf": NSSWITCH,
+    }
+    return Tree({**FOLDERS, **{path: file(text) for path, text in texts.items()}})
+
+
+def init_layer(init: Blob, config: InitConfig) -> Tree:
+    """What lies over everything: init, and what it is to do."""
+    return Tree({"/init": file(init, mode=0o755), "/init.conf": file(init_conf(config))})
+
+
+def mount_of(words: str) -> Mount:
+    """A mount from the recipe's words ``TYPE TARGET [OPTIONS]``."""
+    kind, target, options = [*words.split(maxsplit=2), "defaults"][:3]
+    return Mount(kind, target, options)
+
+
+def limit_of(name: str, value: int | str) -> Limit:
+    """A limit from the recipe's words: a number, or ``soft:hard``."""
+    soft, _, hard = str(value).partition(":")
+    return Limit(name, soft, hard or soft)

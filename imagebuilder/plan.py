@@ -1,0 +1,99 @@
+"""Recipe × kernel × format → Plan: what will be done, as data. A step's id is the hash of its inputs and of the steps
+that it needs, so that the cache, and the answer to "what will be built again", need no further thought. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from imagebuilder.store import key_of
+
+
+class StepKind(StrEnum):
+    """What a step makes."""
+
+    SOURCE = "source"  # a Layer
+    SLIM = "slim"  # the Tree that the application needs
+    ROOT = "root"  # that Tree with the recipe's files and the OS layer
+    PACK = "pack"  # the root as one file
+    BUNDLE = "bundle"  # the image's description
+
+
+# To be raised whenever the code of a step gives another result for the same inputs.
+REVISIONS: Mapping[StepKind, int] = {kind: 1 for kind in StepKind}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it makes, out of what, after which others."""
+
+    kind: StepKind
+    title: str
+    inputs: Any
+    needs: tuple["Step", ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """The hash of all that the step's result depends on."""
+        return key_of([self.kind.value, REVISIONS[self.kind], self.inputs, [need.id for need in self.needs]])
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """All that an image depends on, gathered before planning; JSON values, contents by their hash."""
+
+    name: str
+    sources: Sequence[Any]
+    application: Any
+    include: Sequence[str]
+    exclude: Sequence[str]
+    files: Any
+    init: str
+    kernel: str
+    root_format: str
+    epoch_s: int
+    recipe: Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps to an image; ``bundle`` is the last, and all others hang below it."""
+
+    bundle: Step
+
+    def steps(self) -> Iterator[Step]:
+        """Every step once, each after those it needs."""
+        seen: set[str] = set()
+
+        def walk(step: Step) -> Iterator[Step]:
+            for need in step.needs:
+                yield from walk(need)
+            if step.id not in seen:
+                seen.add(step.id)
+                yield step
+
+        return walk(self.bundle)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The plan as JSON."""
+        return [
+            {"id": step.id, "kind": step.kind.value, "title": step.title, "needs": [need.id for need in step.needs]}
+            for step in self.steps()
+        ]
+
+
+def plan(given: Ingredients) -> Plan:
+    """The steps that make the image."""
+    sources = tuple(
+        Step(StepKind.SOURCE, f"source {number + 1} of {given.name}", described)
+        for number, described in enumerate(given.sources)
+    )
+    wanted = {"command": given.application["command"], "include": [*given.include], "exclude": [*given.exclude]}
+    slim = Step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
+    system = {"application": given.application, "files": given.files, "init": given.init, "kernel": given.kernel}
+    system["root"] = given.recipe.get("root")
+    system["format"] = given.root_format
+    root = Step(StepKind.ROOT, f"root of {given.name}", system, (slim,))
+    pack = Step(StepKind.PACK, f"pack {given.name}", {"format": given.root_format, "epoch_s": given.epoch_s}, (root,))
+    return Plan(Step(StepKind.BUNDLE, f"image {given.name}", {"kernel": given.kernel, "recipe": given.recipe}, (pack,)))
