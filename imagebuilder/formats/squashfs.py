@@ -1,4 +1,7 @@
-"""A compressed squashfs disk, packed by ``sqfstar`` from our tar, so that owners and devices need no root."""
+"""A compressed squashfs disk, packed by ``mksquashfs`` from our tar, so that owners and devices need no root.
+
+Not by ``sqfstar``: that of squashfs-tools 4.5 (Debian 12) refuses every compressor option that has a value.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,11 +9,12 @@ from io import BytesIO
 from pathlib import Path
 
 from imagebuilder import process
+from imagebuilder.errors import OutputError
 from imagebuilder.formats import tar
-from imagebuilder.formats.common import replacing, time_s
+from imagebuilder.formats.common import replacing
 from imagebuilder.tree import Tree
 
-TOOL = "sqfstar"
+TOOL = "mksquashfs"
 
 
 class Compressor(StrEnum):
@@ -30,20 +34,22 @@ OPTIONS: Mapping[Compressor, tuple[str, ...]] = {
 
 def write(tree: Tree, path: Path, *, epoch_s: int, compressor: Compressor = Compressor.ZSTD) -> None:
     """Write the disk. Raises ToolMissing, ToolFailed or OutputError."""
+    if (tree["/"].uid, tree["/"].gid) != (0, 0):
+        raise OutputError("squashfs-tools give the root folder to user 0: choose another root format, or that owner")
     archive = BytesIO()
     tar.write(tree, archive, epoch_s=epoch_s)
     with replacing(path) as temporary:
-        process.run(argv(tree, temporary, epoch_s=epoch_s, compressor=compressor), stdin=archive.getvalue())
+        # it is the only way to say the time of the root folder and of the disk, which would be now
+        when = {"SOURCE_DATE_EPOCH": str(epoch_s)}
+        words = argv(temporary, root_mode=tree["/"].mode, compressor=compressor)
+        process.run(words, stdin=archive.getvalue(), env=when)
 
 
-def argv(tree: Tree, path: Path, *, epoch_s: int, compressor: Compressor) -> list[str]:
+def argv(path: Path, *, root_mode: int, compressor: Compressor) -> list[str]:
     """The command that makes the disk at ``path`` (which may exist) from a tar at its standard input."""
-    root = tree["/"]
     return [
-        *(TOOL, "-force", "-quiet", "-no-progress", "-exit-on-error"),
-        *("-reproducible", "-mkfs-time", str(epoch_s)),
-        *("-no-xattrs", "-comp", compressor.value, *OPTIONS[compressor]),
-        # sqfstar leaves the archive's entry of the root alone
-        *("-root-mode", f"{root.mode:o}", "-root-uid", str(root.uid), "-root-gid", str(root.gid)),
-        *("-root-time", str(time_s(root, epoch_s)), str(path)),
+        *(TOOL, "-", str(path), "-tar", "-noappend"),
+        *("-comp", compressor.value, *OPTIONS[compressor]),
+        *("-no-xattrs", "-root-mode", f"{root_mode:o}"),  # the archive's own entry of the root is left aside
+        *("-quiet", "-no-progress", "-exit-on-error"),
     ]
