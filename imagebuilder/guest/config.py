@@ -1,0 +1,183 @@
+"""``/init.conf``: what the image tells its init. ``docs/contracts.md`` has the table of keys, ``src/conf.c`` reads it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from imagebuilder.errors import InputError
+
+# What the reader has room for; it refuses more, so the writer does.
+MOST_WORDS = 256
+MOST_LINES = 64
+MOST_GROUPS = 32
+MOST_BYTES = 65_535
+MOST_ID = 2**32 - 2
+MOST_LIMIT = 2**64 - 1
+MOST_GRACE_MS = 2**31 - 1
+
+LIMIT_NAMES = (
+    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue",
+    "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
+T = TypeVar("T")
+OVERLAY = re.compile(r"yes|[0-9]+[kKmMgG%]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A file system to mount. ``options`` as in fstab; ``source=PATH`` names a disk, else the type stands for it."""
+
+    type: str
+    target: str
+    options: str = "defaults"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A resource limit: numbers in the units of setrlimit(2), or ``unlimited``."""
+
+    name: str
+    soft: str
+    hard: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A value for a file under ``/proc/sys``, such as ``net/core/somaxconn``."""
+
+    path: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class InitConfig:
+    """All that init does before, with and after the application. ``args`` begins with the command's absolute path."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    """Each ``NAME=VALUE``."""
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    cwd: str = "/"
+    hostname: str = "localhost"
+    modules: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    overlay: str | None = None
+    """Lay a tmpfs over the read-only root: of at most this size (``8m``, ``50%``), or ``yes``."""
+    limits: tuple[Limit, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    stop_signal: int = 15
+    stop_grace_ms: int = 5000
+
+
+def init_conf(config: InitConfig) -> bytes:
+    """The content of ``/init.conf``. Raises InputError for what init could not do or would read as something else."""
+    data = "".join(f"{key} {_escaped(key, value)}\n" for key, value in _lines(config))
+    try:
+        content = data.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"init: {data[error.start : error.end]!r} cannot be written as UTF-8") from error
+    _require(len(content) <= MOST_BYTES, f"its configuration has {len(content)} bytes, at most {MOST_BYTES} fit")
+    return content
+
+
+def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
+    """Key and unescaped value, what is the default left out."""
+    yield from (("module", path) for path in _most("modules", config.modules, MOST_LINES))
+    yield from _overlay(config)
+    yield from (("mount", _mount(mount)) for mount in _most("mounts", config.mounts, MOST_LINES))
+    yield from (("sysctl", _sysctl(sysctl)) for sysctl in _most("sysctls", config.sysctls, MOST_LINES))
+    yield from _hostname(config)
+    yield from _identity(config)
+    yield from (("limit", _limit(limit)) for limit in _most("limits", config.limits, len(LIMIT_NAMES)))
+    yield from (("env", _variable(words)) for words in _most("variables", config.env, MOST_WORDS))
+    yield from _arguments(config)
+    yield from _stop(config)
+
+
+def _overlay(config: InitConfig) -> Iterator[tuple[str, str]]:
+    if config.overlay is not None:
+        _require(OVERLAY.fullmatch(config.overlay), f"{config.overlay!r} is neither a size like 8m nor 'yes'")
+        yield "overlay", config.overlay
+
+
+def _hostname(config: InitConfig) -> Iterator[tuple[str, str]]:
+    if config.hostname != "localhost":
+        _require(0 < len(config.hostname.encode(errors="replace")) <= 64, "a host name has 1 to 64 bytes")
+        yield "hostname", config.hostname
+
+
+def _identity(config: InitConfig) -> Iterator[tuple[str, str]]:
+    for key, number in (("uid", config.uid), ("gid", config.gid)):
+        if number:
+            yield key, _number(key, number)
+    if config.groups:
+        yield "groups", ",".join(_number("group", group) for group in _most("groups", config.groups, MOST_GROUPS))
+    if config.cwd != "/":
+        _require(config.cwd.startswith("/"), f"the working directory {config.cwd!r} is no absolute path")
+        yield "cwd", config.cwd
+
+
+def _arguments(config: InitConfig) -> Iterator[tuple[str, str]]:
+    _require(config.args, "there is no command to start")
+    _require(config.args[0].startswith("/"), f"the command {config.args[0]!r} is no absolute path")
+    yield from (("arg", word) for word in _most("arguments", config.args, MOST_WORDS))
+
+
+def _stop(config: InitConfig) -> Iterator[tuple[str, str]]:
+    _require(1 <= config.stop_signal <= 64, f"{config.stop_signal} is no signal (1 to 64)")
+    _require(0 <= config.stop_grace_ms <= MOST_GRACE_MS, f"{config.stop_grace_ms} ms is no time of grace")
+    if (config.stop_signal, config.stop_grace_ms) != (15, 5000):
+        yield "stop", f"{config.stop_signal} {config.stop_grace_ms}"
+
+
+def _mount(mount: Mount) -> str:
+    _require(mount.target.startswith("/"), f"{mount.target!r} is no absolute path to mount on")
+    return " ".join(_word(part) for part in (mount.type, mount.target, mount.options))
+
+
+def _sysctl(sysctl: Sysctl) -> str:
+    return f"{_word(sysctl.path)} {sysctl.value}"
+
+
+def _limit(limit: Limit) -> str:
+    _require(limit.name in LIMIT_NAMES, f"{limit.name!r} is no limit (one of {' '.join(LIMIT_NAMES)})")
+    return " ".join((limit.name, _bound(limit.name, limit.soft), _bound(limit.name, limit.hard)))
+
+
+def _bound(name: str, value: str) -> str:
+    number = value.isascii() and value.isdigit() and int(value) < MOST_LIMIT
+    _require(number or value == "unlimited", f"{value!r} is no value for the limit {name}: a number or 'unlimited'")
+    return value
+
+
+def _variable(words: str) -> str:
+    _require(words.find("=") > 0, f"the variable {words!r} is not NAME=VALUE")
+    return words
+
+
+def _number(key: str, value: int) -> str:
+    _require(0 <= value <= MOST_ID, f"{value} is no {key} (0 to {MOST_ID})")
+    return str(value)
+
+
+def _word(value: str) -> str:
+    _require(value and " " not in value, f"{value!r} must be one word without spaces")
+    return value
+
+
+def _most(what: str, values: tuple[T, ...], most: int) -> tuple[T, ...]:
+    _require(len(values) <= most, f"{len(values)} {what} are too many, at most {most} fit")
+    return values
+
+
+def _escaped(key: str, value: str) -> str:
+    _require("\0" not in value, f"{key} {value!r} holds a NUL byte")
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _require(holds: object, message: str) -> None:
+    if not holds:
+        raise InputError(f"init: {message}")

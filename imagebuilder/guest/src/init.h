@@ -1,0 +1,110 @@
+/* The init of an image made by imagebuilder: what its files share. docs/guest.md tells what it does and in what order. */
+#ifndef INIT_H
+#define INIT_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+enum { NS_PER_MS = 1000000, MS_PER_S = 1000 };
+
+/* --- text.c: lines without printf ------------------------------------------------------------------------------- */
+
+struct text { size_t used; char s[512]; };  /* always ends with a NUL; what does not fit is cut off */
+struct digits { char s[24]; };
+
+void text_add(struct text *text, const char *more);
+void text_join(struct text *text, ...) __attribute__((sentinel));  /* const char *…, NULL */
+struct digits digits(long long number);
+bool number_read(const char *s, unsigned long long most, unsigned long long *number);
+long long now_ns(void);  /* CLOCK_MONOTONIC */
+#define DIGITS(number) (digits(number).s)
+
+/* --- conf.c: /init.conf ----------------------------------------------------------------------------------------- */
+
+enum { MOST_WORDS = 256, MOST_GROUPS = 32, MOST_LINES = 64 };
+
+struct mount { char *type, *target, *options; };
+struct limit { const char *name; int resource; struct rlimit value; };
+struct sysctl { char *path, *value; };
+
+struct conf {
+    char *arg[MOST_WORDS + 1];  /* NULL at the end */
+    char *env[MOST_WORDS + 1];
+    char *module[MOST_LINES];
+    struct mount mount[MOST_LINES];
+    struct limit limit[RLIM_NLIMITS];
+    struct sysctl sysctl[MOST_LINES];
+    gid_t group[MOST_GROUPS];
+    int args, envs, modules, mounts, limits, sysctls, groups;
+    uid_t uid;
+    gid_t gid;
+    const char *cwd, *hostname;
+    const char *overlay;  /* NULL: none; "": of any size; else the tmpfs's size option */
+    int stop_signal, grace_ms;
+};
+
+/* Read the text (its NUL at data[size]) into conf, which points into it afterwards; false: why says what is wrong. */
+bool conf_read(struct conf *conf, char *data, size_t size, struct text *why);
+
+/* --- words.c: /proc/cmdline and addresses ------------------------------------------------------------------------ */
+
+enum { MOST_DNS = 3 };
+
+struct lease {  /* addresses in network byte order, 0: not known */
+    uint32_t address, mask, gateway, server, dns[MOST_DNS];
+    int dns_count, mtu;
+};
+struct boot { const char *ip, *hostname; bool channel, acpi; };
+
+void boot_read(struct boot *boot, char *cmdline);  /* boot points into cmdline afterwards */
+bool lease_read(struct lease *lease, const char *words);  /* ADDRESS/PREFIX[,GATEWAY[,DNS…]] */
+struct digits address_text(uint32_t address);
+
+/* --- mounts.c ---------------------------------------------------------------------------------------------------- */
+
+void mount_base(void);                         /* /proc, /dev and the console as 0, 1, 2 */
+void mount_overlay(const char *size);          /* a tmpfs over the read-only root; ends in the new root */
+void mount_all(const struct conf *conf);
+void unmount_disks(const struct conf *conf);
+void modules_load(const struct conf *conf);
+bool file_write(const char *path, const char *text, int flags);
+
+/* --- network.c, dhcp.c ------------------------------------------------------------------------------------------- */
+
+enum { MAC_BYTES = 6, DHCP_PACKET_BYTES = 1500 };
+enum dhcp_type { DHCP_NONE = 0, DHCP_DISCOVER = 1, DHCP_OFFER = 2, DHCP_REQUEST = 3, DHCP_ACK = 5, DHCP_NAK = 6 };
+
+void network_loopback(void);
+void network_up(const char *ip);
+size_t dhcp_write(uint8_t *packet, enum dhcp_type type, uint32_t xid, const uint8_t *mac, const struct lease *wanted);
+enum dhcp_type dhcp_read(const uint8_t *packet, size_t size, uint32_t xid, const uint8_t *mac, struct lease *lease);
+void dhcp_ask(const char *interface, const uint8_t *mac, struct lease *lease);
+
+/* --- channel.c: the virtio-serial port to the host ---------------------------------------------------------------- */
+
+void channel_begin(bool wanted);
+void channel_line(const char *first, ...) __attribute__((sentinel));  /* kept until the port is there */
+void channel_phase(const char *name, long long at_ns);
+void channel_poll(struct pollfd *entry);       /* what to wait for */
+int channel_timeout_ms(void);                  /* -1: nothing to try again */
+void channel_ready(short events, void (*command)(char *line));
+void channel_end(void);                        /* sends what is kept (bounded wait), so that the host has it */
+
+/* --- start.c, loop.c, main.c --------------------------------------------------------------------------------------- */
+
+pid_t application_start(const struct conf *conf);
+int application_wait(const struct conf *conf, pid_t pid, int signals);  /* gives waitpid's status */
+int signals_open(void);
+void console_say(const char *first, ...) __attribute__((sentinel));
+_Noreturn void fail(const char *first, ...) __attribute__((sentinel));
+_Noreturn void power_off(void);
+#define FAIL(...) fail(__VA_ARGS__, (char *)0)
+#define SAY(...) console_say(__VA_ARGS__, (char *)0)
+#define LINE(...) channel_line(__VA_ARGS__, (char *)0)
+#define REASON strerror(errno)
+
+#endif

@@ -1,0 +1,151 @@
+/* What init does while the application runs: pass signals on, reap, listen to the host. */
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct conf *conf;
+static pid_t application;
+static long long kill_at_ns;  /* 0: nobody asked it to end */
+
+int signals_open(void)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+    sigset_t all;
+
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    return signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void terminate(char *rest)
+{
+    (void)rest;
+    if (kill_at_ns)
+        return;
+    kill(application, conf->stop_signal);
+    kill_at_ns = now_ns() + (long long)conf->grace_ms * NS_PER_MS;
+}
+
+static void pass_signal(char *rest)
+{
+    unsigned long long number;
+    if (number_read(rest, 64, &number) && number)
+        kill(application, (int)number);
+}
+
+static void power_off_now(char *rest)
+{
+    (void)rest;
+    power_off();
+}
+
+static void memory(char *rest)
+{
+    static const struct { const char *line, *key; } KEYS[] = {
+        {"MemTotal:", " total="}, {"MemFree:", " free="}, {"MemAvailable:", " available="}, {"Cached:", " cached="},
+        {"Slab:", " slab="},
+    };
+    static char info[4096];
+    struct text answer = {0};
+    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, info, sizeof info - 1);
+
+    (void)rest;
+    if (fd >= 0)
+        close(fd);
+    info[size < 0 ? 0 : size] = '\0';
+    for (char *line = info, *end; (end = strchr(line, '\n')); line = end + 1)
+        for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
+            size_t length = strlen(KEYS[i].line);
+            unsigned long long kib;
+            if (strncmp(line, KEYS[i].line, length))
+                continue;
+            char *number = line + length + strspn(line + length, " ");
+            number[strcspn(number, " \n")] = '\0';
+            if (number_read(number, INT64_MAX / 1024, &kib))
+                text_join(&answer, KEYS[i].key, DIGITS((long long)kib * 1024), NULL);
+            break;
+        }
+    LINE("memory", answer.s);
+}
+
+static const struct { const char *name; void (*act)(char *rest); } COMMANDS[] = {
+    {"terminate", terminate}, {"signal", pass_signal}, {"memory", memory}, {"poweroff", power_off_now},
+};
+
+static void command(char *line)
+{
+    char *rest = strchr(line, ' ');
+
+    if (rest)
+        *rest++ = '\0';
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++)
+        if (!strcmp(line, COMMANDS[i].name))
+            COMMANDS[i].act(rest ? rest : line + strlen(line));
+}
+
+/* Pass on what came, SIGCHLD excepted. */
+static void signals_pass(int signals)
+{
+    struct signalfd_siginfo info;
+
+    while (read(signals, &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD)
+            kill(application, (int)info.ssi_signo);
+}
+
+/* Reap all that ended; true when the application was among them. */
+static bool reap(int *status)
+{
+    int other;
+    bool ended = false;
+
+    for (pid_t pid; (pid = waitpid(-1, &other, WNOHANG)) > 0;)
+        if (pid == application) {
+            *status = other;
+            ended = true;
+        }
+    return ended;
+}
+
+static int timeout_ms(void)
+{
+    int wait_ms = channel_timeout_ms();
+
+    if (!kill_at_ns)
+        return wait_ms;
+    long long left_ns = kill_at_ns - now_ns();
+    int left_ms = left_ns <= 0 ? 0 : (int)(left_ns / NS_PER_MS) + 1;
+    return wait_ms < 0 || left_ms < wait_ms ? left_ms : wait_ms;
+}
+
+int application_wait(const struct conf *of, pid_t pid, int signals)
+{
+    struct pollfd entries[2] = {{.fd = signals, .events = POLLIN}};
+    int status = 0;
+
+    conf = of;
+    application = pid;
+    channel_ready(0, command);
+    while (!reap(&status)) {
+        channel_poll(&entries[1]);
+        if (poll(entries, 2, timeout_ms()) < 0)
+            entries[0].revents = entries[1].revents = 0;
+        signals_pass(signals);
+        if (entries[1].revents || !channel_timeout_ms())
+            channel_ready(entries[1].revents, command);
+        if (kill_at_ns && now_ns() >= kill_at_ns) {
+            kill(application, SIGKILL);
+            kill_at_ns = INT64_MAX;
+        }
+    }
+    return status;
+}
