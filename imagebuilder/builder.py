@@ -22,8 +22,8 @@ from imagebuilder.kernel import Kernel
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe import FileEntry, Recipe
-from imagebuilder.recipe.render import rendered
 from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.render import rendered
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Node, Tree, directory, file, symlink
@@ -61,6 +61,20 @@ class Build:
             self.say(Warned(f"{error.message}: it is made anew"))
             self._forget()
             return bundle.write(Image.model_validate(self.result(self.plan.bundle)), folder, self.store)
+
+    def write_root(self, out: Path, format_name: str) -> Path:
+        """Write the root alone as ``out/NAME.SUFFIX``, to look at with other tools; returns that path."""
+        row = FORMATS[format_name]
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / f"{self.recipe.name}{row.suffix}"
+        row.write(self.root, path, epoch_s=source_date_epoch_s())
+        return path
+
+    @property
+    def root(self) -> Tree:
+        """The root as a tree: what is in the image."""
+        (packed,) = self.plan.bundle.needs
+        return self.tree(packed.needs[0])
 
     @cached_property
     def plan(self) -> Plan:
@@ -139,6 +153,12 @@ def build(recipe: Recipe, out: Path, *, store: Store, say: Say, refresh: bool = 
     return Build(recipe, store, say, refresh).run(out)
 
 
+def check_format(name: str) -> None:
+    """Raises InputError for a format that is not there."""
+    if name != "direct" and name not in FORMATS:
+        raise InputError(f"there is no format {name!r}: write one of direct, {', '.join(FORMATS)}")
+
+
 # The steps
 
 
@@ -206,7 +226,9 @@ def _bundle(work: Build, wanted: Step) -> Result:
             "sha256": digest,
         },
         root=dict(root),
-        cmdline=" ".join(words for words in (chosen.cmdline, _root_words(root["format"]), recipe.kernel.cmdline) if words),
+        cmdline=" ".join(
+            words for words in (chosen.cmdline, _root_words(root["format"]), recipe.kernel.cmdline) if words
+        ),
         boot={
             "machine": chosen.machine,
             "acpi": chosen.acpi,

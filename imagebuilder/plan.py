@@ -21,7 +21,7 @@ class StepKind(StrEnum):
 
 
 # To be raised whenever the code of a step gives another result for the same inputs.
-REVISIONS: Mapping[StepKind, int] = {kind: 1 for kind in StepKind}
+REVISIONS: Mapping[StepKind, int] = dict.fromkeys(StepKind, 1)
 
 
 @dataclass(frozen=True)

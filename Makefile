@@ -1,0 +1,69 @@
+# `make help` lists what there is. Everything runs from .venv, which is made when it is needed.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_PACKAGES := qemu-system-x86 python3-venv
+TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools
+RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check images clean system system-test
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-zA-Z0-9_%-]+:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: system $(VENV)/installed ## set up what is needed, build nginx's image, boot it, ask it, measure it
+	$(BIN)/imagebuilder test nginx --show-answer
+
+test: system-test $(VENV)/installed-dev ## run what a change must not break (boots QEMU)
+	$(BIN)/pytest -m "not slow"
+
+check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house, the ready-built kernel and init
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_layout.py
+
+images: $(addprefix image-,$(RECIPES)) ## build the images of all recipes
+
+image-%: system $(VENV)/installed ## build one image into out/NAME
+	$(BIN)/imagebuilder build $*
+
+test-%: system $(VENV)/installed ## build, boot and measure one image
+	$(BIN)/imagebuilder test $*
+
+kernel-%: system-test $(VENV)/installed ## compile one kernel (minutes)
+	$(BIN)/imagebuilder kernel build $*
+
+clean: ## remove what was made here (the cache in your home stays)
+	rm -rf out $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The package, from its own description; made anew when that changes.
+$(VENV)/installed: pyproject.toml | system
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml | system
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/installed
+
+# Debian's packages, when they are missing and we may install them.
+define install
+	@missing=$$(dpkg-query -W -f '$${db:Status-Abbrev} $${Package}\n' $(1) 2>/dev/null | awk '$$1 == "ii" { print $$2 }' > .have.$$$$; \
+	  for name in $(1); do grep -qx "$$name" .have.$$$$ || echo "$$name"; done; rm -f .have.$$$$); \
+	test -z "$$missing" && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \
+	else echo "please install these first: sudo apt-get install" $$missing >&2; exit 2; fi; \
+	echo "installing" $$missing; \
+	$$sudo apt-get -qq update && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y $$missing > /dev/null
+endef
+
+system:
+	$(call install,$(RUN_PACKAGES))
+
+system-test:
+	$(call install,$(TEST_PACKAGES))

@@ -1,0 +1,99 @@
+"""``imagebuilder inspect``: what is in an image and why, by size."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from imagebuilder.bundle import Bundle, ContentLine
+from imagebuilder.cli import options
+from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.tree import Kind, Tree
+
+BAR_CELLS = 24
+
+
+@click.command("inspect")
+@options.name
+@click.option("--files", "largest", type=click.IntRange(0), default=15, show_default=True, metavar="N",
+              help="List the N largest files.")  # fmt: skip
+@options.out
+@options.as_json
+@options.talk
+def command(name: str, largest: int, out: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Show what is in the image NAME and why, and what was left out (it is built when it is not there)."""
+    from imagebuilder.builder import Build
+    from imagebuilder.measure.size import shipped_bytes
+    from imagebuilder.recipe import load
+
+    store = options.open_store()
+    with listener(quiet=quiet, verbose=verbose) as say:
+        build = Build(load(name), store, say)
+        bundle = build.run(out)
+        tree = build.root
+        shipped = shipped_bytes(bundle, store=store, say=say)
+    files = _largest(tree, largest)
+    if as_json:
+        image = bundle.image.model_dump(by_alias=True, mode="json")
+        click.echo(
+            json.dumps({"image": image, "bytes": shipped, "root_bytes": tree.size_bytes, "files": files}, indent=1)
+        )
+        return
+    console = stdout()
+    console.print(_parts(bundle, tree, shipped))
+    console.print(_contents(bundle))
+    if files:
+        console.print(_files(files, tree.size_bytes))
+
+
+def _largest(tree: Tree, count: int) -> list[dict[str, Any]]:
+    files = [(node.size_bytes, path) for path, node in tree.items() if node.kind is Kind.FILE]
+    return [{"path": path, "bytes": size} for size, path in sorted(files, key=lambda f: (-f[0], f[1]))[:count]]
+
+
+def _parts(bundle: Bundle, tree: Tree, shipped: int) -> Table:
+    image = bundle.image
+    table = Table(title=f"{image.name} {image.version}: {image.summary}", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row(f"kernel {image.kernel.name}", options.megabytes(image.kernel.bytes))
+    table.add_row(f"root as {image.root.format}", options.megabytes(image.root.bytes))
+    table.add_row(f"{sum(node.kind is Kind.FILE for node in tree.values())} files", options.megabytes(tree.size_bytes))
+    table.add_row("shipped (tar, zstd -19)", options.megabytes(shipped))
+    table.add_row("digest", image.digest[:12])
+    return table
+
+
+def _contents(bundle: Bundle) -> Table:
+    table = Table(title="What is in it, and what was left out", title_justify="left")
+    for heading in ("", "group", "why"):
+        table.add_column(heading)
+    table.add_column("files", justify="right")
+    table.add_column("bytes", justify="right")
+    table.add_column("")
+    lines = sorted(bundle.image.contents, key=lambda line: (not line.kept, -line.bytes))
+    most = max((line.bytes for line in lines), default=1) or 1
+    for line in lines:
+        table.add_row(*_line(line, most), style="" if line.kept else "dim")
+    return table
+
+
+def _line(line: ContentLine, most: int) -> tuple[str | Text, ...]:
+    bar = Text("█" * round(BAR_CELLS * line.bytes / most), style="green" if line.kept else "dim")
+    sign = "✓" if line.kept else "–"
+    return sign, Text(line.group), Text(line.why), str(line.files), options.megabytes(line.bytes), bar
+
+
+def _files(files: list[dict[str, Any]], total: int) -> Table:
+    table = Table(title="The largest files", title_justify="left")
+    table.add_column("path")
+    table.add_column("bytes", justify="right")
+    table.add_column("of the root", justify="right")
+    for file in files:
+        table.add_row(
+            Text(file["path"]), options.megabytes(file["bytes"]), f"{100 * file['bytes'] / (total or 1):.1f} %"
+        )
+    return table

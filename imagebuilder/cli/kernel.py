@@ -1,0 +1,76 @@
+"""``imagebuilder kernel``: list, show, build and verify kernels."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from imagebuilder import kernel
+from imagebuilder.cli import options
+from imagebuilder.cli.drawing import listener, stdout
+
+fragments = click.option(
+    "--fragment",
+    "fragments",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A further .config fragment (again for more).",
+)
+
+
+@click.group("kernel")
+def command() -> None:
+    """List, show, build and verify kernels."""
+
+
+@command.command("list")
+@options.as_json
+def list_(as_json: bool) -> None:
+    """List the kernels that recipes can name."""
+    rows = kernel.list_definitions()
+    if as_json:
+        click.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=1))
+        return
+    table = Table("name", "machine", "what it is")
+    for row in rows:
+        table.add_row(row.name, row.boot.machine, Text(row.summary))
+    stdout().print(table)
+
+
+@command.command("show")
+@click.argument("name")
+@options.as_json
+def show(name: str, as_json: bool) -> None:
+    """Show a kernel's definition, and whether the ready-built one is up to date."""
+    definition = kernel.load_definition(name)
+    document = definition.model_dump(mode="json") | {"key": kernel.key(definition, ())}
+    if as_json:
+        click.echo(json.dumps(document, indent=1))
+        return
+    for key, value in document.items():
+        click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+@command.command("build")
+@click.argument("name")
+@fragments
+@options.talk
+def build(name: str, fragments: tuple[Path, ...], quiet: bool, verbose: bool) -> None:
+    """Compile a kernel (or take it from the cache) and print where it stands."""
+    store = options.open_store()
+    with listener(quiet=quiet, verbose=verbose) as say:
+        built = kernel.build(kernel.load_definition(name), extra_fragments=fragments, store=store, say=say)
+    click.echo(f"{built.image} {options.megabytes(built.image.stat().st_size)} sha256 {built.digest}")
+
+
+@command.command("verify")
+@click.argument("name")
+@options.talk
+def verify(name: str, quiet: bool, verbose: bool) -> None:
+    """Compile a kernel again, from nothing, and compare it bit for bit with the ready-built one."""
+    store = options.open_store()
+    with listener(quiet=quiet, verbose=verbose) as say:
+        kernel.verify(kernel.load_definition(name), store=store, say=say)
+    click.echo(f"{name}: the same bytes, twice")

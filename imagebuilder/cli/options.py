@@ -1,0 +1,88 @@
+"""Options that several verbs share, and what they open."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from imagebuilder.paths import cache_dir, search
+from imagebuilder.store import Store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class RecipeName(click.ParamType):
+    """A recipe's name or folder, completed in the shell."""
+
+    name = "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of the recipes at hand, then folders."""
+        names = [name for name in recipe_names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="dir")]
+
+
+def recipe_names() -> list[str]:
+    """The recipes that can be given by name."""
+    return sorted({found.parent.name for folder in search("recipes") for found in folder.glob("*/recipe.toml")})
+
+
+def names(command: Command) -> Command:
+    """``NAME…``: one recipe or several."""
+    return click.argument("names", nargs=-1, required=True, type=RecipeName(), metavar="NAME...")(command)
+
+
+def name(command: Command) -> Command:
+    """``NAME``: one recipe."""
+    return click.argument("name", type=RecipeName(), metavar="NAME")(command)
+
+
+def talk(command: Command) -> Command:
+    """``-q`` and ``-v``."""
+    command = click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")(command)
+    return click.option("-v", "--verbose", is_flag=True, help="Say more of what is done.")(command)
+
+
+def out(command: Command) -> Command:
+    """``--out``: where bundles stand."""
+    return click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("out"),
+        show_default=True,
+        help="The folder in which images stand, each under its name.",
+    )(command)
+
+
+def refresh(command: Command) -> Command:
+    """``--refresh``: ask the package mirrors anew."""
+    text = "Ask the mirrors for newer packages (else the ones chosen the first time stay)."
+    return click.option("--refresh", is_flag=True, help=text)(command)
+
+
+def accel(command: Command) -> Command:
+    """``--accel``: which accelerator runs the machine."""
+    return click.option(
+        "--accel",
+        type=click.Choice(["auto", "kvm", "tcg"]),
+        default="auto",
+        show_default=True,
+        help="auto takes KVM only when a guest really ran under it.",
+    )(command)
+
+
+def as_json(command: Command) -> Command:
+    """``--json``: the result as JSON on standard output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def open_store() -> Store:
+    """The cache of this user."""
+    return Store(cache_dir())
+
+
+def megabytes(size_bytes: float) -> str:
+    """A size for people, in MB of 10^6 bytes (kB below one)."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.1f} kB"

@@ -1,0 +1,115 @@
+"""What this machine has and lacks: one row a check, with the command that mends it."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder import process
+from imagebuilder.errors import ToolFailed
+from imagebuilder.paths import cache_dir
+
+ENOUGH_DISK_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found. ``needed_for`` says what does not work without it; ``required`` is false for what only some
+    need."""
+
+    name: str
+    ok: bool
+    found: str
+    needed_for: str
+    required: bool = True
+    mend: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program that something needs."""
+
+    name: str
+    needed_for: str
+    required: bool = False
+
+
+TOOLS: Sequence[Tool] = (
+    Tool("qemu-system-x86_64", "run, test", required=True),
+    Tool("apt-get", "sources of type debian", required=True),
+    Tool("dpkg-deb", "sources of type debian", required=True),
+    Tool("gcc", "the recipe hello, kernels with fragments of your own"),
+    Tool("make", "kernels with fragments of your own"),
+    Tool("flex", "kernels with fragments of your own"),
+    Tool("bison", "kernels with fragments of your own"),
+    Tool("bc", "kernels with fragments of your own"),
+    Tool("musl-gcc", "changing the init"),
+    Tool("sqfstar", "roots of format squashfs"),
+)
+
+
+def examine() -> list[Finding]:
+    """All checks, in the order in which one needs them."""
+    return [_python(), *(_tool(tool) for tool in TOOLS), _libelf(), _kvm(), _disk(), _memory()]
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= (3, 11), version, "everything", mend="install Python 3.11 or newer")
+
+
+def _tool(tool: Tool) -> Finding:
+    path = process.find(tool.name)
+    package = process.PACKAGES.get(tool.name, tool.name)
+    mend = None if path else f"sudo apt-get install {package}"
+    found = _version(path) if path else "not installed"
+    return Finding(tool.name, path is not None, found, tool.needed_for, tool.required, mend)
+
+
+def _version(path: Path) -> str:
+    try:
+        first = process.run([path, "--version"], timeout_s=10).text.splitlines()[0]
+    except (ToolFailed, IndexError):
+        return str(path)
+    match = re.search(r"\d+(\.\d+)+", first)
+    return match[0] if match else str(path)
+
+
+def _libelf() -> Finding:
+    present = Path("/usr/include/libelf.h").exists()
+    mend = None if present else "sudo apt-get install libelf-dev"
+    found = "present" if present else "not installed"
+    return Finding("libelf.h", present, found, "kernels with fragments of your own", False, mend)
+
+
+def _kvm() -> Finding:
+    from imagebuilder.errors import ImagebuilderError
+    from imagebuilder.machine.accel import Accelerator, choose
+
+    try:
+        choice = choose("auto")
+    except ImagebuilderError as error:
+        return Finding("kvm", False, error.message, "starts of milliseconds", False, error.hint)
+    works = choice.accelerator is Accelerator.KVM
+    mend = None if works else "use a machine whose KVM runs guests; all works without, slower"
+    return Finding("kvm", works, choice.why, "starts of milliseconds", False, mend)
+
+
+def _disk() -> Finding:
+    folder = next(folder for folder in (cache_dir(), *cache_dir().parents) if folder.exists())
+    free = shutil.disk_usage(folder).free
+    writable = os.access(folder, os.W_OK)
+    found = f"{free / 1e9:.1f} GB free in {cache_dir()}" + ("" if writable else ", not writable")
+    ok = free >= ENOUGH_DISK_BYTES and writable
+    return Finding(
+        "cache", ok, found, "build", mend=None if ok else "set IMAGEBUILDER_CACHE to a folder with 2 GB free"
+    )
+
+
+def _memory() -> Finding:
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = f"{available / 1e9:.1f} GB free, {os.cpu_count()} CPUs"
+    return Finding("memory", available >= 512_000_000, found, "run, test", mend="close other programs")

@@ -1,0 +1,71 @@
+"""The one door to other programs: three ways to fail, a clean environment, nothing left running."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.errors import ToolFailed, ToolMissing
+from imagebuilder.process import environment, require, run, shell_line
+
+
+def test_gives_what_was_printed() -> None:
+    assert run(["cat"], stdin=b"in").stdout == b"in"
+
+
+def test_missing_says_how_to_install() -> None:
+    with pytest.raises(ToolMissing) as caught:
+        require("no-such-program")
+    assert "no-such-program is needed" in str(caught.value)
+
+
+def test_a_known_program_has_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagebuilder.process.shutil.which", lambda _name, path: None)
+    with pytest.raises(ToolMissing) as caught:
+        require("qemu-system-x86_64")
+    assert caught.value.hint == "sudo apt-get install qemu-system-x86"
+
+
+def test_failed_shows_the_last_line() -> None:
+    with pytest.raises(ToolFailed, match="sh failed with status 3: two") as caught:
+        run(["sh", "-c", "echo one >&2; echo two >&2; exit 3"])
+    assert caught.value.status == 3
+    assert caught.value.stderr == "one\ntwo"
+
+
+def test_ended_by_a_signal_is_told_apart() -> None:
+    with pytest.raises(ToolFailed, match="was ended by SIGTERM") as caught:
+        run(["sh", "-c", "kill -TERM $$"])
+    assert caught.value.status == -signal.SIGTERM
+
+
+def test_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+    with pytest.raises(ToolFailed, match="did not end within"):
+        run(["sh", "-c", f"sleep 100 & echo $! > {tmp_path}/pid; wait"], timeout_s=0.5)
+    child = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2]:
+            return
+        time.sleep(0.05)
+    raise AssertionError("a child lives on")
+
+
+def test_lines_as_they_come() -> None:
+    lines: list[str] = []
+    run(["sh", "-c", "echo one; echo two >&2; echo three"], on_line=lines.append)
+    assert lines == ["one", "two", "three"]
+
+
+def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("SECRET", "x")
+    seen = run(["env"], env={"EXTRA": "1"}).text.splitlines()
+    assert {"LC_ALL=C.UTF-8", "TZ=UTC", "EXTRA=1"} <= set(seen)
+    assert not any(line.startswith(("SECRET", "LANG")) for line in seen)
+    assert environment()["PATH"] == os.environ["PATH"]
+
+
+def test_a_line_for_the_shell() -> None:
+    assert shell_line(["a", Path("b c")]) == "a 'b c'"

@@ -1,0 +1,144 @@
+"""The store: what it gives back, what it refuses, and what is left when it is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.errors import CacheError, OutputError
+from imagebuilder.store import Store, canonical, key_of, sha256
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def test_gives_back_what_it_was_given(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    assert store.put(b"content") == store.put_file(tmp_path / "file") == sha256(b"content")
+    assert store.read(sha256(b"content")) == b"content"
+
+
+def test_a_damaged_blob_is_removed_and_said(store: Store) -> None:
+    digest = store.put(b"content")
+    path = store.blob(digest)
+    path.write_bytes(b"c0ntent")
+    with pytest.raises(CacheError, match="was damaged and is removed"):
+        store.blob(digest)
+    assert not path.exists()
+    assert store.read(store.put(b"content")) == b"content"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"value":{"a":2},"sha256":"x"}', b"\xff"])
+def test_a_damaged_record_is_as_if_it_were_not_there(store: Store, damage: bytes) -> None:
+    key = key_of("step")
+    store.keep(key, {"a": 1})
+    assert store.record(key) == {"a": 1}
+    next((store.root / "records").rglob(key)).write_bytes(damage)
+    assert store.record(key) is None
+    store.keep(key, {"a": 1})
+    assert store.record(key) == {"a": 1}
+
+
+def test_a_forgotten_record_is_gone(store: Store) -> None:
+    store.keep("abcd", {})
+    store.forget("abcd")
+    store.forget("abcd")
+    assert store.record("abcd") is None
+
+
+def test_one_value_has_one_spelling() -> None:
+    assert canonical({"b": 1, "a": [None, "ü"]}) == '{"a":[null,"ü"],"b":1}'.encode()
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
+
+
+def test_scratch_is_gone_on_every_way_out(store: Store) -> None:
+    with store.scratch() as folder:
+        (folder / "file").write_text("x")
+    with pytest.raises(ZeroDivisionError), store.scratch():
+        raise ZeroDivisionError
+    assert not list((store.root / "scratch").iterdir())
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from imagebuilder.store import Store
+with Store(Path(sys.argv[1])).scratch() as folder:
+    (folder / "file").write_text("x")
+    print("here", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_scratch_of_the_living_stays_and_of_the_killed_is_swept(store: Store) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(store.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdin is not None and holder.stdout is not None
+    with holder, holder.stdin, holder.stdout:
+        assert holder.stdout.readline() == b"here\n"
+        Store(store.root)
+        assert len(list((store.root / "scratch").iterdir())) == 1
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    Store(store.root)
+    assert not list((store.root / "scratch").iterdir())
+
+
+WAITER = """
+import sys, time
+from pathlib import Path
+from imagebuilder.store import Store
+store = Store(Path(sys.argv[1]))
+with store.lock("step"):
+    number = int((store.root / "number").read_text())
+    time.sleep(0.05)
+    (store.root / "number").write_text(str(number + 1))
+"""
+
+
+def test_a_lock_lets_one_in_at_a_time(store: Store) -> None:
+    (store.root / "number").write_text("0")
+    waiters = [subprocess.Popen([sys.executable, "-c", WAITER, str(store.root)]) for _ in range(4)]
+    assert [waiter.wait() for waiter in waiters] == [0, 0, 0, 0]
+    assert (store.root / "number").read_text() == "4"
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_still_serves(store: Store) -> None:
+    writer = (
+        "import sys\nfrom pathlib import Path\nfrom imagebuilder.store import Store\nstore = Store(Path(sys.argv[1]))\n"
+    )
+    writer += (
+        "n = 0\nwhile True:\n    n += 1\n    store.keep('ab' + str(n), {'blob': store.put(str(n).encode() * 9999)})\n"
+    )
+    for number in range(10):
+        with subprocess.Popen([sys.executable, "-c", writer, str(store.root)]) as child:
+            time.sleep(0.1 + number * 0.013)
+            child.kill()
+    again = Store(store.root)
+    assert not list((store.root / "scratch").iterdir())
+    for record in (store.root / "records").rglob("ab*"):
+        if record.is_file():
+            value = again.record(record.name)
+            assert value is not None
+            again.read(value["blob"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="IMAGEBUILDER_CACHE"):
+        Store(tmp_path / "cache")
+
+
+def test_a_file_in_the_way_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Store(tmp_path / "cache")
