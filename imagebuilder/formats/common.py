@@ -27,8 +27,13 @@ def time_s(node: Node, epoch_s: int) -> int:
 
 
 def open_blob(blob: Blob) -> BinaryIO:
-    """The content as a stream: from memory, or from its file piece by piece."""
-    return blob.path.open("rb") if blob.data is None and blob.path is not None else BytesIO(blob.read())
+    """The content as a stream: from memory, or from its file piece by piece. Raises OutputError when that is gone."""
+    if blob.data is not None or blob.path is None:
+        return BytesIO(blob.read())
+    try:
+        return blob.path.open("rb")
+    except OSError as error:
+        raise OutputError(f"{blob.path} cannot be read: {error.strerror}", hint="build again") from error
 
 
 def copy_blob(blob: Blob, stream: BinaryIO) -> None:
