@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,19 @@ from imagebuilder.errors import OutputError
 from imagebuilder.formats import cpio
 from imagebuilder.tree import Blob, Kind, Node, Tree, file
 
-from .trees import EPOCH_S, expected, plain_tree, seen, trees
+from .trees import EPOCH_S, Seen, expected, plain_tree, seen, trees
 
 
 def packed(tree: Tree, *, epoch_s: int = EPOCH_S) -> bytes:
     stream = io.BytesIO()
     cpio.write(tree, stream, epoch_s=epoch_s)
     return stream.getvalue()
+
+
+def as_cpio_unpacks(nodes: dict[str, Seen]) -> dict[str, Seen]:
+    """GNU cpio leaves alone the folder in which it stands, and gives folders the time of the last file put into them."""
+    below = {path: node for path, node in nodes.items() if path != "/"}
+    return {path: replace(n, mtime_s=None) if n.kind is Kind.DIRECTORY else n for path, n in below.items()}
 
 
 def test_header_is_what_the_specification_says() -> None:
@@ -49,8 +56,7 @@ def test_listing_by_gnu_cpio() -> None:
 def test_gnu_cpio_unpacks_what_was_packed(tree: Tree) -> None:
     with tempfile.TemporaryDirectory() as name:
         process.run(["cpio", "-idm", "--quiet"], cwd=Path(name), stdin=packed(tree))
-        found, wanted = seen(Path(name)), expected(tree)
-        assert {**found, "/": None} == {**wanted, "/": None}  # cpio leaves the folder alone in which it stands
+        assert as_cpio_unpacks(seen(Path(name))) == as_cpio_unpacks(expected(tree))
 
 
 def test_times_after_the_epoch_do_not_count() -> None:
