@@ -23,9 +23,9 @@ def packed(tree: Tree, *, epoch_s: int = EPOCH_S) -> bytes:
 
 
 def as_cpio_unpacks(nodes: dict[str, Seen]) -> dict[str, Seen]:
-    """GNU cpio leaves alone the folder in which it stands, and gives folders the time of the last file put into them."""
+    """GNU cpio leaves alone the folder in which it stands, and loses the times of folders and links."""
     below = {path: node for path, node in nodes.items() if path != "/"}
-    return {path: replace(n, mtime_s=None) if n.kind is Kind.DIRECTORY else n for path, n in below.items()}
+    return {path: n if n.kind is Kind.FILE else replace(n, mtime_s=None) for path, n in below.items()}
 
 
 def test_header_is_what_the_specification_says() -> None:
