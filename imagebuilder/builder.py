@@ -3,8 +3,9 @@
 A step asks for the steps that it needs only when it runs itself, so that a build with nothing changed reads one record.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,14 @@ from imagebuilder.closure import slim
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
 from imagebuilder.formats import FORMATS
-from imagebuilder.guest.config import InitConfig
-from imagebuilder.guest.layer import defaults, init_layer, limit_of, mount_of
+from imagebuilder.guest.config import InitConfig, Limit, Mount, Sysctl
+from imagebuilder.guest.layer import defaults, init_layer
 from imagebuilder.guest.users import Ids, User, resolve
 from imagebuilder.kernel import Kernel
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
-from imagebuilder.recipe import FileEntry, Recipe
-from imagebuilder.recipe.describe import describe
-from imagebuilder.recipe.render import rendered
+from imagebuilder.recipe.model import File, FileKind, Recipe, describe
+from imagebuilder.recipe.render import render
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Node, Tree, directory, file, symlink
@@ -87,9 +87,9 @@ class Build:
                 application=recipe.application.model_dump(mode="json"),
                 include=self._patterns("include"),
                 exclude=self._patterns("exclude"),
-                files=[(entry.model_dump(mode="json"), blob.digest) for entry, blob in self._files],
+                files=[(entry.path, entry.owner, node.describe()) for entry, node in self._files],
                 init=guest.init_key(),
-                kernel=kernel.key(self._definition, recipe.kernel.fragments),
+                kernel=kernel.key(self._definition, self._fragments),
                 root_format=recipe.root.format,
                 epoch_s=source_date_epoch_s(),
                 recipe=describe(recipe),
@@ -128,16 +128,20 @@ class Build:
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel: ready-built, from the store, or compiled."""
-        fragments = self.recipe.kernel.fragments
-        return kernel.provide(self._definition, extra_fragments=fragments, store=self.store, say=self.say)
+        return kernel.provide(self._definition, extra_fragments=self._fragments, store=self.store, say=self.say)
 
     @cached_property
     def _definition(self) -> kernel.KernelDefinition:
         return kernel.load_definition(self.recipe.kernel.name)
 
+    @property
+    def _fragments(self) -> tuple[Path, ...]:
+        return tuple(self.recipe.folder / fragment for fragment in self.recipe.kernel.fragments)
+
     @cached_property
-    def _files(self) -> Sequence[tuple[FileEntry, Blob]]:
-        return [(entry, Blob.of(rendered(entry, self.recipe))) for entry in self.recipe.files]
+    def _files(self) -> Sequence[tuple[File, Node]]:
+        """The recipe's files as nodes that belong to root yet."""
+        return [(entry, _added(entry, self.recipe)) for entry in self.recipe.files]
 
     def _patterns(self, name: str) -> list[str]:
         return [pattern for source in self.recipe.source for pattern in getattr(source, name, ())]
@@ -190,10 +194,15 @@ def _root(work: Build, wanted: Step) -> Result:
     (slimmed,) = wanted.needs
     known = {name: (ids[0], ids[1]) for name, ids in work.result(slimmed)["users"].items()}
     application = work.recipe.application
-    user = resolve(application.user, known)
-    named = {name: resolve(name, known) for name in (entry.owner for entry, _ in work._files)}
-    files = Tree({entry.path: _node(entry, blob, named[entry.owner]) for entry, blob in work._files})
-    tree = defaults((user, *named.values())).merge(work.tree(slimmed)).merge(files).merge(work.kernel.modules)
+    user = resolve(application.account, known)
+    owners = [resolve(entry.account, known) for entry, _ in work._files]
+    files = Tree(
+        {
+            entry.path: replace(node, uid=owner.uid, gid=owner.gid)
+            for (entry, node), owner in zip(work._files, owners, strict=True)
+        }
+    )
+    tree = defaults((user, *owners)).merge(work.tree(slimmed)).merge(files).merge(work.kernel.modules)
     config = _init_config(work, user, overlay=_root_format(work, tree) != "initramfs")
     return {"tree": tree.merge(init_layer(guest.provide_init(work.store, work.say), config)).save(work.store)}
 
@@ -269,7 +278,7 @@ def _root_words(root_format: str) -> str:
 
 
 def _init_config(work: Build, user: User, *, overlay: bool) -> InitConfig:
-    application, root = work.recipe.application, work.recipe.root
+    application = work.recipe.application
     return InitConfig(
         args=(application.command, *application.arguments),
         env=tuple(f"{name}={value}" for name, value in sorted(application.environment.items())),
@@ -278,16 +287,42 @@ def _init_config(work: Build, user: User, *, overlay: bool) -> InitConfig:
         cwd=application.directory,
         hostname=work.recipe.name,
         modules=work.kernel.module_paths,
-        mounts=tuple(mount_of(words) for words in root.mounts),
+        mounts=tuple(Mount(mount.type, mount.target, mount.options) for mount in work.recipe.root.mount_points),
         overlay="yes" if overlay else None,
-        limits=tuple(limit_of(name, value) for name, value in application.limits.items()),
+        limits=tuple(Limit(each.name, _bound(each.soft), _bound(each.hard)) for each in application.resource_limits),
+        # One application on its own machine: there is nobody to protect the low ports from.
+        sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if user.uid else (),
+        stop_signal=application.stop_signal.number,
+        stop_grace_ms=application.stop_grace_ms,
     )
 
 
-def _node(entry: FileEntry, content: Blob, owner: User) -> Node:
-    if entry.symlink is not None:
-        return symlink(entry.symlink)
-    mode = int(entry.mode, 8)
-    if entry.directory:
-        return directory(mode=mode, uid=owner.uid, gid=owner.gid)
-    return file(content, mode=mode, uid=owner.uid, gid=owner.gid)
+def _bound(value: int | None) -> str:
+    return "unlimited" if value is None else str(value)
+
+
+def _added(entry: File, recipe: Recipe) -> Node:
+    """The node that a recipe's [[files]] entry stands for."""
+    return ADDED[entry.kind](entry, recipe)
+
+
+def _copied(entry: File, recipe: Recipe) -> Node:
+    assert entry.source is not None
+    path = recipe.folder / entry.source
+    usual = 0o755 if os.access(path, os.X_OK) else 0o644
+    return file(Blob.at(path), mode=_mode(entry, usual))
+
+
+def _mode(entry: File, usual: int) -> int:
+    return usual if entry.permissions is None else entry.permissions
+
+
+ADDED: Mapping[FileKind, Callable[[File, Recipe], Node]] = {
+    FileKind.SOURCE: _copied,
+    FileKind.TEMPLATE: lambda entry, recipe: file(
+        render(recipe, entry.template or "").encode(), mode=_mode(entry, 0o644)
+    ),
+    FileKind.TEXT: lambda entry, _: file((entry.text or "").encode(), mode=_mode(entry, 0o644)),
+    FileKind.DIRECTORY: lambda entry, _: directory(mode=_mode(entry, 0o755)),
+    FileKind.SYMLINK: lambda entry, _: symlink(entry.symlink or ""),
+}

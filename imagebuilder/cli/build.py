@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Build the image of each NAME into out/NAME/ (kernel, root, command line, image.json)."""
     from imagebuilder.builder import Build, check_format
-    from imagebuilder.recipe import load
+    from imagebuilder.recipe.load import load
 
     check_format(format_name)
     recipes = [load(name) for name in names]

@@ -27,7 +27,7 @@ def command(name: str, largest: int, out: Path, as_json: bool, quiet: bool, verb
     """Show what is in the image NAME and why, and what was left out (it is built when it is not there)."""
     from imagebuilder.builder import Build
     from imagebuilder.measure.size import shipped_bytes
-    from imagebuilder.recipe import load
+    from imagebuilder.recipe.load import load
 
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:

@@ -15,7 +15,9 @@ from imagebuilder.cli.drawing import stdout
 @options.as_json
 def command(as_json: bool) -> None:
     """List the recipes that can be given by name: yours under recipes/, and those that ship."""
-    rows = [_row(name) for name in options.recipe_names()]
+    from imagebuilder.recipe.load import names
+
+    rows = [_row(name) for name in names()]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -27,7 +29,7 @@ def command(as_json: bool) -> None:
 
 def _row(name: str) -> dict[str, Any]:
     from imagebuilder.errors import RecipeError
-    from imagebuilder.recipe import load
+    from imagebuilder.recipe.load import load
 
     try:
         recipe = load(name)

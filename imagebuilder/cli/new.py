@@ -11,7 +11,7 @@ import click
               show_default=True, help="The folder that the recipe's folder is made in.")  # fmt: skip
 def command(name: str, parent: Path) -> None:
     """Write recipes/NAME/ with a commented recipe that works, to begin with."""
-    from imagebuilder.recipe import new_recipe
+    from imagebuilder.recipe.new import new_recipe
 
     for path in new_recipe(name, parent):
         click.echo(f"wrote {path}")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from imagebuilder.paths import cache_dir, search
+from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -20,13 +20,10 @@ class RecipeName(click.ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The names of the recipes at hand, then folders."""
-        names = [name for name in recipe_names() if name.startswith(incomplete)]
-        return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="dir")]
+        from imagebuilder.recipe.load import names
 
-
-def recipe_names() -> list[str]:
-    """The recipes that can be given by name."""
-    return sorted({found.parent.name for folder in search("recipes") for found in folder.glob("*/recipe.toml")})
+        found = [name for name in names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="dir")]
 
 
 def names(command: Command) -> Command:

@@ -13,7 +13,7 @@ def command(document: str) -> None:
 
 
 def _recipe() -> object:
-    from imagebuilder.recipe import json_schema
+    from imagebuilder.recipe.schema import json_schema
 
     return json_schema()
 

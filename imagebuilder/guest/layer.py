@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from imagebuilder.guest.config import InitConfig, Limit, Mount, init_conf
+from imagebuilder.guest.config import InitConfig, init_conf
 from imagebuilder.guest.users import User, group, passwd
 from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file
 
@@ -37,15 +37,3 @@ def defaults(users: tuple[User, ...]) -> Tree:
 def init_layer(init: Blob, config: InitConfig) -> Tree:
     """What lies over everything: init, and what it is to do."""
     return Tree({"/init": file(init, mode=0o755), "/init.conf": file(init_conf(config))})
-
-
-def mount_of(words: str) -> Mount:
-    """A mount from the recipe's words ``TYPE TARGET [OPTIONS]``."""
-    kind, target, options = [*words.split(maxsplit=2), "defaults"][:3]
-    return Mount(kind, target, options)
-
-
-def limit_of(name: str, value: int | str) -> Limit:
-    """A limit from the recipe's words: a number, or ``soft:hard``."""
-    soft, _, hard = str(value).partition(":")
-    return Limit(name, soft, hard or soft)

@@ -1,16 +1,13 @@
-"""Users by name: which numbers stand behind the names that a recipe gives, and the files in which the guest finds them."""
+"""Users by name: which numbers stand behind the names that a recipe gives, and the files that tell the guest."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from imagebuilder.errors import InputError
+from imagebuilder.recipe.values import Account
 
 Ids = tuple[int, int]
 ROOT: Ids = (0, 0)
 UNKNOWN: Ids = (999, 999)  # what a name gets that no package knows: the first that Debian's adduser --system would take
-NUMBERS = re.compile(r"(\d+)(?::(\d+))?")
-NAMED = re.compile(r"([a-z_][a-z0-9_-]*)(?::(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +19,15 @@ class User:
     gid: int
 
 
-def resolve(words: str, known: Mapping[str, Ids]) -> User:
-    """The user that ``name``, ``uid``, ``uid:gid`` or ``name:uid`` stands for. Raises InputError for other words."""
-    if match := NUMBERS.fullmatch(words):
-        uid = int(match[1])
-        gid = int(match[2]) if match[2] else uid
-        named = next((name for name, ids in known.items() if ids[0] == uid), f"user{uid}")
+def resolve(account: Account, known: Mapping[str, Ids]) -> User:
+    """The user that an account of a recipe means, given the users that the packages know."""
+    uid, gid = account.uid, account.gid
+    if account.name is None:
+        assert uid is not None and gid is not None  # an account has a name or numbers
+        named = next((name for name, ids in known.items() if ids[0] == uid), "root" if uid == 0 else f"user{uid}")
         return User(named, uid, gid)
-    if match := NAMED.fullmatch(words):
-        name = match[1]
-        ids = (int(match[2]), int(match[2])) if match[2] else ({"root": ROOT} | dict(known)).get(name, UNKNOWN)
-        return User(name, *ids)
-    raise InputError(f"the user {words!r} is no user: write a name, a number, 'uid:gid' or 'name:uid'")
+    ids = {"root": ROOT, **known}.get(account.name, UNKNOWN)
+    return User(account.name, ids[0] if uid is None else uid, ids[1] if gid is None else gid)
 
 
 def passwd(users: Iterable[User]) -> bytes:
