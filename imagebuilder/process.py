@@ -100,6 +100,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if on_line else subprocess.PIPE,
         start_new_session=True,
+        umask=0o022,
     )
     try:
         if on_line is not None:

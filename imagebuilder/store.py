@@ -82,6 +82,10 @@ class Store:
                 shutil.copyfileobj(content, stream, CHUNK_BYTES)
         return digest
 
+    def has(self, digest: str) -> bool:
+        """Whether there is an entry for this digest, damaged or not."""
+        return self._path("blobs", digest).is_file()
+
     def blob(self, digest: str) -> Path:
         """The file with the content of this digest, checked. Raises CacheError; a damaged one is removed first."""
         path = self._path("blobs", digest)
