@@ -1,0 +1,73 @@
+"""What all parts of a recipe share: frozen, nothing unknown, and every mistake reported at once."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+MISTAKE = "mistake"
+
+
+def mistake(message: str, hint: str | None = None) -> PydanticCustomError:
+    """A mistake in our own words; raised by a validator it is reported where the value stands."""
+    return PydanticCustomError(MISTAKE, "{message}", {"message": message, "hint": hint})
+
+
+def mistake_at(place: tuple[int | str, ...], message: str, hint: str | None = None) -> InitErrorDetails:
+    """A mistake between several keys, with the place (relative to the part) that is shown for it."""
+    return InitErrorDetails(type=mistake(message, hint), loc=place, input=None)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most like ``word``, if any is like it; upper and lower case count as the same."""
+    lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    return lower[close[0]] if close else None
+
+
+def suggest(word: str, known: Iterable[str]) -> str | None:
+    """A hint for a word that is not known: the nearest one, else all of them."""
+    names = list(known)
+    near = nearest(word, names)
+    if near is not None:
+        return f"did you mean '{near}'?"
+    return f"known here: {', '.join(names)}" if names else None
+
+
+class Part(BaseModel):
+    """A table of the recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """Mistakes that lie between keys. ``raw`` is the table as it was written: nothing in it has been checked."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_at_once(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Check the keys and what lies between them, the one although the other failed."""
+        found = list(cls.between(raw)) if isinstance(raw, Mapping) else []
+        try:
+            value = handler(raw)
+        except ValidationError as error:
+            found = [*map(cls._restated, error.errors(include_url=False)), *found]
+        else:
+            if not found:
+                return value
+        raise ValidationError.from_exception_data(cls.__name__, found)
+
+    @classmethod
+    def _restated(cls, error: ErrorDetails) -> InitErrorDetails:
+        """The same error, ready to be raised again; where this part's keys matter, in our own words."""
+        kind, place, context = error["type"], error["loc"], error.get("ctx", {})
+        if kind == MISTAKE:
+            return mistake_at(place, context["message"], context["hint"])
+        if kind == "extra_forbidden" and len(place) == 1:
+            return mistake_at(place, "this key is not known", suggest(str(place[0]), cls.model_fields))
+        if kind == "missing" and len(place) == 1:
+            return mistake_at(place, "this key is missing", cls.model_fields[str(place[0])].description)
+        return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=context)

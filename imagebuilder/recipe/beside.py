@@ -1,0 +1,60 @@
+"""Files beside the recipe: which there are for a name or a pattern. Nothing outside the recipe's folder is touched."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+
+def relative(text: str) -> str:
+    """A path or pattern that stays in the recipe's folder. Raises ValueError with a sentence for the user."""
+    parts = PurePosixPath(text).parts
+    if not parts or text.startswith("/") or ".." in parts or re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("expected a path beside the recipe: relative and without '..'")
+    return text
+
+
+def expand(folder: Path, pattern: str) -> tuple[str, ...]:
+    """The files that a pattern means, relative to the folder, sorted.
+
+    ``*``, ``?`` and ``[…]`` as in a shell, ``**`` any number of folders; hidden files count. A folder stands for all
+    files in it. A symbolic link counts as a file; nothing is found behind one to a folder.
+    """
+    found = glob.glob(relative(pattern), root_dir=folder, recursive=True, include_hidden=True)  # noqa: PTH207
+    files = {name for match in found if not _behind_link(folder, match) for name in _files(folder, match)}
+    return tuple(sorted(files))
+
+
+def candidates(folder: Path) -> tuple[str, ...]:
+    """All files in the folder: the nearest right name is one of them."""
+    return tuple(sorted(_files(folder, ".")))
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that the file system cannot have is none."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name that the file system cannot have is none."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
+
+
+def _files(folder: Path, match: str) -> Iterator[str]:
+    path = folder / match
+    if path.is_symlink() or not path.is_dir():
+        yield PurePosixPath(match).as_posix()
+        return
+    for here, folders, files in os.walk(path):
+        links = [name for name in folders if (Path(here) / name).is_symlink()]
+        yield from ((Path(here) / name).relative_to(folder).as_posix() for name in (*files, *links))
+
+
+def _behind_link(folder: Path, match: str) -> bool:
+    return any((folder / parent).is_symlink() for parent in PurePosixPath(match).parents)

@@ -1,0 +1,148 @@
+"""The kinds of value that a recipe's keys have, each with its checks.
+
+Checks that look at files run only while a recipe is loaded: the validation context is then its folder.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PlainValidator, Strict, ValidationInfo, WithJsonSchema
+
+from imagebuilder import paths
+from imagebuilder.recipe import beside
+from imagebuilder.recipe.base import mistake, nearest, suggest
+from imagebuilder.recipe.values import MountType, image_path, limit, mount, user
+
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+~:_-]*$"
+TEXT = r"^[^\x00]*$"
+LINE = r"^[^\x00-\x1f\x7f]*$"
+PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?$"
+RELEASE = r"^[a-z][a-z0-9-]*$"
+MODE = r"^[0-7]{3,4}$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+URL_PATH = r"^/[!-~]*$"
+GLOB = r"^/[^\x00-\x1f\x7f]*$"
+
+# Pattern -> what is expected, in words.
+PATTERNS = {
+    NAME: "a name of a-z, 0-9 and single '-' between them",
+    VERSION: "a version of letters, digits and . + ~ : _ -",
+    TEXT: "a text without NUL characters",
+    LINE: "one line of text",
+    PACKAGE: "the name of a Debian package",
+    RELEASE: "the name of a Debian release",
+    MODE: "a file mode in octal, as in '0644'",
+    VARIABLE: "a name of letters, digits and '_' that begins with no digit",
+    URL_PATH: "the path of a URL, as in '/'",
+    GLOB: "an absolute path in the image, or a pattern for such",
+}
+
+# Names that a typing mistake is measured against; one that is like none of them may be newer than this list.
+RELEASES = ("buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "stable", "oldstable", "testing")
+
+
+def checked(check: Callable[[str], object]) -> AfterValidator:
+    """A check that raises ValueError."""
+
+    def checked(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise mistake(f"{error}, found '{text[:60]}'") from None
+        return text
+
+    return AfterValidator(checked)
+
+
+def _limit(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise mistake("expected a limit: a number, 'unlimited' or 'soft:hard'")
+    try:
+        limit(value)
+    except ValueError as error:
+        raise mistake(f"{error}, found '{str(value)[:60]}'") from None
+    return value
+
+
+def _mount_type(text: str) -> str:
+    word = text.split()[0] if text.split() else ""
+    if word not in list(MountType) and (near := nearest(word, MountType)):
+        raise mistake(f"'{word}' cannot be mounted", f"did you mean '{near}'?")
+    return text
+
+
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise mistake(f"expected a regular expression, but {error}") from None
+    return text
+
+
+def _release(name: str) -> str:
+    near = nearest(name, RELEASES)
+    if near not in (None, name) and not name.startswith(f"{near}-"):
+        raise mistake(f"no Debian release is called '{name}'", f"did you mean '{near}'?")
+    return name
+
+
+def _kernel(name: str, info: ValidationInfo) -> str:
+    known = sorted({path.parent.name for folder in paths.search("kernels") for path in folder.glob("*/kernel.toml")})
+    if isinstance(info.context, Path) and name not in known:
+        raise mistake(f"there is no kernel '{name}'", suggest(name, known))
+    return name
+
+
+def _file_beside(name: str, info: ValidationInfo) -> str:
+    if not isinstance(info.context, Path):
+        return name
+    path = info.context / name
+    if beside.is_folder(path):
+        raise mistake(f"'{name}' is a folder", 'the files of a folder come with [[source]] type = "files"')
+    if not beside.is_file(path):
+        near = nearest(name, beside.candidates(info.context))
+        raise mistake(f"there is no file '{name}' beside the recipe", f"did you mean '{near}'?" if near else None)
+    return name
+
+
+def _glob_beside(pattern: str, info: ValidationInfo) -> str:
+    if isinstance(info.context, Path) and not beside.expand(info.context, pattern):
+        near = nearest(pattern, beside.candidates(info.context))
+        raise mistake(f"no file beside the recipe matches '{pattern}'", f"did you mean '{near}'?" if near else None)
+    return pattern
+
+
+Name = Annotated[str, Field(pattern=NAME, max_length=63)]
+Version = Annotated[str, Field(pattern=VERSION)]
+Text = Annotated[str, Field(pattern=TEXT)]
+Line = Annotated[str, Field(pattern=LINE)]
+Variable = Annotated[str, Field(pattern=VARIABLE)]
+Package = Annotated[str, Field(pattern=PACKAGE)]
+Release = Annotated[str, Field(pattern=RELEASE, examples=["bookworm", "trixie"]), AfterValidator(_release)]
+Mode = Annotated[str, Field(pattern=MODE)]
+UrlPath = Annotated[str, Field(pattern=URL_PATH)]
+User = Annotated[str, checked(user)]
+MountLine = Annotated[str, AfterValidator(_mount_type), checked(mount)]
+Expression = Annotated[Text, AfterValidator(_regular_expression)]
+
+ImagePath = Annotated[str, checked(image_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+ImageGlob = Annotated[str, Field(pattern=GLOB)]
+Beside = Annotated[str, checked(beside.relative)]
+FileBeside = Annotated[str, checked(beside.relative), AfterValidator(_file_beside)]
+GlobBeside = Annotated[str, checked(beside.relative), AfterValidator(_glob_beside)]
+KernelName = Annotated[Name, AfterValidator(_kernel)]
+
+Count = Annotated[int, Strict(), Field(ge=1)]
+Milliseconds = Annotated[int, Strict(), Field(ge=0, le=2**31 - 1)]
+Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+HttpStatus = Annotated[int, Strict(), Field(ge=100, le=599)]
+ExitStatus = Annotated[int, Strict(), Field(ge=0, le=255)]
+Yes = Annotated[bool, Strict()]
+LimitValue = Annotated[
+    int | str,
+    PlainValidator(_limit),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}),
+]

@@ -1,0 +1,142 @@
+"""Reading a recipe: a folder or a name becomes a ``Recipe``, or an error that lists every mistake with its line."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from imagebuilder import paths
+from imagebuilder.errors import Problem, RecipeError
+from imagebuilder.recipe.base import suggest
+from imagebuilder.recipe.beside import is_file, is_folder, relative
+from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.locate import Place, line_of, locate
+from imagebuilder.recipe.model import Recipe
+from imagebuilder.recipe.words import explain
+
+FILE = "recipe.toml"
+
+
+def load(name_or_folder: str | Path) -> Recipe:
+    """The recipe in a folder, or the one of that name. Raises RecipeError with every mistake, in the file's order."""
+    folder = find(name_or_folder)
+    text, document = _read(folder / FILE)
+    recipe, found = _validate(folder, text, document)
+    found += _template_problems(folder, document, recipe)
+    if recipe is None or found:
+        raise RecipeError(tuple(_for_reading(problem) for problem in found))
+    return recipe
+
+
+def find(name_or_folder: str | Path) -> Path:
+    """The folder of a recipe: absolute. Raises RecipeError with the nearest name when there is none."""
+    given = Path(name_or_folder)
+    tried = [given, *(folder / given for folder in paths.search("recipes"))]
+    for folder in tried:
+        if is_file(folder / FILE):
+            return folder.absolute()
+    hint = suggest(given.name, names()) or "'imagebuilder new NAME' writes one"
+    message = f"the folder holds no {FILE}" if is_folder(given) else "there is no recipe of this name"
+    raise RecipeError((Problem(given, 0, "", message, hint),))
+
+
+def names() -> tuple[str, ...]:
+    """The recipes that can be asked for by name."""
+    found = {path.parent.name for folder in paths.search("recipes") for path in folder.glob(f"*/{FILE}")}
+    return tuple(sorted(found))
+
+
+def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    """The text and what it says. Raises RecipeError with the one problem of a file that is no TOML."""
+    try:
+        text = file.read_bytes().decode()
+        return text, tomllib.loads(text)
+    except OSError as error:
+        problem = Problem(file, 0, "", f"it cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problem = Problem(file, line, "", "this is no UTF-8 text", "save the file as UTF-8")
+    except RecursionError:
+        problem = Problem(file, 0, "", "tables and lists are nested too deeply")
+    except ValueError as error:  # tomllib's own, and those of numbers with too many digits
+        problem = _broken(file, text, str(error))
+    raise RecipeError((_for_reading(problem),))
+
+
+def _broken(file: Path, text: str, message: str) -> Problem:
+    """What tomllib says, with the line that it puts at the end."""
+    said, _, place = message.partition(" (at ")
+    line = re.search("line ([0-9]+)", place)
+    last = text.rstrip().count("\n") + 1
+    return Problem(file, int(line[1]) if line else last if place else 0, "", f"this is not TOML: {_lower(said)}")
+
+
+def _validate(folder: Path, text: str, document: dict[str, Any]) -> tuple[Recipe | None, list[Problem]]:
+    try:
+        return Recipe.model_validate(document, context=folder), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    lines: Mapping[Place, int] = {}
+    with suppress(ValueError, RecursionError):  # a mistake without its line is better than none
+        lines = locate(text)
+    found = [_problem(folder / FILE, lines, document, error) for error in errors if not _follows(error)]
+    return None, sorted(found, key=lambda problem: problem.line)
+
+
+def _problem(file: Path, lines: Mapping[Place, int], document: dict[str, Any], error: ErrorDetails) -> Problem:
+    place = _written(error["loc"], document)
+    message, hint = explain(error)
+    return Problem(file, line_of(lines, place), ".".join(key for key in place if isinstance(key, str)), message, hint)
+
+
+def _follows(error: ErrorDetails) -> bool:
+    """Whether it only repeats another: a list counts as too short when its entries are wrong."""
+    return error["type"] == "too_short" and bool(error["input"])
+
+
+def _written(place: Place, document: dict[str, Any]) -> Place:
+    """Pydantic's place as the file has it: without the kind of source, the index of a lone [source], marks of keys."""
+    place = tuple(step for step in place if step != "[key]")
+    if place[:1] == ("source",):
+        index = place[1:2] if isinstance(document.get("source"), list) else ()
+        place = ("source", *index, *place[3:])
+    return place
+
+
+def _template_problems(folder: Path, document: dict[str, Any], recipe: Recipe | None) -> list[Problem]:
+    """Mistakes in the templates; they are looked for even when the recipe itself has some."""
+    templates = list(dict.fromkeys(_templates(folder, document)))
+    if not templates:
+        return []
+    from imagebuilder.recipe import templates as jinja  # jinja2 takes longer to import than all else here
+
+    variables = document.get("variables", {})
+    known = variables if isinstance(variables, dict) else {}
+    known = {**known, "recipe": describe(recipe) if recipe else jinja.unknown()}
+    return [problem for template in templates for problem in jinja.problems(folder, template, known)]
+
+
+def _templates(folder: Path, document: dict[str, Any]) -> Iterator[str]:
+    files = document.get("files")
+    for entry in files if isinstance(files, list) else ():
+        name = entry.get("template") if isinstance(entry, dict) else None
+        if isinstance(name, str):
+            with suppress(ValueError):
+                if is_file(folder / relative(name)):
+                    yield name
+
+
+def _for_reading(problem: Problem) -> Problem:
+    """With the file as one would type it from here."""
+    here = Path.cwd()
+    file = problem.file.relative_to(here) if problem.file.is_relative_to(here) else problem.file
+    return Problem(file, problem.line, problem.key, problem.message, problem.hint)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

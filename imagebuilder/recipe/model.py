@@ -1,0 +1,343 @@
+"""What a recipe may hold. The texts under the fields are the descriptions of its JSON Schema.
+
+Paths in the image are absolute; paths beside the recipe are relative to its folder. Validate with the recipe's folder
+as the context (``Recipe.model_validate(document, context=folder)``): then the files that it names must be there.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr, ValidationInfo, model_validator
+from pydantic_core import InitErrorDetails
+
+from imagebuilder.recipe import fields
+from imagebuilder.recipe.base import Part, mistake_at
+from imagebuilder.recipe.values import FileKind, LimitName, ReadyKind, RootFormat, StopSignal
+
+
+def _exactly_one(raw: Mapping[str, Any], kinds: type[StrEnum]) -> Iterator[InitErrorDetails]:
+    """A mistake unless exactly one of the keys is given."""
+    given = [kind.value for kind in kinds if raw.get(kind.value) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        yield mistake_at(tuple(given[-1:]), f"expected exactly one of {', '.join(kinds)}, found {found}")
+
+
+def _one_of(*keys: str) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+
+
+class DebianSource(Part):
+    """Packages of a Debian release and all that they depend on, slimmed to what the command needs."""
+
+    type: Literal["debian"]
+    """The kind of source."""
+    release: fields.Release
+    """The Debian release, as in "bookworm"."""
+    packages: tuple[fields.Package, ...] = Field(min_length=1)
+    """Packages to take files from; what they depend on comes with them. "name=version" asks for one version."""
+    include: tuple[fields.ImageGlob, ...] = ()
+    """Files to keep besides the command and the libraries it needs: absolute paths or patterns."""
+    exclude: tuple[fields.ImageGlob, ...] = ()
+    """Files to leave out although they were kept: absolute paths or patterns."""
+
+
+class FilesSource(Part):
+    """Files beside the recipe, as they are."""
+
+    type: Literal["files"]
+    """The kind of source."""
+    files: tuple[fields.GlobBeside, ...] = Field(min_length=1)
+    """Paths or patterns beside the recipe; a folder stands for all in it."""
+    target: fields.ImagePath = "/"
+    """The folder in the image under which they stand with their path beside the recipe."""
+
+
+class BuildSource(Part):
+    """What a command makes out of files beside the recipe, such as a compiled program."""
+
+    type: Literal["build"]
+    """The kind of source."""
+    inputs: tuple[fields.GlobBeside, ...] = Field(min_length=1)
+    """Paths or patterns beside the recipe that the command sees; the scratch folder it runs in holds nothing else."""
+    command: tuple[fields.Text, ...] = Field(min_length=1)
+    """The command and its arguments; no shell is involved."""
+    outputs: Mapping[fields.Beside, fields.ImagePath] = Field(min_length=1)
+    """What is taken from the scratch folder afterwards: path in it = path in the image."""
+    environment: Mapping[fields.Variable, fields.Text] = {}
+    """Variables for the command, besides the few that every build gets."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """No two outputs at one path."""
+        outputs = raw.get("outputs")
+        yield from _repeated(list(outputs.items()), "outputs") if isinstance(outputs, Mapping) else ()
+
+
+Source = Annotated[DebianSource | FilesSource | BuildSource, Field(discriminator="type")]
+
+
+class Application(Part):
+    """The one program that the image is for."""
+
+    command: fields.ImagePath
+    """The program: its absolute path in the image."""
+    arguments: tuple[fields.Text, ...] = ()
+    """Its arguments."""
+    environment: Mapping[fields.Variable, fields.Text] = {}
+    """Its environment, which is otherwise empty."""
+    user: fields.User = "root"
+    """Whom it runs as: a name, "uid", "uid:gid" or "name:uid"."""
+    directory: fields.ImagePath = "/"
+    """Its working directory."""
+    stop_signal: StopSignal = StopSignal.TERM
+    """The signal that asks it to end."""
+    stop_grace_ms: fields.Milliseconds = 5000
+    """How long it may take to end before it is killed, in ms."""
+    limits: Mapping[LimitName, fields.LimitValue] = {}
+    """Resource limits: a number, "unlimited" or "soft:hard"."""
+
+
+class FileEntry(Part):
+    """A file, folder or link that is added to the image; it stands over what the sources brought."""
+
+    model_config = _one_of(*FileKind)
+
+    path: fields.ImagePath
+    """Where it stands in the image."""
+    source: fields.FileBeside | None = None
+    """A file beside the recipe, copied as it is."""
+    template: fields.FileBeside | None = None
+    """A jinja2 template beside the recipe; it sees the variables of [variables], and the recipe as "recipe"."""
+    text: str | None = None
+    """The content itself."""
+    directory: Literal[True] | None = None
+    """true: an empty folder."""
+    symlink: fields.Text | None = Field(default=None, min_length=1)
+    """A symbolic link to this path."""
+    mode: fields.Mode = Field(default_factory=str)
+    """The permissions in octal; else "0755" for folders and sources that may be executed, "0644" for other files."""
+    owner: fields.User = "root"
+    """The owner: a name, "uid", "uid:gid" or "name:uid"."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """One content; no mode where there can be none."""
+        yield from _exactly_one(raw, FileKind)
+        if "symlink" in raw and "mode" in raw:
+            yield mistake_at(("mode",), "a symbolic link has no mode of its own", "leave it out")
+
+    @property
+    def kind(self) -> FileKind:
+        """Which of the five it is."""
+        return next(kind for kind in FileKind if getattr(self, kind.value) is not None)
+
+    @model_validator(mode="after")
+    def _with_mode(self, info: ValidationInfo) -> Self:
+        if not self.mode:
+            folder = info.context if isinstance(info.context, Path) else None
+            object.__setattr__(self, "mode", self._usual_mode(folder))  # frozen for everybody else
+        return self
+
+    def _usual_mode(self, folder: Path | None) -> str:
+        """Whether a source may be executed counts; the rest of its mode is a matter of the user's umask."""
+        if self.kind is FileKind.SYMLINK:
+            return "0777"
+        runs = self.source and folder and (folder / self.source).stat().st_mode & 0o100
+        return "0755" if runs or self.kind is FileKind.DIRECTORY else "0644"
+
+
+class Kernel(Part):
+    """The kernel that the image boots."""
+
+    name: fields.KernelName = "micro"
+    """A kernel definition: a folder of kernels/."""
+    fragments: tuple[fields.FileBeside, ...] = ()
+    """Kernel configuration fragments beside the recipe; with any, the kernel is compiled for this recipe."""
+    cmdline: fields.Line = ""
+    """Words that are added to the kernel's command line."""
+
+
+class Root(Part):
+    """The image's root file system."""
+
+    format: RootFormat = RootFormat.AUTO
+    """How it is stored: an initramfs, a read-only disk with a tmpfs over it, or whichever suits its size (auto)."""
+    mounts: tuple[fields.MountLine, ...] = ()
+    """File systems to mount before the application starts: "TYPE TARGET OPTIONS", options as in fstab."""
+
+
+class Disk(Part):
+    """An empty scratch disk."""
+
+    size_mib: fields.Count
+    """Its size in MiB."""
+
+
+class Machine(Part):
+    """The virtual machine that the image expects."""
+
+    memory_mib: fields.Count = 64
+    """Its memory in MiB."""
+    cpus: fields.Count = 1
+    """Its virtual processors."""
+    ports: tuple[fields.Port, ...] = ()
+    """TCP ports of the guest that can be reached from the host; the one of [ready] is added by itself."""
+    disks: tuple[Disk, ...] = ()
+    """Empty scratch disks: /dev/vda and so on, behind the root disk when there is one."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """No port twice."""
+        ports = raw.get("ports")
+        yield from _repeated(list(enumerate(ports)), "ports") if isinstance(ports, list | tuple) else ()
+
+
+class Http(Part):
+    """Ready when an HTTP request is answered as expected."""
+
+    port: fields.Port
+    """The guest's TCP port."""
+    path: fields.UrlPath = "/"
+    """What is asked for."""
+    status: fields.HttpStatus = 200
+    """The status that the answer must have."""
+    body: fields.Text | None = Field(default=None, min_length=1)
+    """A text that the answer's body must contain."""
+
+
+class Tcp(Part):
+    """Ready when a TCP connection is accepted and, if asked for, answers as expected."""
+
+    port: fields.Port
+    """The guest's TCP port."""
+    send: str | None = Field(default=None, min_length=1)
+    """What is sent, as UTF-8."""
+    expect: str | None = Field(default=None, min_length=1)
+    """A text that the answer must contain."""
+
+
+class Ready(Part):
+    """How one sees that the application is ready: exactly one of http, tcp, console, exit."""
+
+    model_config = _one_of(*ReadyKind)
+
+    http: Http | None = None
+    """An HTTP request is answered."""
+    tcp: Tcp | None = None
+    """A TCP connection is accepted, or answers."""
+    console: fields.Expression | None = Field(default=None, min_length=1)
+    """A line of the console matches this regular expression (it is searched for, not anchored)."""
+    exit: fields.ExitStatus | None = None
+    """The application ends with this status."""
+    timeout_s: fields.Count = 60
+    """After so many seconds it counts as not ready."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """One way to see it."""
+        yield from _exactly_one(raw, ReadyKind)
+
+    @property
+    def kind(self) -> ReadyKind:
+        """Which of the four it is."""
+        return next(kind for kind in ReadyKind if getattr(self, kind.value) is not None)
+
+    @property
+    def port(self) -> int | None:
+        """The guest's port that is asked, if one is."""
+        asked = self.http or self.tcp
+        return asked.port if asked else None
+
+
+class Budget(Part):
+    """What the recipe promises and ``imagebuilder test`` checks; what is not given is not checked."""
+
+    image_bytes: fields.Count | None = None
+    """The image as it is stored or sent: its bundle packed with tar and zstd -19, in bytes."""
+    memory_mib: fields.Count | None = None
+    """It gets ready in a machine with so little memory, in MiB."""
+    startup_floors: fields.Count | None = None
+    """From spawning the machine to ready, as a multiple of an empty machine's start in the same run."""
+    guest_used_bytes: fields.Count | None = None
+    """Memory that is used inside the guest when it is ready, in bytes."""
+    host_pss_bytes: fields.Count | None = None
+    """Memory that the machine takes from the host when it is ready (proportional set size), in bytes."""
+
+
+class Recipe(Part):
+    """One application as a bootable image."""
+
+    name: fields.Name
+    """The image's name: a-z, 0-9 and '-'."""
+    version: fields.Version
+    """The application's version."""
+    summary: fields.Line
+    """What it is, in one line."""
+    source: Annotated[tuple[Source, ...], BeforeValidator(lambda raw: [raw] if isinstance(raw, Mapping) else raw)] = (
+        Field(min_length=1)
+    )
+    """Where the application comes from: [source], or several [[source]], of which the later stand over the earlier."""
+    application: Application
+    """The one program that the image is for."""
+    files: tuple[FileEntry, ...] = ()
+    """Files, folders and links to add."""
+    variables: Mapping[fields.Variable, JsonValue] = {}
+    """Values for the templates."""
+    kernel: Kernel = Kernel()
+    """The kernel that the image boots."""
+    root: Root = Root()
+    """The image's root file system."""
+    machine: Machine = Machine()
+    """The virtual machine that the image expects."""
+    ready: Ready
+    """How one sees that the application is ready: exactly one of http, tcp, console, exit."""
+    budget: Budget = Budget()
+    """What is promised and tested."""
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the recipe's relative paths start from."""
+        return self._folder
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """No two files at one path; no variable that hides the recipe."""
+        files = raw.get("files")
+        if isinstance(files, list | tuple):
+            yield from _repeated([((index, "path"), _path(entry)) for index, entry in enumerate(files)], "files")
+        variables = raw.get("variables")
+        if isinstance(variables, Mapping) and "recipe" in variables:
+            yield mistake_at(("variables", "recipe"), "templates see the recipe itself under this name", "rename it")
+
+    @model_validator(mode="after")
+    def _completed(self, info: ValidationInfo) -> Self:
+        """Remember the folder, and forward the port that readiness is asked at."""
+        if isinstance(info.context, Path):
+            self._folder = info.context
+        port = self.ready.port
+        if port is not None and port not in self.machine.ports:
+            machine = self.machine.model_copy(update={"ports": (*self.machine.ports, port)})
+            object.__setattr__(self, "machine", machine)  # frozen for everybody else
+        return self
+
+
+def _path(entry: Any) -> Any:
+    return entry.get("path") if isinstance(entry, Mapping) else getattr(entry, "path", None)
+
+
+def _repeated(pairs: list[tuple[Any, Any]], key: str) -> Iterator[InitErrorDetails]:
+    """A mistake for each value that was there before; the pairs are (place under the key, value)."""
+    seen: Counter[str] = Counter()
+    for place, value in pairs:
+        if not isinstance(value, str | int):
+            continue
+        seen[str(value)] += 1
+        if seen[str(value)] > 1:
+            inner = place if isinstance(place, tuple) else (place,)
+            yield mistake_at((key, *inner), f"{value} is given twice", "remove one of them")

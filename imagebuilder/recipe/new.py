@@ -1,0 +1,42 @@
+"""``imagebuilder new``: a commented recipe that works, to begin with."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from imagebuilder.errors import InputError, OutputError
+from imagebuilder.recipe.fields import NAME, PATTERNS
+
+STARTER = Path(__file__).parent / "starter"
+PLACEHOLDER = "@NAME@"
+LONGEST_NAME = 63  # it is also the guest's host name
+
+
+def new_recipe(name: str, parent: Path) -> list[Path]:
+    """Write the folder ``parent/name`` with a recipe that works; returns its files, ``recipe.toml`` first.
+
+    Raises InputError for a name that cannot be one or a folder that is there already, OutputError when the folder
+    cannot be written. The folder appears whole or not at all.
+    """
+    folder = parent / _checked(name)
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder} is there already: choose another name, or remove it first")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as scratch:
+            work = Path(scratch) / name
+            work.mkdir()
+            for file in STARTER.iterdir():
+                (work / file.name).write_text(file.read_text().replace(PLACEHOLDER, name))
+            work.rename(folder)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+    return sorted(folder.iterdir(), key=lambda file: (file.suffix != ".toml", file.name))
+
+
+def _checked(name: str) -> str:
+    if re.fullmatch(NAME, name) and len(name) <= LONGEST_NAME:
+        return name
+    slug = re.sub("[^a-z0-9]+", "-", name.lower())[:LONGEST_NAME].strip("-")
+    hint = f"'{slug}' would do" if slug else None
+    raise InputError(f"'{name}' cannot be a recipe's name: it takes {PATTERNS[NAME]}", hint=hint)

@@ -1,0 +1,91 @@
+"""Templates: jinja2 in a sandbox that sees the recipe's folder and nothing else, and where all must be defined.
+
+What would give another text each time (random choice, filler text) is taken away: the same recipe, the same bytes.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from jinja2 import ChainableUndefined, FileSystemLoader, StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from imagebuilder.errors import Problem, RecipeError
+from imagebuilder.recipe.base import nearest
+from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.model import Recipe
+
+# What changes from one rendering to the next.
+UNSTEADY_FILTERS = ("random",)
+UNSTEADY_GLOBALS = ("lipsum",)
+MAX_PROBLEMS = 20
+
+
+def render(recipe: Recipe, template: str) -> str:
+    """The text of a template beside the recipe. Raises RecipeError with every variable that is not defined."""
+    names = {**recipe.variables, "recipe": describe(recipe)}
+    found = problems(recipe.folder, template, names)
+    if found:
+        raise RecipeError(tuple(found))
+    return _environment(recipe.folder).get_template(template).render(names)
+
+
+def problems(folder: Path, template: str, names: Mapping[str, Any]) -> list[Problem]:
+    """All that is wrong with a template: each undefined variable, or the first other mistake."""
+    environment = _environment(folder)
+    known = dict(names)
+    found: list[Problem] = []
+    while len(found) < MAX_PROBLEMS:
+        try:
+            environment.get_template(template).render(known)
+        except Exception as error:  # whatever the user's template does, it is the template that is wrong
+            found.append(_problem(error, folder, template, names))
+            undefined = _undefined_name(error)
+            if undefined is None or undefined in known:
+                break
+            known[undefined] = ChainableUndefined()  # passes for anything, so that the next one is found
+        else:
+            break
+    return found
+
+
+def unknown() -> ChainableUndefined:
+    """A value in which all is defined, for what could not be read."""
+    return ChainableUndefined()
+
+
+def _environment(folder: Path) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    for name in UNSTEADY_FILTERS:
+        del environment.filters[name]
+    for name in UNSTEADY_GLOBALS:
+        del environment.globals[name]
+    return environment
+
+
+def _problem(error: Exception, folder: Path, template: str, names: Mapping[str, Any]) -> Problem:
+    """Where in which template the error happened, and what it means."""
+    file, line = _place(error, folder, template)
+    name = _undefined_name(error)
+    if name is not None:
+        near = nearest(name, names)
+        hint = f"did you mean '{near}'?" if near else f"give it a value under [variables]: {name} = …"
+        return Problem(file, line, name, "this variable is not defined", hint)
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    return Problem(file, line, "", f"the template cannot be used: {text[0]}")
+
+
+def _place(error: Exception, folder: Path, template: str) -> tuple[Path, int]:
+    if isinstance(error, TemplateSyntaxError):
+        return folder / (error.name or template), error.lineno
+    frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
+    return (Path(frames[-1].filename), frames[-1].lineno or 0) if frames else (folder / template, 0)
+
+
+def _undefined_name(error: Exception) -> str | None:
+    matched = re.fullmatch("'(.+)' is undefined", str(error)) if isinstance(error, UndefinedError) else None
+    return matched[1] if matched else None
