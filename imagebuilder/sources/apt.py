@@ -1,0 +1,287 @@
+"""Packages through the machine's own apt, which resolves, downloads and verifies, with state folders of our own.
+
+::
+
+    <store>/apt/<key>/apt.conf  sources.list.d/  status  lists/  cache/     one folder a release and configuration
+
+Nothing of the machine's dpkg or apt is changed, no root is needed. Of the machine's configuration only the archives
+(``archives.py``) and how they are reached (proxies, ``CARRIED``) count: no hooks, no pins, no recommended packages.
+What was resolved is remembered in the store, so that the same wish needs no network a second time.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote
+
+from imagebuilder import process
+from imagebuilder.errors import CacheError, OutputError, SourceError, ToolFailed
+from imagebuilder.events import Progress, Say, Unit, Warned, step
+from imagebuilder.recipe.base import nearest
+from imagebuilder.sources import archives
+from imagebuilder.sources.layer import Package
+from imagebuilder.store import Store, key_of, sha256_file
+
+REVISION = 1
+WANTED = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
+RELEASE = re.compile(r"[a-z][a-z0-9-]*")
+# 'URI' FILE BYTES SHA256:DIGEST, with FILE as NAME_VERSION_ARCHITECTURE.deb (apt-get(8), --print-uris)
+PRINTED = re.compile(r"'[^']*' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_[^_ ]+\.deb (?P<bytes>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
+STATUS = re.compile(r"dlstatus:\d+:(?P<percent>[\d.]+):")  # APT::Status-Fd
+# How archives are reached, of the machine's own configuration: proxies, credentials, retries, clocks.
+CARRIED = re.compile(r"Acquire::(http|https|ftp|tor|mirror|Retries|ForceIPv[46]|Check-(Valid-Until|Date))(::\S+)? ")
+# A caller that asks for one package without what it depends on has apt print the download of just that.
+PLANS: Mapping[bool, tuple[str, ...]] = {True: ("install", "--print-uris"), False: ("download", "--print-uris")}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for: packages (``name`` or ``name=version``) of a release, with or without dependencies."""
+
+    release: str
+    packages: tuple[str, ...]
+    dependencies: bool = True
+
+    @property
+    def key(self) -> str:
+        """Under which the store remembers how it was resolved."""
+        return key_of(["apt", REVISION, archives.ARCHITECTURE, self.release, self.packages, self.dependencies])
+
+
+def resolve(wish: Wish, *, store: Store, say: Say, refresh: bool = False) -> tuple[Package, ...]:
+    """The packages that fulfil the wish, by name: from the store, or (``refresh``, or the first time) from the archives.
+
+    Raises SourceError for an unknown release or package, for packages that exclude each other, and when the archives
+    cannot be reached or their signatures do not hold.
+    """
+    record = None if refresh else store.record(wish.key)
+    if record is None:
+        _check(wish)
+        with _apt(wish.release, store, say) as apt:
+            apt.update()
+            record = {"packages": [package.describe() for package in apt.plan(wish)]}
+        store.keep(wish.key, record)
+    return tuple(Package(**package) for package in record["packages"])
+
+
+def fetch(release: str, packages: Sequence[Package], *, store: Store, say: Say) -> dict[str, Path]:
+    """The files of packages, by package name: from the store, or downloaded; each has the digest that was resolved."""
+    missing = [package for package in packages if not _at_hand(package, store, say)]
+    if missing:
+        with _apt(release, store, say) as apt:
+            apt.download(missing)
+    return {package.name: store.blob(package.sha256) for package in packages}
+
+
+@dataclass(frozen=True)
+class Apt:
+    """apt with its state in one folder, which nobody else uses meanwhile."""
+
+    release: str
+    folder: Path
+    store: Store
+    say: Say
+
+    def update(self) -> None:
+        """Bring the lists of packages up to date."""
+        with step(self.say, f"apt-update-{self.release}", f"package lists of Debian {self.release}", total=100):
+            self._run(["apt-get", "update", "-q"], on_percent=self._progress(f"apt-update-{self.release}", 100))
+        self.updated.touch()
+
+    def plan(self, wish: Wish) -> list[Package]:
+        """The packages that would be installed on an empty system, sorted by name."""
+        self._know(wish.packages)
+        printed = self._run(["apt-get", "-qq", *PLANS[wish.dependencies], "--", *wish.packages])
+        found = (_package(match) for match in PRINTED.finditer(printed))
+        return sorted(found, key=lambda package: package.name)
+
+    def download(self, packages: Sequence[Package]) -> None:
+        """Download these very versions into the store."""
+        if not self.updated.exists():
+            self.update()
+        total = sum(package.bytes for package in packages)
+        name = f"apt-download-{self.release}"
+        title = f"{len(packages)} packages of Debian {self.release}"
+        words = [f"{package.name}={package.version}" for package in packages]
+        with self.store.scratch() as scratch, step(self.say, name, title, total=total, unit=Unit.BYTES):
+            command = ["apt-get", "download", "-q", "--", *words]
+            self._run(command, cwd=scratch, on_percent=self._progress(name, total))
+            self._keep(packages, scratch)
+
+    @cached_property
+    def updated(self) -> Path:
+        """Is there once the lists were complete."""
+        return self.folder / "updated"
+
+    def _know(self, wanted: Sequence[str]) -> None:
+        """Raise SourceError for packages that the release lacks; apt would take their names for patterns."""
+        known = set(self._run(["apt-cache", "pkgnames"]).split())
+        for word in wanted:
+            name = word.partition("=")[0]
+            if name not in known:
+                near = nearest(name, (each for each in known if each[:1] == name[:1]))
+                hint = f'did you mean "{near}"?' if near else None
+                raise SourceError(f'source.packages: Debian {self.release} has no package "{name}"', hint=hint)
+
+    def _keep(self, packages: Sequence[Package], folder: Path) -> None:
+        """Put what was downloaded into the store: all of it, when all of it is what was resolved."""
+        found = {sha256_file(path): path for path in folder.glob("*.deb")}
+        for package in packages:
+            if package.sha256 not in found:
+                hint = "try again, or check the mirror"
+                raise SourceError(f"the download of {package.name} {package.version} is damaged", hint=hint)
+        for package in packages:
+            self.store.put_file(found[package.sha256])
+
+    def _progress(self, name: str, total: int) -> Callable[[float], None]:
+        return lambda percent: self.say(Progress(name, int(total * percent / 100), total))
+
+    def _run(
+        self, argv: Sequence[str], *, cwd: Path | None = None, on_percent: Callable[[float], None] | None = None
+    ) -> str:
+        def on_line(line: str) -> None:
+            if on_percent and (match := STATUS.match(line)):
+                on_percent(float(match["percent"]))
+
+        env = {"APT_CONFIG": str(self.folder / "apt.conf")}
+        words = [argv[0], *(["-oAPT::Status-Fd=1"] if on_percent else []), *argv[1:]]
+        try:
+            return process.run(words, cwd=cwd, env=env, on_line=on_line if on_percent else None).text
+        except ToolFailed as error:
+            raise explain(error, self.release) from error
+
+
+def configuration(folder: Path, carried: Sequence[str] = ()) -> str:
+    """apt.conf for an apt that lives in ``folder``; ``carried`` are lines of the machine's configuration."""
+    options = {
+        "APT::Architecture": archives.ARCHITECTURE,
+        "APT::Architectures::": archives.ARCHITECTURE,
+        "APT::Install-Recommends": "false",
+        # Folders below a private home cannot be read by another user; the signatures are what is relied on.
+        "APT::Sandbox::User": "",
+        "APT::Update::Error-Mode": "any",
+        "Acquire::AllowReleaseInfoChange": "true",
+        "Acquire::ForceHash": "SHA256",
+        "Acquire::GzipIndexes": "true",
+        "Acquire::Languages": "none",
+        "Dir::Cache": f"{folder}/cache",
+        "Dir::Cache::srcpkgcache": "",
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": "/dev/null",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": f"{folder}/sources.list.d",
+        "Dir::Log": str(folder),
+        "Dir::State": str(folder),
+        "Dir::State::status": f"{folder}/status",
+    }
+    return "".join([*(f'{name} "{value}";\n' for name, value in options.items()), *(f"{line}\n" for line in carried)])
+
+
+# What apt says (the end of it) -> what it means for the user. The first that matches counts.
+Meaning = tuple[str, str, str | None]
+MEANINGS: tuple[Meaning, ...] = (
+    (
+        r"does not have a Release file",
+        'source.release: the configured archives have no Debian release "{release}"',
+        "known are for example bookworm and trixie",
+    ),
+    (
+        r"NO_PUBKEY|BADSIG|EXPKEYSIG|is not signed|Missing key|signature",
+        "the archive's signature of Debian {release} cannot be verified",
+        "a newer package debian-archive-keyring may have its key: sudo apt-get install debian-archive-keyring",
+    ),
+    (r"Hash Sum mismatch|unexpected size", "a file from the archive of Debian {release} is damaged: {file}", "try again"),
+    (
+        r"Version '(?P<version>[^']+)' for '(?P<name>[^']+)' was not found",
+        'source.packages: Debian {release} does not have "{name}" in version {version}',
+        "it may have been replaced by a newer one: resolve anew with --refresh",
+    ),
+    (
+        r"404  ?Not Found",
+        "the archive of Debian {release} no longer has {file}",
+        "it may have been replaced by a newer one: resolve anew with --refresh",
+    ),
+    (
+        r"Package '?(?P<name>[^' ]+)'? (has no installation candidate|is a virtual package)",
+        'source.packages: Debian {release} knows "{name}" only by name: name a package that provides it',
+        None,
+    ),
+    (
+        r"unmet dependencies|held broken packages|Unable to correct",
+        "source.packages: packages of Debian {release} that cannot be installed together were asked for",
+        None,
+    ),
+    (r"No space left|write error", "the cache is full while apt works for Debian {release}", "free some disk space"),
+    (
+        r"Failed to fetch|Could not resolve|onnect to|onnection|Temporary failure",
+        "the archive of Debian {release} cannot be reached: {last}",
+        "check the network, and what apt is configured for",
+    ),
+)
+
+
+def explain(error: ToolFailed, release: str) -> SourceError:
+    """What apt's failure means for the user."""
+    said = error.stderr
+    file = re.findall(r"Failed to fetch (\S+)", said)
+    last = re.findall(r"E: (?:Failed to fetch \S+ +)?(.*\S)", said)
+    words = {"release": release, "file": file[0] if file else "a file", "last": last[0] if last else error.message}
+    for pattern, message, hint in MEANINGS:
+        if match := re.search(pattern, said):
+            return SourceError(message.format(**{**words, **match.groupdict()}), hint=hint)
+    return SourceError(f"apt failed for Debian {release}: {words['last']}")
+
+
+@contextmanager
+def _apt(release: str, store: Store, say: Say) -> Iterator[Apt]:
+    """apt for a release, with the machine's present configuration, alone in its folder."""
+    for tool in ("apt-get", "apt-cache"):
+        process.require(tool)
+    sources = archives.sources_for(release, archives.read())
+    if not sources:
+        raise SourceError("the Debian archives that apt is configured for follow no release: add one that does")
+    carried = [line for line in process.run(["apt-config", "dump"]).text.splitlines() if CARRIED.match(line)]
+    key = key_of(["apt", sources, carried])
+    folder = store.root / "apt" / key[:16]
+    with store.lock(key):
+        _write_state(folder, {"apt.conf": configuration(folder, carried), "sources.list.d/debian.sources": sources})
+        yield Apt(release, folder, store, say)
+
+
+def _write_state(folder: Path, files: Mapping[str, str]) -> None:
+    try:
+        for name in ("lists/partial", "cache/archives/partial", "sources.list.d"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for name, text in {"status": "", **files}.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise OutputError(f"the cache {folder} cannot be written: {error.strerror}") from error
+
+
+def _check(wish: Wish) -> None:
+    if not RELEASE.fullmatch(wish.release):
+        raise SourceError(f'source.release: "{wish.release}" is no name of a Debian release', hint="such as bookworm")
+    for word in wish.packages:
+        if not WANTED.fullmatch(word):
+            raise SourceError(f'source.packages: "{word}" is no name of a package', hint="name, or name=version")
+
+
+def _package(match: re.Match[str]) -> Package:
+    return Package(match["name"], unquote(match["version"]), match["sha256"], int(match["bytes"]))
+
+
+def _at_hand(package: Package, store: Store, say: Say) -> bool:
+    there = store.has(package.sha256)
+    try:
+        store.blob(package.sha256)
+    except CacheError as error:
+        if there:
+            say(Warned(f"{error.message}: {package.name} is downloaded again"))
+        return False
+    return True
+

@@ -1,0 +1,144 @@
+"""What a command makes out of files beside the recipe: it runs in a scratch folder over copies of just those.
+
+The folder's path is different each time, so compilers are told to write ``.`` for it (``ENVIRONMENT``). The command is
+not locked in: it could read elsewhere, and then its result would no longer depend on its inputs alone.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import process
+from imagebuilder.errors import OutputError, SourceError, ToolFailed
+from imagebuilder.events import Note, step
+from imagebuilder.paths import source_date_epoch_s
+from imagebuilder.recipe import beside
+from imagebuilder.recipe.base import nearest
+from imagebuilder.recipe.model import BuildSource
+from imagebuilder.sources.files import collect, node_of
+from imagebuilder.sources.layer import Context, Layer, kept
+from imagebuilder.store import key_of, sha256_file
+from imagebuilder.tree import Kind, Node, Tree
+
+REVISION = 1
+# Variables of the build, with {work} for the scratch folder and {home} for a folder beside it. The recipe's come over them.
+ENVIRONMENT: Mapping[str, str] = {
+    "CARGO_HOME": "{home}/cargo",
+    "CFLAGS": "-O2 -ffile-prefix-map={work}=.",
+    "CGO_ENABLED": "0",
+    "CXXFLAGS": "-O2 -ffile-prefix-map={work}=.",
+    "GOCACHE": "{home}/go-build",
+    "GOFLAGS": "-trimpath -buildvcs=false -modcacherw",
+    "GOPATH": "{home}/go",
+    "HOME": "{home}",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    "RUSTFLAGS": "--remap-path-prefix={work}=.",
+    "TMPDIR": "{home}/tmp",
+    "XDG_CACHE_HOME": "{home}/cache",
+}
+
+
+def describe(source: BuildSource, context: Context) -> Any:
+    """Inputs by hash, the command, its environment, and the program that runs by path and hash."""
+    inputs = collect(context.folder, source.inputs, key="source.inputs")
+    return {
+        "type": source.type,
+        "revision": REVISION,
+        "inputs": {path: node.describe() for path, node in inputs.items()},
+        "command": [*source.command],
+        "tool": _identity(source.command[0], inputs),
+        "outputs": {**source.outputs},
+        "environment": {**ENVIRONMENT, **source.environment, "SOURCE_DATE_EPOCH": str(source_date_epoch_s())},
+    }
+
+
+def provide(source: BuildSource, context: Context) -> Layer:
+    """Run the command and take its outputs. Raises SourceError when it fails or leaves an output out."""
+    inputs = collect(context.folder, source.inputs, key="source.inputs")
+    title = process.shell_line(source.command)
+    with context.store.scratch() as scratch, step(context.say, f"build-{key_of([*source.command])[:8]}", title):
+        work, home = scratch / "build", scratch / "home"
+        _lay_down(inputs, context.folder, work, home)
+        _run(source, context, work, home)
+        tree = Tree({path: node for output in source.outputs for path, node in _output(source, output, work, context)})
+    return Layer(tree, dict.fromkeys(tree, "build"))
+
+
+def environment(source: BuildSource, work: Path, home: Path) -> dict[str, str]:
+    """The variables that the command gets, besides those of every program that we run."""
+    own = {name: value.format(work=work, home=home) for name, value in ENVIRONMENT.items()}
+    return {**own, "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment}
+
+
+def _lay_down(inputs: Mapping[str, Node], folder: Path, work: Path, home: Path) -> None:
+    """Copy the inputs, all with the same time."""
+    epoch_s = source_date_epoch_s()
+    try:
+        for needed in (work, home, home / "tmp"):
+            needed.mkdir()
+        for path, node in inputs.items():
+            (work / path).parent.mkdir(parents=True, exist_ok=True)
+            if node.kind is Kind.SYMLINK:
+                (work / path).symlink_to(node.target)
+                continue
+            shutil.copyfile(folder / path, work / path)
+            (work / path).chmod(node.mode)
+            os.utime(work / path, (epoch_s, epoch_s))
+    except OSError as error:
+        raise OutputError(f"the inputs cannot be copied into {work}: {error.strerror}") from error
+
+
+def _run(source: BuildSource, context: Context, work: Path, home: Path) -> None:
+    program, *arguments = source.command
+    own = work / program
+    words = [str(own) if "/" in program and not program.startswith("/") else program, *arguments]
+    try:
+        process.run(words, cwd=work, env=environment(source, work, home), on_line=lambda line: context.say(Note(line)))
+    except ToolFailed as error:
+        said = f":\n{_indented(error.stderr, work)}" if error.stderr else ", and said nothing"
+        how = "was ended by a signal" if error.status < 0 else f"failed with status {error.status}"
+        raise SourceError(f'source.command: "{program}" {how}{said}') from error
+    except OSError as error:
+        raise SourceError(f'source.command: "{program}" cannot be run: {error.strerror}') from error
+
+
+def _output(source: BuildSource, output: str, work: Path, context: Context) -> list[tuple[str, Node]]:
+    """The nodes of one output: a file, a link or a folder with all in it."""
+    target = source.outputs[output]
+    try:
+        found = beside.expand(work, output) if not (work / output).is_symlink() else (output,)
+    except ValueError as error:
+        raise SourceError(f'source.outputs: "{output}": {error}') from error
+    if not (work / output).exists() or not found:
+        near = nearest(output, beside.candidates(work))
+        hint = f'did you mean "{near}"?' if near else None
+        raise SourceError(f'source.outputs: the command ended well but did not make "{output}"', hint=hint)
+    return [(target + path.removeprefix(output), _kept(node_of(work / path, work), context)) for path in found]
+
+
+def _kept(node: Node, context: Context) -> Node:
+    """The node with its content in the store: the scratch folder goes."""
+    return node if node.kind is not Kind.FILE else replace(node, content=kept(node.content.read(), context.store))
+
+
+def _identity(program: str, inputs: Mapping[str, Node]) -> list[str]:
+    """Which program runs: one of the inputs (they are in the key already), or one of the machine by path and hash."""
+    if "/" in program and not program.startswith("/"):
+        name = os.path.normpath(program)
+        if name not in inputs:
+            hint = "a relative path is that of an input; programs of the machine are named without a folder"
+            raise SourceError(f'source.command: "{program}" is not among the inputs', hint=hint)
+        return [name]
+    path = process.require(program).resolve()
+    try:
+        return [str(path), sha256_file(path)]
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _indented(text: str, work: Path) -> str:
+    return "\n".join(f"    {line}" for line in text.replace(f"{work}/", "").splitlines())

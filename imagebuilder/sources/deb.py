@@ -1,0 +1,115 @@
+"""A Debian package as nodes: deb(5), an ``ar`` archive whose member ``data.tar.*`` holds the files.
+
+Read straight from the stream: no maintainer script runs, and nothing is written but contents into the store.
+"""
+
+import gzip
+import io
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import zstandard
+
+from imagebuilder.errors import SourceError
+from imagebuilder.tree import Blob, Kind, Node
+
+MAGIC = b"!<arch>\n"
+HEADER_BYTES = 60  # name 16, time 12, owner 6, group 6, mode 8, size 10, end 2; padded to even offsets (deb(5), ar(5))
+OPENERS: Mapping[str, Callable[[IO[bytes]], IO[bytes]]] = {
+    "data.tar": lambda stream: stream,
+    "data.tar.gz": lambda stream: gzip.GzipFile(fileobj=stream),
+    "data.tar.xz": lambda stream: lzma.LZMAFile(stream),
+    "data.tar.zst": lambda stream: zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True),
+}
+KINDS: Mapping[bytes, Kind] = {
+    tarfile.REGTYPE: Kind.FILE,
+    tarfile.AREGTYPE: Kind.FILE,
+    tarfile.DIRTYPE: Kind.DIRECTORY,
+    tarfile.SYMTYPE: Kind.SYMLINK,
+    tarfile.CHRTYPE: Kind.CHARACTER,
+    tarfile.BLKTYPE: Kind.BLOCK,
+    tarfile.FIFOTYPE: Kind.FIFO,
+}
+# What the readers of damaged archives raise, each in its own words.
+DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError, OSError, ValueError, IndexError)
+
+Keep = Callable[[bytes], Blob]
+
+
+def unpack(path: Path, keep: Keep) -> dict[str, Node]:
+    """The nodes of a package's files by absolute path; ``keep`` takes each content.
+
+    Raises SourceError for a file that is no package, is damaged, or has members that would be written elsewhere.
+    """
+    with path.open("rb") as stream:
+        return read(stream, path.name, keep)
+
+
+def read(stream: IO[bytes], name: str, keep: Keep) -> dict[str, Node]:
+    """As ``unpack``, from a stream; ``name`` is what errors call it."""
+    nodes: dict[str, Node] = {}
+    try:
+        with tarfile.open(fileobj=_data(stream), mode="r|") as archive:
+            for member in archive:
+                where = _inside(member.name, nodes, name)
+                nodes[where] = _node(member, archive, nodes, name, keep)
+    except DAMAGED as error:
+        raise SourceError(f"{name} is no Debian package, or a damaged one: {error}") from error
+    nodes.pop("/", None)
+    return nodes
+
+
+def _data(stream: IO[bytes]) -> IO[bytes]:
+    """The tar archive with a package's files, at its beginning."""
+    if stream.read(len(MAGIC)) != MAGIC:
+        raise ValueError("it does not begin as one")
+    while header := stream.read(HEADER_BYTES):
+        member = header[:16].decode("ascii").rstrip(" /")
+        size_bytes = int(header[48:58])
+        if member in OPENERS:
+            return OPENERS[member](stream)
+        if size_bytes < 0 or not header.endswith(b"`\n"):
+            raise ValueError("a member's header is wrong")
+        stream.seek(size_bytes + size_bytes % 2, io.SEEK_CUR)
+    raise ValueError("it has no data.tar")
+
+
+def _inside(member: str, nodes: Mapping[str, Node], name: str) -> str:
+    """The absolute path of a member in the image; refused when unpacking it would write elsewhere."""
+    parts = PurePosixPath(member).parts
+    where = "/" + "/".join(parts)
+    above = ("/" + "/".join(parts[:count]) for count in range(1, len(parts)))
+    behind = next((parent for parent in above if parent in nodes and nodes[parent].kind is not Kind.DIRECTORY), None)
+    if member.startswith("/") or ".." in parts or "\0" in member or behind:
+        raise SourceError(f"{name} is refused: its member {member!r} would be written outside its place in the image")
+    return where
+
+
+def _node(member: tarfile.TarInfo, archive: tarfile.TarFile, nodes: Mapping[str, Node], name: str, keep: Keep) -> Node:
+    if member.islnk():
+        original = nodes.get("/" + "/".join(PurePosixPath(member.linkname).parts))
+        if original is None or original.kind is not Kind.FILE:
+            raise SourceError(f"{name} is refused: {member.name!r} is a hard link to {member.linkname!r}, not in it")
+        return original
+    if member.type not in KINDS:
+        raise SourceError(f"{name} is refused: {member.name!r} is of a kind that packages do not have")
+    kind = KINDS[member.type]
+    node = Node(kind, member.mode & 0o7777, member.uid, member.gid, int(member.mtime))
+    if kind is Kind.FILE:
+        return replace(node, content=keep(_content(member, archive)))
+    if kind is Kind.SYMLINK:
+        return replace(node, mode=0o777, target=member.linkname)
+    return replace(node, device=(member.devmajor, member.devminor)) if kind in (Kind.CHARACTER, Kind.BLOCK) else node
+
+
+def _content(member: tarfile.TarInfo, archive: tarfile.TarFile) -> bytes:
+    stream = archive.extractfile(member)
+    content = stream.read() if stream else b""
+    if len(content) != member.size:
+        raise EOFError(f"{member.name} is cut off")
+    return content

@@ -1,0 +1,74 @@
+"""Packages of a Debian release, unpacked into one tree: no root, no maintainer scripts.
+
+What maintainer scripts would have made is not there: users (``known_users`` has the numbers), alternatives, caches.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from imagebuilder.events import step
+from imagebuilder.recipe.model import DebianSource
+from imagebuilder.sources import apt, deb
+from imagebuilder.sources.layer import Context, Layer, Package, kept
+from imagebuilder.sources.overlay import overlay
+from imagebuilder.tree import Kind, Node, Tree, symlink
+
+REVISION = 1
+# Every Debian system has it, so no package depends on it; it knows the numbers of www-data, nobody and so on.
+ALWAYS = ("base-passwd",)
+# Since Debian 12 these are links into /usr; packages of Debian 12 still have files in them (https://wiki.debian.org/UsrMerge).
+MERGED: Mapping[str, str] = {name: f"/usr{name}" for name in ("/bin", "/sbin", "/lib", "/lib64")}
+USERS = ("/etc/passwd", "/usr/share/base-passwd/passwd.master")
+
+
+def describe(source: DebianSource, context: Context) -> Any:
+    """The packages with version and digest; needs the network only the first time, and when told to ask anew."""
+    packages = [(package.name, package.version, package.sha256) for package in _resolve(source, context)]
+    return {"type": source.type, "revision": REVISION, "release": source.release, "packages": packages}
+
+
+def provide(source: DebianSource, context: Context) -> Layer:
+    """The files of all packages. Raises SourceError as ``apt`` and ``deb`` do."""
+    packages = _resolve(source, context)
+    files = apt.fetch(source.release, packages, store=context.store, say=context.say)
+    tree, origins = Tree(), dict[str, str]()
+    with step(context.say, f"unpack-{source.release}", f"unpack {len(packages)} packages"):
+        for package in packages:
+            nodes = merge_usr(deb.unpack(files[package.name], lambda data: kept(data, context.store)))
+            tree, paths = overlay(tree, nodes)
+            origins |= dict.fromkeys(paths, package.name)
+    links = {path: symlink(target.removeprefix("/")) for path, target in MERGED.items() if target in tree}
+    return Layer(Tree({**tree, **links}), origins, packages, slim=True)
+
+
+def merge_usr(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes with those of ``/bin``, ``/sbin``, ``/lib`` and ``/lib64`` where they are on a merged system."""
+    return {_merged(path): node for path, node in nodes.items() if not (path in MERGED and node.kind is Kind.SYMLINK)}
+
+
+def known_users(tree: Tree) -> dict[str, tuple[int, int]]:
+    """User and group numbers by name, from the tree's passwd file or the list that every Debian system begins with."""
+    for path in USERS:
+        node = tree.get(path)
+        if node is not None and node.kind is Kind.FILE:
+            rows = (line.split(":") for line in node.content.read().decode(errors="replace").splitlines())
+            return {row[0]: (int(row[2]), int(row[3])) for row in rows if _is_user(row)}
+    return {}
+
+
+def _is_user(row: list[str]) -> bool:
+    return len(row) >= 4 and bool(row[0]) and all(field.isascii() and field.isdigit() for field in row[2:4])
+
+
+def _merged(path: str) -> str:
+    first = "/" + path.split("/", 2)[1]
+    return MERGED[first] + path.removeprefix(first) if first in MERGED else path
+
+
+def _resolve(source: DebianSource, context: Context) -> tuple[Package, ...]:
+    wish = apt.Wish(source.release, tuple(dict.fromkeys((*source.packages, *ALWAYS))))
+    if wish.key not in context.asked:
+        refresh, store = context.refresh, context.store
+        context.asked[wish.key] = apt.resolve(wish, store=store, say=context.say, refresh=refresh)
+    packages: tuple[Package, ...] = context.asked[wish.key]
+    return packages

@@ -1,0 +1,72 @@
+"""What a source gets to know, and what it gives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagebuilder.events import Say
+from imagebuilder.store import Store
+from imagebuilder.tree import Blob, Tree
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where the recipe is, where results are kept, who listens; ``refresh`` asks anew what may have changed outside."""
+
+    folder: Path
+    store: Store
+    say: Say
+    refresh: bool = False
+    # What was asked anew already, so that one build does so once.
+    asked: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package of a distribution that is in the image; ``bytes`` is the size of its file."""
+
+    name: str
+    version: str
+    sha256: str
+    bytes: int
+
+    def describe(self) -> dict[str, Any]:
+        """The package as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The files of one source: ``origins`` names the package (or source) of each path, ``slim`` says that only what
+    the application needs is to be kept."""
+
+    tree: Tree
+    origins: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[Package, ...] = ()
+    slim: bool = False
+
+    def save(self, store: Store) -> dict[str, Any]:
+        """Keep the contents in the store; returns the document from which ``load`` gives the layer back."""
+        packages = [package.describe() for package in self.packages]
+        return {"tree": self.tree.save(store), "origins": {**self.origins}, "packages": packages, "slim": self.slim}
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any], store: Store) -> "Layer":
+        """The layer that ``save`` described. Raises CacheError when a content is missing or damaged."""
+        packages = tuple(Package(**package) for package in document["packages"])
+        return cls(Tree.load(document["tree"], store), document["origins"], packages, document["slim"])
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """A row of ``SOURCES``: the two functions of a kind of source."""
+
+    describe: Callable[[Any, Context], Any]
+    provide: Callable[[Any, Context], Layer]
+
+
+def kept(data: bytes, store: Store) -> Blob:
+    """A content that is in the store from now on, and no longer in memory."""
+    digest = store.put(data)
+    return Blob(digest, len(data), path=store.blob(digest))
