@@ -1,0 +1,57 @@
+"""What a recipe promises, beside what was measured. Promised and not measured is not kept."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imagebuilder.measure.statistics import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that a budget can be held against; None is not measured. ``memory_mib`` is the least memory with which the
+    image was seen to answer: the minimum when that was looked for, else the promised memory when it answered with it.
+    """
+
+    image_bytes: int | None = None
+    memory_mib: int | None = None
+    floor_ms: Summary | None = None
+    ready_ms: Summary | None = None
+    guest_used_bytes: int | None = None
+    host_pss_bytes: int | None = None
+
+    @property
+    def startup_floors(self) -> float | None:
+        """How many times longer than an empty machine it takes to be ready, by the medians of one run."""
+        if self.floor_ms is None or self.ready_ms is None:
+            return None
+        return round(self.ready_ms.median / self.floor_ms.median, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRow:
+    """One promise: the limit, what was measured (None: it was not), and whether the promise is kept."""
+
+    key: str
+    limit: int | float
+    value: int | float | None
+    holds: bool
+
+
+PROBES: Mapping[str, Callable[[Measured], int | float | None]] = {
+    "image_bytes": lambda measured: measured.image_bytes,
+    "memory_mib": lambda measured: measured.memory_mib,
+    "startup_floors": lambda measured: measured.startup_floors,
+    "guest_used_bytes": lambda measured: measured.guest_used_bytes,
+    "host_pss_bytes": lambda measured: measured.host_pss_bytes,
+}
+
+
+def rows(budget: Mapping[str, Any], measured: Measured) -> tuple[BudgetRow, ...]:
+    """A row for each promise of a budget as ``image.json`` has it, in the order of ``PROBES``."""
+    promised = {key: budget[key] for key in PROBES if budget.get(key) is not None}
+    return tuple(_row(key, limit, PROBES[key](measured)) for key, limit in promised.items())
+
+
+def _row(key: str, limit: int | float, value: int | float | None) -> BudgetRow:
+    return BudgetRow(key, limit, value, holds=value is not None and value <= limit)

@@ -1,0 +1,166 @@
+"""The report of a test or a benchmark: ``imagebuilder.report/1``, which others script against.
+
+What was not measured is null, never 0. Times are ms from spawning the machine, by the host's monotonic clock.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagebuilder.errors import InputError
+from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.host import Host
+from imagebuilder.measure.statistics import Summary
+
+SCHEMA: Literal["imagebuilder.report/1"] = "imagebuilder.report/1"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Startup(_Part):
+    """From spawning the machine to the first real answer."""
+
+    floor_ms: Summary
+    """An empty machine of the same kind, from spawning it to QEMU's greeting, measured in turn with the image."""
+    ready_ms: Summary
+    """From spawning the machine to the first real answer."""
+    phases_ms: dict[str, Summary | None]
+    """The parts of ready_ms, in order; they add up to it in each run. null: the guest did not report its bounds."""
+
+
+class Memory(_Part):
+    """What an instance takes when it is ready."""
+
+    host_pss_bytes: int | None
+    """Of the host: QEMU's proportional set size, the median of all runs."""
+    guest_used_bytes: int | None
+    """In the guest: total less available, the median of all runs."""
+    minimum_bytes: int | None
+    """The smallest machine in which the image still answers, in steps of 1 MiB."""
+
+
+class Parts(_Part):
+    """What the size is made of."""
+
+    kernel: int
+    """The kernel packed alone."""
+    root: int
+    """The root packed alone."""
+    rest: int
+    """All else."""
+
+
+class MachineShape(_Part):
+    """The machine in which the image was measured."""
+
+    type: str
+    """QEMU's machine."""
+    memory_mib: int
+    """Its memory."""
+    cpus: int
+    """Its processors."""
+
+
+class Check(_Part):
+    """One thing that was tried."""
+
+    name: str
+    """builds, boots or ready."""
+    holds: bool | None
+    """Whether it went well; null when it was not reached."""
+    message: str | None = None
+    """What went wrong, in one sentence."""
+
+
+class ImageReport(_Part):
+    """One image."""
+
+    name: str
+    """The recipe's name."""
+    version: str | None = None
+    """The application's version."""
+    digest: str | None = None
+    """What was measured: the digest of image.json."""
+    kernel: str | None = None
+    """The kernel's name."""
+    root: str | None = None
+    """The format of the root."""
+    machine: MachineShape | None = None
+    """The machine in which it was measured."""
+    bytes: int | None = None
+    """What one would store or send: the bundle packed with tar and zstd -19."""
+    parts: Parts | None = None
+    """What these bytes are made of."""
+    startup: Startup | None = None
+    """How fast it starts."""
+    memory: Memory | None = None
+    """What it takes."""
+    checks: tuple[Check, ...] = ()
+    """What was tried."""
+    budget: tuple[BudgetRow, ...] = ()
+    """What was promised."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing fell short."""
+        return all(check.holds for check in self.checks) and all(row.holds for row in self.budget)
+
+
+class Report(_Part):
+    """The whole document."""
+
+    model_config = ConfigDict(title="imagebuilder report")
+
+    schema_: Literal["imagebuilder.report/1"] = Field(SCHEMA, alias="schema")
+    """The kind of document and its version."""
+    host: Host
+    """The machine that measured. Figures of two machines, or of two accelerators, are not to be compared."""
+    images: tuple[ImageReport, ...]
+    """The images, in the order in which they were asked for."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing of any image fell short."""
+        return all(image.holds for image in self.images)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_bytes(self) -> bytes:
+        """The document as a file, to be read by people too."""
+        return json.dumps(self.as_json(), indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the document."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema(mode="serialization")}
+
+
+def parse(document: Any, *, where: str = "the report") -> Report:
+    """The report in a document. Raises InputError that says what is wrong with it; ``where`` names it."""
+    schema = document.get("schema") if isinstance(document, Mapping) else None
+    if schema != SCHEMA:
+        raise InputError(f"{where} is of schema {schema!r}, and only {SCHEMA!r} is understood: make it again")
+    try:
+        return Report.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where}: {place}: {first['msg']}: make the report again") from error
+
+
+def load(path: Path) -> Report:
+    """The report in a file. Raises InputError."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON document: {error}", hint="imagebuilder test NAME --json FILE") from error
+    return parse(document, where=str(path))

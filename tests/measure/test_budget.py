@@ -1,0 +1,47 @@
+"""Promises beside measurements."""
+
+from typing import get_args
+
+import pytest
+
+from imagebuilder.measure.budget import PROBES, BudgetRow, Measured, rows
+from imagebuilder.measure.statistics import Summary
+from imagebuilder.recipe.model import Budget
+
+ALL = Measured(
+    image_bytes=100,
+    memory_mib=20,
+    floor_ms=Summary.of([40, 50, 60]),
+    ready_ms=Summary.of([500, 505, 600]),
+    guest_used_bytes=7,
+    host_pss_bytes=8,
+)
+
+
+def test_every_promise_of_a_recipe_has_its_probe() -> None:
+    assert set(PROBES) == set(Budget.model_fields)
+    assert all(type(None) in get_args(field.annotation) for field in Budget.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image_bytes", 100),
+        ("memory_mib", 20),
+        ("startup_floors", 10.1),
+        ("guest_used_bytes", 7),
+        ("host_pss_bytes", 8),
+    ],
+)
+def test_a_promise_is_kept_up_to_its_limit(key: str, value: float) -> None:
+    assert rows({key: value}, ALL) == (BudgetRow(key, value, value, holds=True),)
+    assert rows({key: value - 0.1}, ALL) == (BudgetRow(key, value - 0.1, value, holds=False),)
+
+
+@pytest.mark.parametrize("key", PROBES)
+def test_promised_and_not_measured_is_not_kept(key: str) -> None:
+    assert rows({key: 10**9}, Measured()) == (BudgetRow(key, 10**9, None, holds=False),)
+
+
+def test_what_is_not_promised_has_no_row() -> None:
+    assert rows({}, ALL) == rows(Budget().model_dump(), ALL) == ()

@@ -1,0 +1,32 @@
+"""JUnit XML: counted by another reader."""
+
+from xml.etree import ElementTree as xml
+
+from imagebuilder.measure import junit
+
+from .test_report import REPORT
+
+
+def test_suites_cases_and_counts() -> None:
+    root = xml.fromstring(junit.write(REPORT))
+    assert root.tag == "testsuites"
+    assert [suite.attrib for suite in root] == [
+        {"name": "nginx", "tests": "3", "errors": "0", "failures": "0", "skipped": "0"},
+        {"name": "redis", "tests": "3", "errors": "0", "failures": "2", "skipped": "1"},
+    ]
+    assert root.attrib == {"name": "imagebuilder", "tests": "6", "failures": "2", "skipped": "1", "errors": "0"}
+
+
+def test_cases_say_what_went_wrong() -> None:
+    cases = {
+        (case.get("classname"), case.get("name")): case for case in xml.fromstring(junit.write(REPORT)).iter("testcase")
+    }
+    assert cases["nginx", "ready"].get("time") == "0.605"
+    assert [child.attrib for child in cases["redis", "builds"]] == [{"message": "no such package"}]
+    assert [child.tag for child in cases["redis", "boots"]] == ["skipped"]
+    (failure,) = cases["redis.budget", "image_bytes"]
+    assert failure.get("message") == "image_bytes was not measured, and at most 6000000 is promised"
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    assert junit.write(REPORT) == junit.write(REPORT)

@@ -1,0 +1,130 @@
+"""The report: its exact document, both ways, its JSON Schema, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from imagebuilder.errors import InputError
+from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.host import Host
+from imagebuilder.measure.report import (
+    Check,
+    ImageReport,
+    MachineShape,
+    Memory,
+    Parts,
+    Report,
+    Startup,
+    json_schema,
+    load,
+    parse,
+)
+from imagebuilder.measure.statistics import Summary
+
+HOST = Host("tcg", "7.2.22", "A processor", 2, "Linux 6.1.0", "0.1.0")
+MEASURED = ImageReport(
+    name="nginx",
+    version="1.22",
+    digest="ab12",
+    kernel="micro",
+    root="erofs",
+    machine=MachineShape(type="microvm", memory_mib=32, cpus=1),
+    bytes=5_000_000,
+    parts=Parts(kernel=1_500_000, root=3_490_000, rest=10_000),
+    startup=Startup(
+        floor_ms=Summary.of([40, 42]),
+        ready_ms=Summary.of([600, 610]),
+        phases_ms={"qmp": Summary.of([40, 42]), "kernel": None},
+    ),
+    memory=Memory(host_pss_bytes=60_000_000, guest_used_bytes=None, minimum_bytes=None),
+    checks=(Check(name="builds", holds=True), Check(name="ready", holds=True)),
+    budget=(BudgetRow("image_bytes", 6_000_000, 5_000_000, True),),
+)
+FAILED = ImageReport(
+    name="redis",
+    checks=(Check(name="builds", holds=False, message="no such package"), Check(name="boots", holds=None)),
+    budget=(BudgetRow("image_bytes", 6_000_000, None, False),),
+)
+REPORT = Report(schema="imagebuilder.report/1", host=HOST, images=(MEASURED, FAILED))
+
+
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(REPORT.to_bytes())
+    return loaded
+
+
+def test_the_names_that_others_script_against() -> None:
+    found = document()
+    assert found["schema"] == "imagebuilder.report/1"
+    assert {"accelerator", "qemu", "cpu"} <= found["host"].keys()
+    nginx, redis = found["images"]
+    assert {"name", "digest", "bytes", "startup", "memory", "budget"} <= nginx.keys()
+    assert nginx["startup"].keys() == {"floor_ms", "ready_ms", "phases_ms"}
+    assert nginx["startup"]["ready_ms"] == {"median": 605, "p95": 610, "min": 600, "max": 610, "samples": [600, 610]}
+    assert nginx["memory"] == {"host_pss_bytes": 60_000_000, "guest_used_bytes": None, "minimum_bytes": None}
+    assert nginx["budget"] == [{"key": "image_bytes", "limit": 6_000_000, "value": 5_000_000, "holds": True}]
+    assert redis["bytes"] is redis["startup"] is redis["memory"] is None
+    assert redis["budget"] == [{"key": "image_bytes", "limit": 6_000_000, "value": None, "holds": False}]
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_bytes(REPORT.to_bytes())
+    assert load(tmp_path / "report.json") == REPORT
+    assert load(tmp_path / "report.json").to_bytes() == REPORT.to_bytes()
+
+
+def test_whole_numbers_stay_whole() -> None:
+    assert b'"limit": 6000000,' in REPORT.to_bytes()
+
+
+def test_the_schema_describes_it() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    jsonschema.validate(document(), json_schema())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema",), "imagebuilder.report/2"),
+        (("host", "cores"), "two"),
+        (("images", 0, "startup", "ready_ms"), 605),
+        (("images", 0, "memory", "minimum_bytes"), "small"),
+        (("images", 0, "unknown"), 1),
+    ],
+)
+def test_the_schema_and_the_loader_refuse_the_same(path: tuple[Any, ...], value: Any) -> None:
+    changed = document()
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, json_schema())
+    with pytest.raises(InputError) as caught:
+        parse(changed)
+    assert "make" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b"[]", b'{"schema": null}', b'{"schema": "imagebuilder.report/2"}']
+)
+def test_what_is_no_report_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "report.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path / "none.json")
+
+
+def test_holds_only_when_nothing_falls_short() -> None:
+    assert MEASURED.holds and not FAILED.holds and not REPORT.holds
+    assert not MEASURED.model_copy(update={"budget": (BudgetRow("memory_mib", 1, 2, False),)}).holds
+    assert not MEASURED.model_copy(update={"checks": (Check(name="ready", holds=None),)}).holds
