@@ -1,6 +1,7 @@
 """Bytes as shipped: against the very tools that the definition names, and by what is remembered."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from imagebuilder.bundle import Boot, Bundle, Image, KernelPart, RootPart, write
 from imagebuilder.measure import size
 from imagebuilder.store import Store
 
+Write = Callable[[size.Counter], None]
 KERNEL = b"kernel code " * 20_000
 ROOT = bytes(range(256)) * 2_000
 
@@ -60,9 +62,14 @@ def test_depends_on_neither_folder_nor_time_nor_mode(tmp_path: Path, store: Stor
 def test_is_remembered_by_content(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = bundle_in(tmp_path / "one", store)
     found = size.shipped(bundle, store)
-    packed = []
+    packed: list[Write] = []
     real = size.compressed_bytes
-    monkeypatch.setattr(size, "compressed_bytes", lambda write: packed.append(write) or real(write))
+
+    def watched(write: Write) -> int:
+        packed.append(write)
+        return real(write)
+
+    monkeypatch.setattr(size, "compressed_bytes", watched)
     assert size.shipped(bundle, store) == found
     assert packed == []
     other = size.shipped(bundle_in(tmp_path / "other", store, root=ROOT + b"more"), store)
