@@ -143,7 +143,8 @@ class Bundle:
             image = Image.model_validate_json((folder / IMAGE_JSON).read_bytes())
         except OSError as error:
             raise InputError(
-                f"{folder} holds no image: {IMAGE_JSON} cannot be read ({error.strerror})", hint="imagebuilder build NAME"
+                f"{folder} holds no image: {IMAGE_JSON} cannot be read ({error.strerror})",
+                hint="imagebuilder build NAME",
             ) from error
         except ValidationError as error:
             first = error.errors()[0]
@@ -182,7 +183,9 @@ def write(image: Image, folder: Path, store: Store) -> Bundle:
                 for left in (staging, old):
                     shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}", hint="free some space, or give --out") from error
+        raise OutputError(
+            f"{folder} cannot be written: {error.strerror}", hint="free some space, or give --out"
+        ) from error
     return Bundle(folder, image)
 
 
