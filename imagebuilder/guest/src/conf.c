@@ -211,17 +211,17 @@ static bool line_read(struct conf *conf, char *line, struct text *why)
 {
     char *value = strchr(line, ' ');
     const char *wrong;
-    take *take;
+    take *reader;
 
     if (value)
         *value++ = '\0';
-    if (!(take = key_find(line)))
+    if (!(reader = key_find(line)))
         wrong = "is no key";
     else if (!value)
         wrong = "has no value";
     else if (!unescape(value))
         wrong = "has a '\\' that stands before neither 'n' nor '\\'";
-    else if (!(wrong = take(conf, value)))
+    else if (!(wrong = reader(conf, value)))
         return true;
     text_join(why, "'", line, value ? " " : "", value ? value : "", "' ", wrong, NULL);
     return false;

@@ -1,0 +1,139 @@
+/* The parsers of init as an ordinary program, for the tests: each input on stdin is four bytes of length and the bytes;
+ * each answer on stdout likewise. An answer is a list of words, each ended by a NUL. */
+#include "init.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char answer[1 << 18];
+static size_t answered;
+
+static void say(const char *word)
+{
+    size_t size = strlen(word) + 1;
+    if (answered + size > sizeof answer)
+        abort();
+    memcpy(answer + answered, word, size);
+    answered += size;
+}
+
+static void say_number(const char *name, long long number)
+{
+    say(name);
+    say(DIGITS(number));
+}
+
+_Noreturn void fail(const char *first, ...) { fputs(first, stderr); abort(); }
+void console_say(const char *first, ...) { (void)first; }
+
+static void conf_answer(char *data, size_t size)
+{
+    static struct conf c;
+    struct text why = {0};
+
+    if (!conf_read(&c, data, size, &why)) {
+        say("wrong");
+        say(why.s);
+        return;
+    }
+    for (int i = 0; i < c.args; i++) { say("arg"); say(c.arg[i]); }
+    for (int i = 0; i < c.envs; i++) { say("env"); say(c.env[i]); }
+    if (c.arg[c.args] || c.env[c.envs])
+        abort();
+    say_number("uid", c.uid);
+    say_number("gid", c.gid);
+    for (int i = 0; i < c.groups; i++) say_number("group", c.group[i]);
+    say("cwd"); say(c.cwd);
+    say("hostname"); say(c.hostname);
+    for (int i = 0; i < c.modules; i++) { say("module"); say(c.module[i]); }
+    for (int i = 0; i < c.mounts; i++) { say("mount"); say(c.mount[i].type); say(c.mount[i].target); say(c.mount[i].options); }
+    if (c.overlay) { say("overlay"); say(*c.overlay ? c.overlay : "yes"); }
+    for (int i = 0; i < c.limits; i++) {
+        say("limit"); say(c.limit[i].name);
+        char number[32];
+        for (int hard = 0; hard < 2; hard++) {
+            rlim_t value = hard ? c.limit[i].value.rlim_max : c.limit[i].value.rlim_cur;
+            snprintf(number, sizeof number, "%llu", (unsigned long long)value);
+            say(value == RLIM_INFINITY ? "unlimited" : number);
+        }
+    }
+    for (int i = 0; i < c.sysctls; i++) { say("sysctl"); say(c.sysctl[i].path); say(c.sysctl[i].value); }
+    say_number("stop", c.stop_signal);
+    say_number("grace", c.grace_ms);
+}
+
+static void lease_answer(const struct lease *lease)
+{
+    say(address_text(lease->address).s);
+    say(address_text(lease->mask).s);
+    say(address_text(lease->gateway).s);
+    say(DIGITS(lease->mtu));
+    for (int i = 0; i < lease->dns_count; i++)
+        say(address_text(lease->dns[i]).s);
+}
+
+static void words_answer(char *data, size_t size)
+{
+    struct boot boot;
+    struct lease lease;
+
+    (void)size;
+    boot_read(&boot, data);
+    say(boot.hostname ? boot.hostname : "");
+    say(boot.channel ? "channel" : "");
+    say(boot.acpi ? "acpi" : "");
+    if (boot.ip && lease_read(&lease, boot.ip))
+        lease_answer(&lease);
+}
+
+static void dhcp_answer(char *data, size_t size)
+{
+    static const uint8_t mac[MAC_BYTES] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
+    uint32_t xid;
+    struct lease lease;
+
+    memcpy(&xid, "\1\2\3\4", 4);
+    enum dhcp_type type = dhcp_read((uint8_t *)data, size, xid, mac, &lease);
+    say(DIGITS(type));
+    if (type == DHCP_OFFER || type == DHCP_ACK)
+        lease_answer(&lease);
+}
+
+static void ask_answer(char *data, size_t size)
+{
+    static const uint8_t mac[MAC_BYTES] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
+    struct lease lease = {0};
+    uint32_t xid;
+
+    (void)data, (void)size;
+    memcpy(&xid, "\1\2\3\4", 4);
+    memcpy(&lease.address, "\12\0\2\17", 4);
+    memcpy(&lease.server, "\12\0\2\2", 4);
+    answered = dhcp_write((uint8_t *)answer, size ? DHCP_REQUEST : DHCP_DISCOVER, xid, mac, &lease);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct { const char *name; void (*answer)(char *data, size_t size); } KINDS[] = {
+        {"conf", conf_answer}, {"words", words_answer}, {"dhcp", dhcp_answer}, {"ask", ask_answer},
+    };
+    uint32_t size;
+
+    for (size_t i = 0; argc == 2 && i < sizeof KINDS / sizeof *KINDS; i++)
+        while (!strcmp(argv[1], KINDS[i].name) && fread(&size, sizeof size, 1, stdin) == 1) {
+            char *data = malloc(size + 1);  /* of the exact size, so that a byte too far is seen */
+            if (!data || fread(data, 1, size, stdin) != size)
+                abort();
+            data[size] = '\0';
+            if (*argv[1] == 'd')
+                data = realloc(data, size ? size : 1);
+            answered = 0;
+            KINDS[i].answer(data, size);
+            fwrite(&answered, 4, 1, stdout);
+            fwrite(answer, 1, answered, stdout);
+            free(data);
+        }
+    return 0;
+}

@@ -1,0 +1,200 @@
+/* The application of the tests of init: each word of its command line is one thing to do, in order. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+static volatile sig_atomic_t got;
+
+static void note(int number) { got = number; }
+
+static void show_file(const char *path)
+{
+    char line[1024];
+    FILE *file = fopen(path, "r");
+    if (!file)
+        printf("no %s: %s\n", path, strerror(errno));
+    while (file && fgets(line, sizeof line, file))
+        printf("%s| %s", path, line);
+    if (file)
+        fclose(file);
+}
+
+static void show_identity(void)
+{
+    gid_t groups[32];
+    int count = getgroups(32, groups);
+    char cwd[256], host[65] = "";
+    struct rlimit limit;
+
+    printf("ids uid=%d euid=%d gid=%d groups=", getuid(), geteuid(), getgid());
+    for (int i = 0; i < count; i++)
+        printf("%s%d", i ? "," : "", groups[i]);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    gethostname(host, sizeof host);
+    printf("\ncwd %s\nnofile %lld %lld\nhost %s\n", getcwd(cwd, sizeof cwd), (long long)limit.rlim_cur, (long long)limit.rlim_max, host);
+    for (char **e = environ; *e; e++)
+        printf("env [%s]\n", *e);
+    int again = open("/proc/self/fd/1", O_WRONLY);
+    printf("console %s\n", again >= 0 ? "opens again" : strerror(errno));
+    printf("foreground %s\n", tcgetpgrp(0) == getpgrp() ? "yes" : "no");
+}
+
+static void show_fds(void)
+{
+    for (int fd = 0; fd < 64; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            printf("fd %d\n", fd);
+}
+
+static void show_signals(void)
+{
+    sigset_t mask;
+    int blocked = 0, ignored = 0;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    for (int i = 1; i < 32; i++) {
+        struct sigaction act;
+        blocked += sigismember(&mask, i) == 1;
+        ignored += !sigaction(i, NULL, &act) && act.sa_handler == SIG_IGN;
+    }
+    printf("signals blocked=%d ignored=%d\n", blocked, ignored);
+}
+
+static void show_addresses(void)
+{
+    struct ifaddrs *list = NULL;
+    getifaddrs(&list);
+    for (struct ifaddrs *a = list; a; a = a->ifa_next)
+        if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET) {
+            char address[32], mask[32];
+            inet_ntop(AF_INET, &((struct sockaddr_in *)a->ifa_addr)->sin_addr, address, sizeof address);
+            inet_ntop(AF_INET, &((struct sockaddr_in *)a->ifa_netmask)->sin_addr, mask, sizeof mask);
+            printf("address %s %s/%s\n", a->ifa_name, address, mask);
+        }
+    freeifaddrs(list);
+}
+
+/* Children of children that end while nobody but init can reap them. */
+static void make_orphans(int count)
+{
+    for (int i = 0; i < count; i++) {
+        pid_t pid = fork();
+        if (!pid) {
+            if (!fork())
+                _exit(0);
+            _exit(0);
+        }
+        waitpid(pid, NULL, 0);
+    }
+    usleep(200000);
+}
+
+static void count_zombies(void)
+{
+    int zombies = 0;
+    char path[64], line[256];
+    for (int pid = 2; pid < 2000; pid++) {
+        char state;
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        FILE *file = fopen(path, "r");
+        if (!file)
+            continue;
+        if (fgets(line, sizeof line, file) && strrchr(line, ')') && sscanf(strrchr(line, ')'), ") %c", &state) == 1)
+            zombies += state == 'Z';
+        fclose(file);
+    }
+    printf("zombies %d\n", zombies);
+}
+
+static void wait_for(int number)
+{
+    struct sigaction act = {.sa_handler = note};
+    sigaction(number, &act, NULL);
+    printf("waiting for %d\n", number);
+    fflush(stdout);
+    while (got != number)
+        usleep(10000);
+    printf("got %d\n", number);
+}
+
+static void flood(int lines)
+{
+    for (int i = 0; i < lines; i++)
+        printf("flood %d of %d ......................................................\n", i + 1, lines);
+}
+
+static void leave_child(void)
+{
+    if (!fork()) {
+        setsid();
+        for (;;)
+            pause();
+    }
+}
+
+static void touch(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    printf("write %s %s\n", path, fd >= 0 && write(fd, "x\n", 2) == 2 ? "works" : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+static void tell(const char *address)
+{
+    char host[64], reply[64] = "";
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    int port, fd = socket(AF_INET, SOCK_STREAM, 0);
+    sscanf(address, "%63[^:]:%d", host, &port);
+    to.sin_port = htons((unsigned short)port);
+    inet_pton(AF_INET, host, &to.sin_addr);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) || write(fd, "hello\n", 6) != 6 || read(fd, reply, 63) <= 0)
+        printf("tell: %s\n", strerror(errno));
+    else
+        printf("told, heard %s\n", reply);
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (int i = 1; i < argc; i++) {
+        char *word = argv[i], *value = strchr(word, '=');
+        if (value)
+            *value++ = '\0';
+        if (!strcmp(word, "exit")) return atoi(value);
+        else if (!strcmp(word, "raise")) raise(atoi(value));
+        else if (!strcmp(word, "say")) printf("say [%s]\n", value);
+        else if (!strcmp(word, "identity")) show_identity();
+        else if (!strcmp(word, "fds")) show_fds();
+        else if (!strcmp(word, "signals")) show_signals();
+        else if (!strcmp(word, "file")) show_file(value);
+        else if (!strcmp(word, "addresses")) show_addresses();
+        else if (!strcmp(word, "tell")) tell(value);
+        else if (!strcmp(word, "orphans")) make_orphans(atoi(value));
+        else if (!strcmp(word, "zombies")) count_zombies();
+        else if (!strcmp(word, "wait")) wait_for(atoi(value));
+        else if (!strcmp(word, "ignore")) signal(atoi(value), SIG_IGN);
+        else if (!strcmp(word, "flood")) flood(atoi(value));
+        else if (!strcmp(word, "child")) leave_child();
+        else if (!strcmp(word, "touch")) touch(value);
+        else if (!strcmp(word, "sleep")) usleep((useconds_t)atoi(value) * 1000);
+        else if (!strcmp(word, "init")) kill(1, atoi(value));
+        else printf("what is %s?\n", word);
+    }
+    return 0;
+}

@@ -1,0 +1,315 @@
+"""What init reads, by its own parsers, compiled as an ordinary program that stops at any undefined behaviour."""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imagebuilder import process
+from imagebuilder.errors import InputError
+from imagebuilder.guest.build import SOURCES
+from imagebuilder.guest.config import LIMIT_NAMES, InitConfig, Limit, Mount, Sysctl, init_conf
+
+pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
+
+Ask = Callable[[str, Sequence[bytes]], list[bytes]]
+UNITS = ("conf.c", "dhcp.c", "text.c", "words.c")
+MAC = bytes.fromhex("525400123456")
+XID = b"\1\2\3\4"
+
+
+@pytest.fixture(scope="session")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    """Give inputs to the parsers, get their answers."""
+    program = tmp_path_factory.mktemp("parsers") / "parsers"
+    strict = ("-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    units = (Path(__file__).with_name("parsers.c"), *(SOURCES / name for name in UNITS))
+    process.run(["gcc", "-std=c11", "-D_GNU_SOURCE", *strict, "-I", SOURCES, "-o", program, *units])
+
+    def give(kind: str, inputs: Sequence[bytes]) -> list[bytes]:
+        stream = b"".join(struct.pack("=I", len(data)) + data for data in inputs)
+        return list(_pieces(process.run([program, kind], stdin=stream, timeout_s=60).stdout))
+
+    return give
+
+
+def _pieces(stream: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(stream):
+        (size,) = struct.unpack_from("=I", stream, at)
+        yield stream[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+def words_of(answer: bytes) -> list[str]:
+    """The words of an answer."""
+    return [word.decode() for word in answer.split(b"\0")[:-1]]
+
+
+def expected(config: InitConfig) -> list[str]:
+    """What the parser must say about a configuration."""
+    words = [word for arg in config.args for word in ("arg", arg)]
+    words += [word for variable in config.env for word in ("env", variable)]
+    words += ["uid", str(config.uid), "gid", str(config.gid)]
+    words += [word for group in config.groups for word in ("group", str(group))]
+    words += ["cwd", config.cwd, "hostname", config.hostname]
+    words += [word for path in config.modules for word in ("module", path)]
+    words += [word for m in config.mounts for word in ("mount", m.type, m.target, m.options)]
+    words += ["overlay", config.overlay] if config.overlay else []
+    words += [word for limit in config.limits for word in ("limit", limit.name, limit.soft, limit.hard)]
+    words += [word for sysctl in config.sysctls for word in ("sysctl", sysctl.path, sysctl.value)]
+    return [*words, "stop", str(config.stop_signal), "grace", str(config.stop_grace_ms)]
+
+
+escapes = st.text("\\n\n #=", max_size=9)
+text = escapes | st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=40)
+word = text.map(lambda value: "w" + value.replace(" ", ""))
+path = text.map(lambda value: "/" + value)
+path_word = word.map(lambda value: "/" + value)
+bound = st.integers(0, 2**64 - 2).map(str) | st.just("unlimited")
+ids = st.integers(0, 2**32 - 2)
+configs = st.builds(
+    InitConfig,
+    args=st.builds(lambda command, rest: (command, *rest), path, st.lists(text, max_size=5)),
+    env=st.lists(st.builds(lambda name, value: f"{name.replace('=', '')}={value}", word, text), max_size=4).map(tuple),
+    uid=ids,
+    gid=ids,
+    groups=st.lists(ids, max_size=4).map(tuple),
+    cwd=path,
+    hostname=st.text("abcxyz0189-.", min_size=1, max_size=64),
+    modules=st.lists(path, max_size=3).map(tuple),
+    mounts=st.lists(st.builds(Mount, word, path_word, word), max_size=4).map(tuple),
+    overlay=st.none() | st.just("yes") | st.from_regex(r"[0-9]{1,6}[kKmMgG%]?", fullmatch=True),
+    limits=st.lists(st.builds(Limit, st.sampled_from(LIMIT_NAMES), bound, bound), max_size=4).map(tuple),
+    sysctls=st.lists(st.builds(Sysctl, word, text), max_size=3).map(tuple),
+    stop_signal=st.integers(1, 64),
+    stop_grace_ms=st.integers(0, 2**31 - 1),
+)
+in_batches = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@in_batches
+@given(st.lists(configs, min_size=1, max_size=20))
+def test_what_is_written_is_what_init_reads(ask: Ask, batch: list[InitConfig]) -> None:
+    answers = ask("conf", [init_conf(config) for config in batch])
+    assert [words_of(answer) for answer in answers] == [expected(config) for config in batch]
+
+
+def test_the_configuration_is_written_like_this() -> None:
+    config = InitConfig(
+        ("/bin/app", "-c", "a\nb\\"), ("A=1",), 33, 34, (4, 5), "/srv", "web", ("/m.ko",),
+        (Mount("tmpfs", "/tmp", "size=8m"),), "16m", (Limit("nofile", "1024", "unlimited"),),
+        (Sysctl("net/core/somaxconn", "1024"),), 3, 100,
+    )  # fmt: skip
+    assert init_conf(config).decode() == (
+        "module /m.ko\noverlay 16m\nmount tmpfs /tmp size=8m\nsysctl net/core/somaxconn 1024\nhostname web\n"
+        "uid 33\ngid 34\n"
+        "groups 4,5\ncwd /srv\nlimit nofile 1024 unlimited\nenv A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
+    )
+    assert init_conf(InitConfig(("/app",))) == b"arg /app\n"
+
+
+GOOD = InitConfig(("/app",))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (replace(GOOD, args=()), "there is no command"),
+        (replace(GOOD, args=("app",)), "'app' is no absolute path"),
+        (replace(GOOD, args=("/app", "a\0b")), "holds a NUL byte"),
+        (replace(GOOD, args=("/app", "\ud800")), "cannot be written as UTF-8"),
+        (replace(GOOD, args=("/app",) * 257), "257 arguments are too many"),
+        (replace(GOOD, args=("/app", "x" * 65_536)), "at most 65535 fit"),
+        (replace(GOOD, env=("=1",)), "'=1' is not NAME=VALUE"),
+        (replace(GOOD, env=("A",)), "'A' is not NAME=VALUE"),
+        (replace(GOOD, uid=-1), "-1 is no uid"),
+        (replace(GOOD, gid=2**32 - 1), "is no gid"),
+        (replace(GOOD, groups=(2**32,)), "is no group"),
+        (replace(GOOD, cwd="srv"), "'srv' is no absolute path"),
+        (replace(GOOD, hostname=""), "1 to 64 bytes"),
+        (replace(GOOD, hostname="é" * 33), "1 to 64 bytes"),
+        (replace(GOOD, overlay="much"), "'much' is neither a size"),
+        (replace(GOOD, overlay=""), "'' is neither a size"),
+        (replace(GOOD, mounts=(Mount("tmpfs", "/a b"),)), "one word"),
+        (replace(GOOD, mounts=(Mount("tmpfs", "a"),)), "no absolute path to mount on"),
+        (replace(GOOD, mounts=(Mount("", "/a"),)), "one word"),
+        (replace(GOOD, limits=(Limit("files", "1", "1"),)), "'files' is no limit (one of as core"),
+        (replace(GOOD, limits=(Limit("nofile", "-1", "1"),)), "'-1' is no value"),
+        (replace(GOOD, limits=(Limit("nofile", "1", str(2**64)),)), "is no value"),
+        (replace(GOOD, sysctls=(Sysctl("a b", "1"),)), "one word"),
+        (replace(GOOD, stop_signal=0), "0 is no signal"),
+        (replace(GOOD, stop_grace_ms=-1), "-1 ms"),
+    ],
+)  # fmt: skip
+def test_the_writer_refuses(config: InitConfig, sentence: str) -> None:
+    with pytest.raises(InputError, match=r"^init: ") as caught:
+        init_conf(config)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"", "no line 'arg' says what to start"),
+        (b"# nothing\n\nuid 3\n", "no line 'arg' says what to start"),
+        (b"arg /a\ncolour blue\n", "line 2: 'colour blue' is no key"),
+        (b"arg /a\n\n#\ncolour", "line 4: 'colour' is no key"),
+        (b"arg", "line 1: 'arg' has no value"),
+        (b"arg a", "line 1: 'arg a' is no absolute path"),
+        (b"arg /a\\t", "line 1: 'arg /a\\t' has a '\\' that stands before neither 'n' nor '\\'"),
+        (b"arg /a\\", "line 1: 'arg /a\\' has a '\\' that stands"),
+        (b"arg /a\0b", "there is a NUL byte in it"),
+        (b"env A", "line 1: 'env A' is not NAME=VALUE"),
+        (b"uid x", "line 1: 'uid x' is not a number that fits"),
+        (b"uid 4294967295", "line 1: 'uid 4294967295' is not a number that fits"),
+        (b"uid 99999999999999999999999", "is not a number that fits"),
+        (b"groups 1,,2", "is not a number that fits"),
+        (b"mount tmpfs /tmp", "is not TYPE TARGET OPTIONS"),
+        (b"mount tmpfs tmp defaults", "is not TYPE TARGET OPTIONS"),
+        (b"limit nofile 1", "is not NAME SOFT HARD"),
+        (b"limit files 1 1", "is not NAME SOFT HARD"),
+        (b"limit nofile 1 18446744073709551615", "is not NAME SOFT HARD"),
+        (b"overlay big", "is neither a size nor 'yes'"),
+        (b"overlay ", "is neither a size nor 'yes'"),
+        (b"sysctl kernel/x", "is not PATH VALUE"),
+        (b"stop 65 1", "is not SIGNAL GRACE_MS"),
+        (b"stop 0 1", "is not SIGNAL GRACE_MS"),
+        (b"stop 15 2147483648", "is not SIGNAL GRACE_MS"),
+        (b"arg /a\n" * 257, "line 257: 'arg /a' is one too many"),
+        (b"groups " + b"1," * 32 + b"1", "is one too many"),
+    ],
+)
+def test_init_says_what_is_wrong(ask: Ask, text: bytes, sentence: str) -> None:
+    (answer,) = ask("conf", [text])
+    kind, why = words_of(answer)
+    assert kind == "wrong"
+    assert sentence in why
+
+
+def test_init_has_room_for_what_the_writer_allows(ask: Ask) -> None:
+    full = InitConfig(
+        ("/app",) * 256, ("A=1",) * 256, groups=(1,) * 32, modules=("/m",) * 64, mounts=(Mount("a", "/b"),) * 64,
+        limits=(Limit("as", "1", "1"),) * len(LIMIT_NAMES), sysctls=(Sysctl("a", "b"),) * 64,
+    )  # fmt: skip
+    assert words_of(ask("conf", [init_conf(full)])[0]) == expected(full)
+
+
+BROKEN = b"arg /a|mount|limit nofile 1 2|overlay|stop 1|groups 1|\\| |\n|env A=|uid".split(b"|")
+texts = st.lists(st.binary(max_size=20) | st.sampled_from(BROKEN), max_size=30).map(b"".join)
+
+
+@in_batches
+@given(st.lists(texts, min_size=1, max_size=30))
+def test_no_text_harms_the_reader(ask: Ask, batch: list[bytes]) -> None:
+    assert len(ask("conf", batch)) == len(batch)
+
+
+NO_ADDRESS = (
+    "10.0.2.15", "10.0.2.15/33", "10.0.2.15/0", "10.0.2/24", "10.0.2.256/24", "10.0.2.15/24,x",
+    "10.0.2.15/24,1.1.1.1,y", "10.0.2.15/24x", "", ".../8", "10.0.2.15/24" + ",1.1.1.1" * 5,
+)  # fmt: skip
+NET = ["", "", "", "10.0.2.15", "255.255.255.0"]
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "words"),
+    [
+        ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "channel", ""]),
+        ("ib.acpi=1 ib.channel=0", ["", "", "acpi"]),
+        ("ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3", [*NET, "10.0.2.2", "0", "10.0.2.3"]),
+        ("ib.ip=10.0.2.15/24", [*NET, "0.0.0.0", "0"]),
+        ("ib.ip=10.0.2.15/24,", [*NET, "0.0.0.0", "0"]),
+        ("ib.ip=10.0.2.15/32,10.0.2.2", [*NET[:4], "255.255.255.255", "10.0.2.2", "0"]),
+        ("ib.ip=10.0.2.15/24,,1.1.1.1,8.8.8.8", [*NET, "0.0.0.0", "0", "1.1.1.1", "8.8.8.8"]),
+        *((f"ib.ip={wrong}", ["", "", ""]) for wrong in NO_ADDRESS),
+    ],
+)
+def test_the_command_line(ask: Ask, cmdline: str, words: list[str]) -> None:
+    assert words_of(ask("words", [cmdline.encode()])[0]) == words
+
+
+addresses = st.text(",./0123456789 ib.hostname=", max_size=60).map(lambda words: f"ib.ip={words}".encode())
+
+
+@in_batches
+@given(st.lists(addresses, min_size=1, max_size=30))
+def test_no_command_line_harms_the_reader(ask: Ask, batch: list[bytes]) -> None:
+    assert len(ask("words", batch)) == len(batch)
+
+
+def option(number: int, *value: int) -> bytes:
+    """One DHCP option."""
+    return bytes((number, len(value), *value))
+
+
+USUAL = (option(53, 5), option(54, 10, 0, 2, 2), option(1, 255, 255, 255, 0), option(3, 10, 0, 2, 2))
+
+
+def reply(
+    *options: bytes,
+    xid: bytes = XID,
+    mac: bytes = MAC,
+    address: bytes = b"\n\0\2\x0f",
+    file: bytes = b"",
+    op: int = 2,
+) -> bytes:
+    """A server's answer, laid out as in RFC 2131, figure 1."""
+    head = bytes((op, 1, 6, 0)) + xid + bytes(8) + address + bytes(8) + mac.ljust(16, b"\0")
+    return head + bytes(64) + file.ljust(128, b"\0") + b"\x63\x82\x53\x63" + b"".join(options) + b"\xff"
+
+
+ACK = ["5", "10.0.2.15", "255.255.255.0", "10.0.2.2", "0"]
+
+
+@pytest.mark.parametrize(
+    ("packet", "words"),
+    [
+        (reply(*USUAL), ACK),
+        (reply(option(53, 2), *USUAL[1:]), ["2", *ACK[1:]]),
+        (
+            reply(*USUAL, option(6, 1, 1, 1, 1, 8, 8, 8, 8, 9), option(26, 5, 170)),
+            [*ACK[:4], "1450", "1.1.1.1", "8.8.8.8"],
+        ),
+        (reply(*USUAL, b"\0\0\0", option(6, 1, 1, 1, 1)), [*ACK, "1.1.1.1"]),
+        (reply(*USUAL, option(52, 1), file=option(6, 1, 1, 1, 1)), [*ACK, "1.1.1.1"]),
+        (reply(*USUAL)[:-1], ACK),
+        (reply(option(53, 6)), ["6"]),
+        (reply(*USUAL, option(1, 255, 0, 255, 0)), ["5", "10.0.2.15", "0.0.0.0", "10.0.2.2", "0"]),
+        (reply(*USUAL, option(26, 0, 68)), ACK),
+        (reply(*USUAL, option(52, 1), file=b"\x06\xff"), ["0"]),
+        (reply(*USUAL, op=1), ["0"]),
+        (reply(*USUAL, xid=b"\1\2\3\5"), ["0"]),
+        (reply(*USUAL, mac=bytes(6)), ["0"]),
+        (reply(*USUAL, address=bytes(4)), ["0"]),
+        (reply(*USUAL, address=b"\x7f\0\0\1"), ["0"]),
+        (reply(*USUAL, address=b"\xe0\0\0\1"), ["0"]),
+        (reply(*USUAL[0:1]), ["0"]),
+        (reply(*USUAL[1:]), ["0"]),
+        (reply(*USUAL, b"\x06\x09\x01"), ["0"]),
+        (reply(*USUAL)[:230], ["0"]),
+        (b"", ["0"]),
+    ],
+)
+def test_dhcp_answers(ask: Ask, packet: bytes, words: list[str]) -> None:
+    assert words_of(ask("dhcp", [packet])[0]) == words
+
+
+@in_batches
+@given(st.lists(st.binary(max_size=400), min_size=1, max_size=40), st.integers(0, 3), st.integers(0, 300))
+def test_no_dhcp_answer_harms_the_reader(ask: Ask, tails: list[bytes], overload: int, cut: int) -> None:
+    packets = [reply(*USUAL, option(52, overload), tail, file=tail[:128])[: 240 + cut + len(tail)] for tail in tails]
+    assert len(ask("dhcp", packets)) == len(packets)
+
+
+def test_dhcp_questions(ask: Ask) -> None:
+    discover, request = ask("ask", [b"", b"x"])
+    assert len(discover) >= 300
+    assert discover[:4] == b"\1\1\6\0" and discover[4:8] == XID and discover[28:34] == MAC
+    assert discover[10:12] == b"\x80\0", "asks for a broadcast answer"
+    assert option(53, 1) in discover and option(50, 10, 0, 2, 15) not in discover
+    assert option(53, 3) in request and option(50, 10, 0, 2, 15) in request and option(54, 10, 0, 2, 2) in request
