@@ -1,6 +1,7 @@
 """What all parts of a recipe share: frozen, nothing unknown, and every mistake reported at once."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, time
 from difflib import get_close_matches
 from typing import Any, Self
 
@@ -8,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, Validatio
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 MISTAKE = "mistake"
+LONGEST = 60  # characters of a found text that are shown
+NAMES: Mapping[type | tuple[type, ...], str] = {
+    Mapping: "a table",
+    (list, tuple): "a list",
+    (datetime, date, time): "a date or time",
+}
 
 
 def mistake(message: str, hint: str | None = None) -> PydanticCustomError:
@@ -34,6 +41,17 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
     if near is not None:
         return f"did you mean '{near}'?"
     return f"known here: {', '.join(names)}" if names else None
+
+
+def found(value: Any) -> str:
+    """A value of a TOML file in words."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text '{value if len(value) <= LONGEST else value[:LONGEST] + '…'}'"
+    if isinstance(value, int | float):
+        return f"the number {value:.15g}"  # never the thousands of digits that TOML allows
+    return next((name for kind, name in NAMES.items() if isinstance(value, kind)), "something else")
 
 
 class Part(BaseModel):

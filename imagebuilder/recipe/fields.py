@@ -3,6 +3,7 @@
 Checks that look at files run only while a recipe is loaded: the validation context is then its folder.
 """
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,18 @@ def _limit(value: Any) -> int | str:
         limit(value)
     except ValueError as error:
         raise mistake(f"{error}, found '{str(value)[:60]}'") from None
+    return value
+
+
+def _json(value: Any) -> Any:
+    """A value that JSON has too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise mistake(f"expected a finite number, found {value}")
+    if isinstance(value, list | dict):
+        for entry in value.values() if isinstance(value, dict) else value:
+            _json(entry)
+    elif not isinstance(value, str | int | float):
+        raise mistake("expected a text, number, true, false, list or table, found a date or time")
     return value
 
 
@@ -141,6 +154,7 @@ Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 HttpStatus = Annotated[int, Strict(), Field(ge=100, le=599)]
 ExitStatus = Annotated[int, Strict(), Field(ge=0, le=255)]
 Yes = Annotated[bool, Strict()]
+Value = Annotated[Any, PlainValidator(_json), WithJsonSchema({})]
 LimitValue = Annotated[
     int | str,
     PlainValidator(_limit),

@@ -90,6 +90,8 @@ def _validate(folder: Path, text: str, document: dict[str, Any]) -> tuple[Recipe
 
 def _problem(file: Path, lines: Mapping[Place, int], document: dict[str, Any], error: ErrorDetails) -> Problem:
     place = _written(error["loc"], document)
+    if error["type"].startswith("union_tag"):  # pydantic names the source, we the key that decides
+        place = (*place, "type")
     message, hint = explain(error)
     return Problem(file, line_of(lines, place), ".".join(key for key in place if isinstance(key, str)), message, hint)
 

@@ -10,11 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr, ValidationInfo, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails
 
 from imagebuilder.recipe import fields
-from imagebuilder.recipe.base import Part, mistake_at
+from imagebuilder.recipe.base import Part, found, mistake, mistake_at
 from imagebuilder.recipe.values import FileKind, LimitName, ReadyKind, RootFormat, StopSignal
 
 
@@ -78,6 +78,15 @@ class BuildSource(Part):
 
 
 Source = Annotated[DebianSource | FilesSource | BuildSource, Field(discriminator="type")]
+
+
+def _several(raw: Any) -> Any:
+    """One [source] is written as a table, several are a list of tables."""
+    if isinstance(raw, Mapping | Part):
+        return [raw]
+    if not isinstance(raw, list | tuple):
+        raise mistake(f"expected a table [source], or several [[source]], found {found(raw)}")
+    return raw
 
 
 class Application(Part):
@@ -277,15 +286,13 @@ class Recipe(Part):
     """The application's version."""
     summary: fields.Line
     """What it is, in one line."""
-    source: Annotated[tuple[Source, ...], BeforeValidator(lambda raw: [raw] if isinstance(raw, Mapping) else raw)] = (
-        Field(min_length=1)
-    )
+    source: Annotated[tuple[Source, ...], BeforeValidator(_several)] = Field(min_length=1)
     """Where the application comes from: [source], or several [[source]], of which the later stand over the earlier."""
     application: Application
     """The one program that the image is for."""
     files: tuple[FileEntry, ...] = ()
     """Files, folders and links to add."""
-    variables: Mapping[fields.Variable, JsonValue] = {}
+    variables: Mapping[fields.Variable, fields.Value] = {}
     """Values for the templates."""
     kernel: Kernel = Kernel()
     """The kernel that the image boots."""

@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from imagebuilder.recipe.base import MISTAKE, nearest, suggest
+from imagebuilder.recipe.base import LONGEST, MISTAKE, found, nearest, suggest
 from imagebuilder.recipe.fields import NAME, PATTERNS
 
-LONGEST = 60  # characters of a found text that are shown
 Said = tuple[str, str | None]  # what is wrong, and a hint
 
 
@@ -23,27 +21,14 @@ def explain(error: ErrorDetails) -> Said:
     return says(error["input"], context) if says else (f"{error['msg']}, found {found(error['input'])}", None)
 
 
-def found(value: Any) -> str:
-    """A value of a TOML file in words."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"the text '{value if len(value) <= LONGEST else value[:LONGEST] + '…'}'"
-    if isinstance(value, int | float):
-        return f"the number {value:.15g}"  # never the thousands of digits that TOML allows
-    return next((name for kind, name in NAMES.items() if isinstance(value, kind)), "something else")
-
-
-NAMES: Mapping[type | tuple[type, ...], str] = {
-    Mapping: "a table",
-    (list, tuple): "a list",
-    (datetime, date, time): "a date or time",
-}
-
-
 def _text(value: Any, _context: Mapping[str, Any]) -> Said:
     plain = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
     return f"expected a text, found {found(value)}", f'write "{value}"' if plain else None
+
+
+def _list(value: Any, _context: Mapping[str, Any]) -> Said:
+    short = isinstance(value, str) and len(value) <= LONGEST and value.isprintable() and '"' not in value
+    return f"expected a list, found {found(value)}", f'write ["{value}"]' if short else None
 
 
 def _integer(value: Any, _context: Mapping[str, Any]) -> Said:
@@ -85,12 +70,11 @@ SAYS: Mapping[str, Callable[[Any, Mapping[str, Any]], Said]] = {
     "string_type": _text,
     "int_type": _integer,
     "bool_type": _plain("true or false"),
-    "tuple_type": _plain("a list"),
+    "tuple_type": _list,
     "dict_type": _plain("a table"),
     "mapping_type": _plain("a table"),
     "model_type": _plain("a table"),
     "model_attributes_type": _plain("a table"),
-    "invalid-json-value": _plain("a text, number, true, false, list or table"),
     "enum": _choice,
     "literal_error": _literal,
     "union_tag_invalid": _source_type,
