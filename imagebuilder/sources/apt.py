@@ -20,8 +20,8 @@ from urllib.parse import unquote
 from imagebuilder import process
 from imagebuilder.errors import CacheError, OutputError, SourceError, ToolFailed
 from imagebuilder.events import Progress, Say, Unit, Warned, step
-from imagebuilder.recipe.base import nearest
 from imagebuilder.sources import archives
+from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Package
 from imagebuilder.store import Store, key_of, sha256_file
 
@@ -29,7 +29,9 @@ REVISION = 1
 WANTED = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
 RELEASE = re.compile(r"[a-z][a-z0-9-]*")
 # 'URI' FILE BYTES SHA256:DIGEST, with FILE as NAME_VERSION_ARCHITECTURE.deb (apt-get(8), --print-uris)
-PRINTED = re.compile(r"'[^']*' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_[^_ ]+\.deb (?P<bytes>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
+PRINTED = re.compile(
+    r"'[^']*' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_[^_ ]+\.deb (?P<bytes>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
+)
 STATUS = re.compile(r"dlstatus:\d+:(?P<percent>[\d.]+):")  # APT::Status-Fd
 # How archives are reached, of the machine's own configuration: proxies, credentials, retries, clocks.
 CARRIED = re.compile(r"Acquire::(http|https|ftp|tor|mirror|Retries|ForceIPv[46]|Check-(Valid-Until|Date))(::\S+)? ")
@@ -52,7 +54,7 @@ class Wish:
 
 
 def resolve(wish: Wish, *, store: Store, say: Say, refresh: bool = False) -> tuple[Package, ...]:
-    """The packages that fulfil the wish, by name: from the store, or (``refresh``, or the first time) from the archives.
+    """The packages that fulfil the wish, by name: from the store; ``refresh``, or the first time, from the archives.
 
     Raises SourceError for an unknown release or package, for packages that exclude each other, and when the archives
     cannot be reached or their signatures do not hold.
@@ -122,8 +124,7 @@ class Apt:
         for word in wanted:
             name = word.partition("=")[0]
             if name not in known:
-                near = nearest(name, (each for each in known if each[:1] == name[:1]))
-                hint = f'did you mean "{near}"?' if near else None
+                hint = did_you_mean(name, (each for each in known if each[:1] == name[:1]))
                 raise SourceError(f'source.packages: Debian {self.release} has no package "{name}"', hint=hint)
 
     def _keep(self, packages: Sequence[Package], folder: Path) -> None:
@@ -195,7 +196,11 @@ MEANINGS: tuple[Meaning, ...] = (
         "the archive's signature of Debian {release} cannot be verified",
         "a newer package debian-archive-keyring may have its key: sudo apt-get install debian-archive-keyring",
     ),
-    (r"Hash Sum mismatch|unexpected size", "a file from the archive of Debian {release} is damaged: {file}", "try again"),
+    (
+        r"Hash Sum mismatch|unexpected size",
+        "a file from the archive of Debian {release} is damaged: {file}",
+        "try again, or check the mirror",
+    ),
     (
         r"Version '(?P<version>[^']+)' for '(?P<name>[^']+)' was not found",
         'source.packages: Debian {release} does not have "{name}" in version {version}',
@@ -255,6 +260,7 @@ def _apt(release: str, store: Store, say: Say) -> Iterator[Apt]:
 
 def _write_state(folder: Path, files: Mapping[str, str]) -> None:
     try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # a proxy's address may hold a password
         for name in ("lists/partial", "cache/archives/partial", "sources.list.d"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for name, text in {"status": "", **files}.items():
@@ -284,4 +290,3 @@ def _at_hand(package: Package, store: Store, say: Say) -> bool:
             say(Warned(f"{error.message}: {package.name} is downloaded again"))
         return False
     return True
-

@@ -14,6 +14,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ARCHITECTURE = "amd64"
 
 COMPONENTS = frozenset({"main", "contrib", "non-free", "non-free-firmware"})
+LINE = re.compile(r"\s*(deb|deb-src)\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)(\s.*)?")
 SUITE = re.compile(r"[a-z]+(?P<branch>|-updates|-security|/updates)")
 # Suites of a release, by what the machine's are called. Before Debian 11, security's was called "/updates".
 BRANCHES: Mapping[str, str] = {"": "", "-updates": "-updates", "-security": "-security", "/updates": "-security"}
@@ -38,7 +39,7 @@ class Entry:
         key = self.options.get("Signed-By", "")
         by_key = Path(key).name.startswith("debian-archive") if key.startswith("/") else self._address_says_debian
         wanted = self.options.get("Architectures", ARCHITECTURE).split()
-        return "deb" in self.types and by_key and ARCHITECTURE in wanted and bool(COMPONENTS.intersection(self.components))
+        return "deb" in self.types and by_key and ARCHITECTURE in wanted and not COMPONENTS.isdisjoint(self.components)
 
     @property
     def _address_says_debian(self) -> bool:
@@ -67,10 +68,9 @@ def sources_for(release: str, entries: Iterable[Entry], *, keyring: Path = KEYRI
 def parse_lines(text: str) -> Iterator[Entry]:
     """The entries of a one-line-style list; lines that are none are left out."""
     for line in text.splitlines():
-        match = re.fullmatch(r"\s*(deb|deb-src)\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)((?:\s+\S+)*)\s*", line.partition("#")[0])
-        if match:
+        if match := LINE.fullmatch(line.partition("#")[0]):
             kind, options, uri, suite, components = match.groups()
-            yield Entry((kind,), (uri,), (suite,), tuple(components.split()), _options(options or ""))
+            yield Entry((kind,), (uri,), (suite,), tuple((components or "").split()), _options(options or ""))
 
 
 def parse_stanzas(text: str) -> Iterator[Entry]:
@@ -122,6 +122,6 @@ def _stanza(release: str, entry: Entry, keyring: Path) -> str:
     if "Signed-By" not in options and keyring.is_file():
         options["Signed-By"] = str(keyring)
     components = [component for component in entry.components if component in COMPONENTS]
-    rows = {"Types": "deb", "URIs": " ".join(entry.uris), "Suites": " ".join(suites), "Components": " ".join(components)}
-    rows |= {"Architectures": ARCHITECTURE, **options}
+    words = {"Types": ["deb"], "URIs": entry.uris, "Suites": suites, "Components": components}
+    rows = {name: " ".join(each) for name, each in words.items()} | {"Architectures": ARCHITECTURE} | options
     return "".join(f"{name}: {value}\n" for name, value in rows.items())

@@ -16,15 +16,15 @@ from imagebuilder.errors import OutputError, SourceError, ToolFailed
 from imagebuilder.events import Note, step
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.recipe import beside
-from imagebuilder.recipe.base import nearest
 from imagebuilder.recipe.model import BuildSource
 from imagebuilder.sources.files import collect, node_of
+from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Context, Layer, kept
 from imagebuilder.store import key_of, sha256_file
 from imagebuilder.tree import Kind, Node, Tree
 
 REVISION = 1
-# Variables of the build, with {work} for the scratch folder and {home} for a folder beside it. The recipe's come over them.
+# Variables of the build; {work} is the scratch folder, {home} a folder beside it. The recipe's come over them.
 ENVIRONMENT: Mapping[str, str] = {
     "CARGO_HOME": "{home}/cargo",
     "CFLAGS": "-O2 -ffile-prefix-map={work}=.",
@@ -114,8 +114,7 @@ def _output(source: BuildSource, output: str, work: Path, context: Context) -> l
     except ValueError as error:
         raise SourceError(f'source.outputs: "{output}": {error}') from error
     if not (work / output).exists() or not found:
-        near = nearest(output, beside.candidates(work))
-        hint = f'did you mean "{near}"?' if near else None
+        hint = did_you_mean(output, beside.candidates(work))
         raise SourceError(f'source.outputs: the command ended well but did not make "{output}"', hint=hint)
     return [(target + path.removeprefix(output), _kept(node_of(work / path, work), context)) for path in found]
 

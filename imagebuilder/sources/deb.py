@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import zstandard
 
@@ -20,10 +20,10 @@ from imagebuilder.tree import Blob, Kind, Node
 
 MAGIC = b"!<arch>\n"
 HEADER_BYTES = 60  # name 16, time 12, owner 6, group 6, mode 8, size 10, end 2; padded to even offsets (deb(5), ar(5))
-OPENERS: Mapping[str, Callable[[IO[bytes]], IO[bytes]]] = {
+OPENERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
     "data.tar": lambda stream: stream,
     "data.tar.gz": lambda stream: gzip.GzipFile(fileobj=stream),
-    "data.tar.xz": lambda stream: lzma.LZMAFile(stream),
+    "data.tar.xz": lzma.LZMAFile,
     "data.tar.zst": lambda stream: zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True),
 }
 KINDS: Mapping[bytes, Kind] = {
@@ -72,7 +72,8 @@ def _data(stream: IO[bytes]) -> IO[bytes]:
         member = header[:16].decode("ascii").rstrip(" /")
         size_bytes = int(header[48:58])
         if member in OPENERS:
-            return OPENERS[member](stream)
+            data: IO[bytes] = OPENERS[member](stream)
+            return data
         if size_bytes < 0 or not header.endswith(b"`\n"):
             raise ValueError("a member's header is wrong")
         stream.seek(size_bytes + size_bytes % 2, io.SEEK_CUR)

@@ -38,6 +38,7 @@ def provide(source: DebianSource, context: Context) -> Layer:
             tree, paths = overlay(tree, nodes)
             origins |= dict.fromkeys(paths, package.name)
     links = {path: symlink(target.removeprefix("/")) for path, target in MERGED.items() if target in tree}
+    origins |= dict.fromkeys(links, "base-files")  # the package that has them since Debian 13
     return Layer(Tree({**tree, **links}), origins, packages, slim=True)
 
 

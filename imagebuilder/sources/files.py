@@ -1,14 +1,13 @@
 """Files beside the recipe, as they are: contents, links and the executable bit; owner root, the image's own time."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from imagebuilder.errors import SourceError
 from imagebuilder.recipe import beside
-from imagebuilder.recipe.base import nearest
 from imagebuilder.recipe.model import FilesSource
+from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Context, Layer
 from imagebuilder.tree import Blob, Node, Tree, file, symlink
 
@@ -16,7 +15,8 @@ from imagebuilder.tree import Blob, Node, Tree, file, symlink
 def describe(source: FilesSource, context: Context) -> Any:
     """The files by path with the hash of each."""
     found = collect(context.folder, source.files, key="source.files")
-    return {"type": source.type, "target": source.target, "files": {path: node.describe() for path, node in found.items()}}
+    described = {path: node.describe() for path, node in found.items()}
+    return {"type": source.type, "target": source.target, "files": described}
 
 
 def provide(source: FilesSource, context: Context) -> Layer:
@@ -54,7 +54,7 @@ def node_of(path: Path, folder: Path) -> Node:
 
 
 def _link(path: Path, folder: Path, name: str) -> Node:
-    target = os.readlink(path)
+    target = str(path.readlink())
     end = (path.parent / target).resolve()
     if target.startswith("/") or not end.is_relative_to(folder.resolve()):
         raise SourceError(f"{name} is a link to {target}, out of the folder {folder}: copy the file, or link within it")
@@ -67,6 +67,6 @@ def _expand(folder: Path, pattern: str, key: str) -> tuple[str, ...]:
     except ValueError as error:
         raise SourceError(f'{key}: "{pattern}": {error}') from error
     if not found:
-        near = nearest(pattern, beside.candidates(folder))
-        raise SourceError(f'{key}: "{pattern}" matches no file', hint=f'did you mean "{near}"?' if near else None)
+        hint = did_you_mean(pattern, beside.candidates(folder))
+        raise SourceError(f'{key}: "{pattern}" matches no file', hint=hint)
     return found

@@ -6,27 +6,28 @@ from imagebuilder.errors import InputError
 from imagebuilder.tree import Kind, Node, Tree, directory
 
 
-def overlay(base: Tree, nodes: Mapping[str, Node]) -> tuple[Tree, list[str]]:
-    """The tree with ``nodes`` over it, and where they came to stand.
+def overlay(base: Tree, nodes: Mapping[str, Node]) -> tuple[Tree, dict[str, str]]:
+    """The tree with ``nodes`` over it, and by the place of each that came to stand there its path in ``nodes``.
 
     A node below a link to a folder (``/lib/x`` where ``/lib`` is a link) stands in that folder. A folder does not take
     the place of a link to a folder, and one that is only implied keeps the mode that it has. Raises InputError when a
     file would have to be a folder.
     """
     placed: dict[str, Node] = {}
+    origin: dict[str, str] = {}
     for path, node in nodes.items():
         where = _place(base, path)
         target = base.resolve(where)
         if node.kind is Kind.DIRECTORY and target is not None and base[target].kind is Kind.DIRECTORY:
             where = target
         if not (node == directory() and where in base):
-            placed[where] = node
-    return Tree(_uncovered(base, placed) | placed), list(placed)
+            placed[where], origin[where] = node, path
+    return Tree(_uncovered(base, placed) | placed), origin
 
 
 def _place(base: Tree, path: str) -> str:
     folder, _, name = path.rpartition("/")
-    if not folder or folder in base and base[folder].kind is Kind.DIRECTORY:
+    if not folder or (folder in base and base[folder].kind is Kind.DIRECTORY):
         return path
     above = _place(base, folder)
     real = base.resolve(above) if above in base else above
