@@ -1,0 +1,231 @@
+"""What the guest's init reports over its virtio-serial port, and its clock in terms of ours.
+
+The lines are those of ``docs/contracts.md``. The guest is not trusted: a line that is none of them is kept aside and
+does no harm.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from imagebuilder.machine.waiting import resolve
+
+LINE_BYTES = 4096
+MOST_ODD_LINES = 16
+MOST_PHASES = 64
+LINE = re.compile(rb"(\d{1,18}) (phase|exit|signal|error|memory) ([ -~]{1,1024})")
+PHASE = re.compile(r"([a-z][a-z0-9_-]{0,31}) (\d{1,18})")
+BYTE = re.compile(r"\d{1,3}")
+MEMORY = re.compile(r"(?:[a-z]+=\d{1,18}(?: |$))+")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The guest reached a phase, at ``at_ns`` of its own clock."""
+
+    name: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The application ended with a status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The application was ended by a signal."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Init could not do its work."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestMemory:
+    """The guest's memory in bytes, as its ``/proc/meminfo`` has it."""
+
+    total_bytes: int
+    free_bytes: int
+    available_bytes: int
+    cached_bytes: int
+    slab_bytes: int
+
+    @property
+    def used_bytes(self) -> int:
+        """What is not available to further programs."""
+        return self.total_bytes - self.available_bytes
+
+
+Message = Phase | Exited | Signalled | Failed | GuestMemory
+
+
+def parse(line: bytes) -> tuple[int, Message] | None:
+    """The guest's time of sending in ns, and what it said; None when the line is not of the contract."""
+    match = LINE.fullmatch(line)
+    if match is None:
+        return None
+    kind, rest = match[2].decode(), match[3].decode()
+    message = PARSERS[kind](rest)
+    return None if message is None else (int(match[1]), message)
+
+
+def _phase(text: str) -> Phase | None:
+    match = PHASE.fullmatch(text)
+    return Phase(match[1], int(match[2])) if match else None
+
+
+def _exited(text: str) -> Exited | None:
+    return Exited(int(text)) if BYTE.fullmatch(text) and int(text) <= 255 else None
+
+
+def _signalled(text: str) -> Signalled | None:
+    return Signalled(int(text)) if BYTE.fullmatch(text) and 1 <= int(text) <= 64 else None
+
+
+def _memory(text: str) -> GuestMemory | None:
+    if MEMORY.fullmatch(text) is None:
+        return None
+    sizes = {key: int(value) for key, value in (word.split("=") for word in text.split())}
+    names = ("total", "free", "available", "cached", "slab")
+    return GuestMemory(*(sizes[name] for name in names)) if sizes.keys() >= set(names) else None
+
+
+PARSERS: Mapping[str, Callable[[str], Message | None]] = {
+    "phase": _phase,
+    "exit": _exited,
+    "signal": _signalled,
+    "error": Failed,
+    "memory": _memory,
+}
+
+
+@dataclass(slots=True)
+class Clock:
+    """The guest's clock in terms of the host's: both are monotonic, so they differ by a constant.
+
+    A line arrives after it was sent, never before: of all differences the smallest is the nearest to the truth.
+    """
+
+    offset_ns: int | None = None
+
+    def learn(self, *, sent_ns: int, arrived_ns: int) -> None:
+        """A line with the guest's time of sending arrived at the host's time."""
+        difference = arrived_ns - sent_ns
+        self.offset_ns = difference if self.offset_ns is None else min(self.offset_ns, difference)
+
+    def host_ns(self, guest_ns: int) -> int | None:
+        """The host's time of a moment in the guest; None when no line came yet."""
+        return None if self.offset_ns is None else guest_ns + self.offset_ns
+
+
+@dataclass(slots=True)
+class Reports:
+    """All that a guest has reported so far."""
+
+    clock: Clock = field(default_factory=Clock)
+    phases: dict[str, int] = field(default_factory=dict)
+    """Guest time in ns, by name; the first of a name stands."""
+    end: Exited | Signalled | Failed | None = None
+    """How the application ended, or init did."""
+    end_ns: int | None = None
+    """The host's time at which that arrived."""
+    odd_lines: list[bytes] = field(default_factory=list)
+    """The first lines that are not of the contract."""
+
+    def take(self, line: bytes, arrived_ns: int) -> Message | None:
+        """Note one line; returns what it said."""
+        parsed = parse(line)
+        if parsed is None:
+            if len(self.odd_lines) < MOST_ODD_LINES:
+                self.odd_lines.append(line[:LINE_BYTES])
+            return None
+        sent_ns, message = parsed
+        self.clock.learn(sent_ns=sent_ns, arrived_ns=arrived_ns)
+        if isinstance(message, Phase) and len(self.phases) < MOST_PHASES:
+            self.phases.setdefault(message.name, message.at_ns)
+        elif isinstance(message, Exited | Signalled | Failed) and self.end is None:
+            self.end, self.end_ns = message, arrived_ns
+        return message
+
+    def phases_ns(self, *, not_before_ns: int) -> dict[str, int]:
+        """The phases on the host's clock, in order; ``kernel`` is where the guest's clock begins. Empty before the
+        first line. None lies before ``not_before_ns``, when the guest cannot have run yet."""
+        moments = sorted({"kernel": 0, **self.phases}.items(), key=lambda item: item[1])
+        aligned = ((name, self.clock.host_ns(at_ns)) for name, at_ns in moments)
+        return {name: max(at_ns, not_before_ns) for name, at_ns in aligned if at_ns is not None}
+
+
+class Channel(asyncio.Protocol):
+    """The host's end of the port: lines in, commands out."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.reports = Reports()
+        self.started = asyncio.Event()
+        """The application was started."""
+        self.ended: asyncio.Future[None] = loop.create_future()
+        """The application ended, or init failed."""
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._memory: list[asyncio.Future[GuestMemory]] = []
+        self._rest = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The port is there, though the guest may not have opened its side."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The guest sent something."""
+        now_ns = time.monotonic_ns()
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[:LINE_BYTES]
+        for line in lines:
+            self._act(self.reports.take(line, now_ns))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """QEMU has ended."""
+        for waiting in self._memory:
+            waiting.cancel()
+        resolve(self.closed, None)
+
+    def send(self, command: str) -> None:
+        """Say something to init."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(command.encode() + b"\n")
+
+    def ask_memory(self) -> asyncio.Future[GuestMemory]:
+        """The guest's memory; cancelled when the machine ends before it answers."""
+        answer: asyncio.Future[GuestMemory] = asyncio.get_running_loop().create_future()
+        self._memory.append(answer)
+        self.send("memory")
+        return answer
+
+    @property
+    def connected(self) -> bool:
+        """Whether it ever was."""
+        return self._transport is not None
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _act(self, message: Message | None) -> None:
+        if isinstance(message, Phase) and message.name == "application":
+            self.started.set()
+        elif isinstance(message, GuestMemory) and self._memory:
+            waiting = self._memory.pop(0)
+            resolve(waiting, message)
+        elif self.reports.end is not None:
+            resolve(self.ended, None)

@@ -1,0 +1,65 @@
+"""Why a QEMU did not start, in words that say what to do."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+
+from imagebuilder.errors import InputError, MachineError
+from imagebuilder.machine.ending import Facts, judge
+from imagebuilder.machine.spec import MachineSpec
+
+
+class PortTaken(MachineError):
+    """Somebody listens at the host port already. ``port`` is its number."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} of this machine is taken: give another one", hint=f"ss -ltnp 'sport = :{port}'")
+        self.port = port
+
+
+def _port_taken(match: re.Match[str], spec: MachineSpec) -> MachineError:
+    return PortTaken(int(match[1]))
+
+
+def _no_memory(match: re.Match[str], spec: MachineSpec) -> MachineError:
+    return MachineError(
+        f"this machine has not enough memory for a guest of {spec.memory_mib} MiB",
+        hint="give --memory, or close other programs",
+    )
+
+
+def _no_kvm(match: re.Match[str], spec: MachineSpec) -> MachineError:
+    return MachineError("KVM cannot be used on this machine: run with --accel tcg", hint="imagebuilder doctor")
+
+
+def _no_kernel(match: re.Match[str], spec: MachineSpec) -> MachineError:
+    return MachineError(f"QEMU cannot load the kernel {spec.kernel}: build the image again")
+
+
+# What QEMU says -> what we say. The spelling is that of QEMU 7.2 to 10.
+ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], MachineError]] = {
+    r"Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-": _port_taken,
+    r"cannot set up guest memory|cannot allocate memory|Cannot allocate memory": _no_memory,
+    r"Could not access KVM|failed to initialize kvm|invalid accelerator kvm": _no_kvm,
+    r"could not load kernel|could not open kernel|Error loading uncompressed kernel|invalid kernel header": _no_kernel,
+}
+
+
+def explain(spec: MachineSpec, *, status: int, said: str) -> MachineError:
+    """The error for a QEMU that ended before it greeted us."""
+    for pattern, error in ROWS.items():
+        match = re.search(pattern, said)
+        if match is not None:
+            return error(match, spec)
+    why = judge(Facts(qemu_status=status or 1, qemu_said=said)).why
+    return MachineError(f"the machine did not start: {why}")
+
+
+def check_files(spec: MachineSpec) -> None:
+    """Raises InputError when a file of the machine is missing or may not be read."""
+    files = (spec.kernel, spec.initrd, *(disk.path for disk in spec.disks))
+    for path in filter(None, files):
+        if not path.is_file():
+            raise InputError(f"{path} is missing: build the image again")
+        if not os.access(path, os.R_OK):
+            raise InputError(f"{path} may not be read by you: change its permissions")

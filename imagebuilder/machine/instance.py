@@ -1,0 +1,342 @@
+"""One running machine: started, waited for, asked, and gone on every way out.
+
+Nothing of it has a name in the file system, and QEMU dies with the thread that started it; so there is nothing to clean
+up even when this process is killed.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from imagebuilder.errors import GuestFailed, MachineError, NotReady
+from imagebuilder.machine import usage
+from imagebuilder.machine.channel import Channel, GuestMemory
+from imagebuilder.machine.child import Child
+from imagebuilder.machine.console import Console
+from imagebuilder.machine.ending import PANIC, Exit, Facts, How, judge
+from imagebuilder.machine.failures import PortTaken, check_files, explain
+from imagebuilder.machine.ports import with_ports
+from imagebuilder.machine.qmp import Qmp, QmpEvent
+from imagebuilder.machine.ready import PROBES, Attempts, wanted
+from imagebuilder.machine.spec import Forward, MachineSpec, argv
+from imagebuilder.machine.usage import HostMemory
+from imagebuilder.machine.waiting import all_of, any_of, resolve
+from imagebuilder.machine.wires import Wires
+from imagebuilder.process import shell_line
+from imagebuilder.recipe.model import Ready
+
+START_S = 60.0  # for QEMU itself to come up
+PORT_ATTEMPTS = 5
+LAST_WORDS_S = 5.0  # for what a machine that is ending still has to say
+ANSWER_S = 10.0
+GRACE_S = 10.0
+POWER_OFF_S = 2.0
+QUIT_S = 2.0
+
+
+class Instance:
+    """A running machine; ``async with Instance.start(spec) as instance`` is the way to one.
+
+    Times are in ns of the host's monotonic clock.
+    """
+
+    def __init__(self, spec: MachineSpec, on_console: Callable[[bytes], None] | None = None) -> None:
+        self.spec = spec
+        """The machine, with the host ports that were chosen."""
+        self._console = Console(on_console)
+        self._channel = Channel()
+        self._qmp = Qmp(spec.name, self._on_event)
+        self._panic = self._console.watch(PANIC)
+        self._stopped = False
+        self._wires = Wires(spec)
+        try:
+            self._argv = argv(spec, wiring=self._wires.wiring)
+            self._child = Child(self._argv, fds=self._wires.fds)
+        except BaseException:
+            self._wires.close()
+            raise
+        self._wires.hand_over()
+        self._ended: asyncio.Task[Exit] = asyncio.create_task(self._follow())
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, spec: MachineSpec, *, on_console: Callable[[bytes], None] | None = None
+    ) -> AsyncIterator["Instance"]:
+        """Start a machine and talk to QEMU; what is left of it at the end of the block is killed.
+
+        ``on_console`` gets what the guest prints as it comes. Raises ToolMissing, InputError (a file is missing) and
+        MachineError (PortTaken among them, for a port that the caller chose).
+        """
+        check_files(spec)
+        instance = await cls._start(spec, on_console)
+        try:
+            yield instance
+        finally:
+            await instance._leave()
+
+    @classmethod
+    async def _start(cls, spec: MachineSpec, on_console: Callable[[bytes], None] | None) -> "Instance":
+        own = {forward.host_port for forward in spec.forwards}
+        for attempt in range(PORT_ATTEMPTS):
+            instance = cls(with_ports(spec), on_console)
+            try:
+                await instance._connect()
+                return instance
+            except PortTaken as error:
+                await instance._leave()
+                if error.port in own or attempt == PORT_ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                await instance._leave()
+                raise
+        raise AssertionError("unreachable")
+
+    # What it is
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._child.pid
+
+    @property
+    def qemu_version(self) -> str:
+        """As QEMU says it, such as ``7.2.22``."""
+        return self._qmp.version
+
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The forwarded ports, with the host ports that were chosen."""
+        return self.spec.forwards
+
+    def host_port(self, guest_port: int) -> int:
+        """The port of 127.0.0.1 at which a port of the guest is reached. Raises MachineError when there is none."""
+        for forward in self.spec.forwards:
+            if forward.guest_port == guest_port and forward.host_port is not None:
+                return forward.host_port
+        raise MachineError(f"port {guest_port} of the guest is not forwarded: add it to machine.ports of the recipe")
+
+    # What was seen of it
+
+    @property
+    def spawned_ns(self) -> int:
+        """Immediately before QEMU's process was made."""
+        return self._child.spawned_ns
+
+    @property
+    def greeting_ns(self) -> int:
+        """When QEMU was there."""
+        return self._qmp.greeting_ns
+
+    @property
+    def phases_ns(self) -> dict[str, int]:
+        """``kernel`` and what init reported, in order; empty when nothing came over the channel."""
+        return self._channel.reports.phases_ns(not_before_ns=self.greeting_ns)
+
+    @property
+    def console(self) -> str:
+        """What the guest has printed; of much, the beginning and the end."""
+        return self._console.text
+
+    @property
+    def events(self) -> tuple[QmpEvent, ...]:
+        """The last events of QEMU."""
+        return tuple(self._qmp.events)
+
+    @property
+    def qemu_output(self) -> str:
+        """What QEMU itself said."""
+        return self._child.output
+
+    @property
+    def cpu_s(self) -> float:
+        """The host processor time that QEMU has used, in seconds."""
+        return self._child.cpu_s
+
+    def host_memory(self) -> HostMemory:
+        """The memory of QEMU's process, the guest's included. Raises MachineError when it has ended."""
+        return usage.host_memory(self.pid)
+
+    async def guest_memory(self) -> GuestMemory:
+        """The guest's memory as its kernel counts it. Raises MachineError when init does not answer."""
+        answer = self._channel.ask_memory()
+        await any_of(answer, self._ended, timeout_s=ANSWER_S)
+        if not answer.done() or answer.cancelled():
+            answer.cancel()
+            raise MachineError(f"{self.spec.name}: init did not tell the guest's memory within {ANSWER_S:g} s")
+        return answer.result()
+
+    # What one waits for
+
+    async def wait_ready(self, ready: Ready, timeout_s: float | None = None) -> int:
+        """Wait for the first real answer; returns its time. Raises NotReady after ``timeout_s`` (the recipe's own when
+        not given) and GuestFailed as soon as it is clear that none will come."""
+        limit_s = ready.timeout_s if timeout_s is None else timeout_s
+        attempts = Attempts()
+        probe = asyncio.ensure_future(PROBES[ready.kind](ready, self, attempts))
+        try:
+            signs = (probe, self._channel.ended, self._panic, self._ended)
+            in_time = await any_of(*signs, timeout_s=limit_s)
+            if in_time and not probe.done():
+                # It is over, but the last lines of the console may be on their way.
+                await all_of(self._ended, timeout_s=LAST_WORDS_S)
+                await all_of(probe, timeout_s=0)
+            if probe.done():
+                return probe.result()
+        finally:
+            probe.cancel()
+        if in_time:
+            raise self._failed("before it was ready")
+        late = f"{self.spec.name} was not ready within {limit_s:g} s: {wanted(ready, attempts)}"
+        raise NotReady(late, hint=self._last_line())
+
+    async def wait_exit(self) -> Exit:
+        """Wait until the machine has ended; tells how."""
+        return await asyncio.shield(self._ended)
+
+    # What one does to it
+
+    def write_console(self, data: bytes) -> None:
+        """Type into the guest's console."""
+        self._console.write(data)
+
+    async def terminate(self, *, grace_s: float = GRACE_S) -> Exit:
+        """Ask the application to end, then power off, then end QEMU; each only when the one before did not help.
+
+        ``grace_s`` is for the application. A guest whose init has not spoken yet has nothing that could be lost.
+        """
+        self._stopped = True
+        steps: list[tuple[Callable[[], Awaitable[None]], float]] = [(self._quit, QUIT_S)]
+        if self._channel.reports.phases:
+            steps[:0] = [(partial(self._say, "terminate"), grace_s), (partial(self._say, "poweroff"), POWER_OFF_S)]
+        for act, patience_s in steps:
+            if self._ended.done():
+                break
+            await act()
+            await all_of(self._ended, timeout_s=patience_s)
+        self.kill()
+        return await self.wait_exit()
+
+    def kill(self) -> None:
+        """End QEMU at once."""
+        self._stopped = self._stopped or not self._ended.done()
+        self._child.kill()
+
+    def write_artefacts(self, folder: Path) -> None:
+        """Write down what there is to see of a boot that failed, and the command line that repeats it by hand."""
+        folder.mkdir(parents=True, exist_ok=True)
+        events = [asdict(event) for event in self.events]
+        times = {"spawned": self.spawned_ns, "greeting": self.greeting_ns, **self.phases_ns}
+        contents = {
+            "console.log": self.console,
+            "qemu-stderr.log": self.qemu_output,
+            "qmp-events.json": json.dumps(events, indent=1) + "\n",
+            "phases.json": json.dumps(times, indent=1) + "\n",
+            "command.txt": shell_line(argv(self.spec, wiring=None)) + "\n",
+        }
+        for name, content in contents.items():
+            (folder / name).write_text(content, encoding="utf-8")
+
+    # What the probes need besides
+
+    @property
+    def started(self) -> asyncio.Event | None:
+        """Set when init has started the application; None when it cannot tell."""
+        return self._channel.started if self.spec.channel else None
+
+    def watch_console(self, pattern: str) -> asyncio.Future[int]:
+        """The moment at which a line of the console matches."""
+        return self._console.watch(pattern)
+
+    async def exited_ns(self, status: int) -> int:
+        """The moment at which init told that the application ended with ``status``. Raises GuestFailed for all else."""
+        await any_of(self._channel.ended, self._ended)
+        found, at_ns = judge(self._facts()), self._channel.reports.end_ns
+        if found.how is How.APPLICATION and found.status == status and at_ns is not None:
+            return at_ns
+        raise self._failed(f"and status {status} was expected")
+
+    async def is_established(self, local_port: int) -> bool:
+        """Whether the guest takes our connection from this local port, as QEMU's user network sees it.
+
+        Waits while that is open: its table (``info usernet``) has no events.
+        """
+        row = re.compile(rf"TCP\[(\w+)\].*\s{local_port}(?=\s)")
+        while True:
+            table = str(await self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"}))
+            found = row.search(table)
+            if found is None or found[1] == "ESTABLISHED":
+                return found is not None
+            await asyncio.sleep(0.01)
+
+    # Inside
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self._console, sock=self._wires.console)
+        await loop.create_unix_connection(lambda: self._channel, sock=self._wires.channel)
+        try:
+            await asyncio.wait_for(self._qmp.connect(self._wires.qmp), START_S)
+        except (EOFError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise MachineError(f"QEMU did not come up within {START_S:g} s") from error
+            self._child.kill()
+            await all_of(self._ended)
+            raise explain(self.spec, status=self._child.reap(), said=self.qemu_output) from error
+
+    async def _follow(self) -> Exit:
+        await self._child.wait()
+        # Whatever is still in the sockets belongs to the guest's last words.
+        await all_of(*(end.closed for end in (self._console, self._channel) if end.connected), timeout_s=LAST_WORDS_S)
+        await self._qmp.close()
+        return judge(self._facts())
+
+    async def _leave(self) -> None:
+        """Kill it, and let go of everything; the second half cannot be interrupted."""
+        try:
+            self.kill()
+            await all_of(self._ended)
+        finally:
+            self._ended.cancel()
+            self._console.close()
+            self._channel.close()
+            self._child.close()
+            self._wires.close()
+
+    def _facts(self) -> Facts:
+        return Facts(
+            reported=self._channel.reports.end,
+            panic=self._panic_text() if self._panic.done() else None,
+            stopped=self._stopped,
+            qemu_status=self._child.status,
+            qemu_said=self.qemu_output,
+        )
+
+    def _panic_text(self) -> str:
+        found = re.search(PANIC + r"(.*)", self.console)
+        return found[1].strip() if found else "its console tells more"
+
+    def _failed(self, when: str) -> GuestFailed:
+        return GuestFailed(f"{self.spec.name}: {judge(self._facts()).why} {when}", hint=self._last_line())
+
+    def _last_line(self) -> str | None:
+        last = self._console.last_line
+        return f"the console ends with: {last}" if last else None
+
+    def _on_event(self, event: QmpEvent) -> None:
+        if event.name == "GUEST_PANICKED":
+            resolve(self._panic, event.at_ns)
+
+    async def _say(self, command: str) -> None:
+        self._channel.send(command)
+
+    async def _quit(self) -> None:
+        try:
+            await self._qmp.execute("quit")
+        except MachineError:
+            self._child.kill()

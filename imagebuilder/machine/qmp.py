@@ -1,0 +1,86 @@
+"""The door to ``qemu.qmp``: one connection to one QEMU, its events with our monotonic time."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from qemu.qmp import EventListener, QMPClient, QMPError
+
+from imagebuilder.errors import MachineError
+from imagebuilder.machine.waiting import readable
+
+MOST_EVENTS = 1000
+# It logs the end of a QEMU as an error, which for us is how every instance ends.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class QmpEvent:
+    """What QEMU told by itself, and when it arrived (host's monotonic clock; QEMU's own stamp is wall clock)."""
+
+    name: str
+    at_ns: int
+    data: Mapping[str, Any]
+
+
+class Qmp:
+    """The monitor of one QEMU over a connected socket."""
+
+    def __init__(self, name: str, on_event: Callable[[QmpEvent], None]) -> None:
+        self.events: deque[QmpEvent] = deque(maxlen=MOST_EVENTS)
+        self.greeting_ns = 0
+        self.version = ""
+        """QEMU's version, as in ``7.2.22``."""
+        self._on_event = on_event
+        self._client = QMPClient(name)
+        self._listener = EventListener()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def connect(self, connection: socket.socket) -> None:
+        """Wait for the greeting and take over the socket. Raises EOFError, OSError or MachineError."""
+        await readable(connection)
+        self.greeting_ns = time.monotonic_ns()
+        if not connection.recv(1, socket.MSG_PEEK):
+            raise EOFError("QEMU ended before it greeted")
+        self._client.register_listener(self._listener)
+        self._reader = asyncio.create_task(self._read_events())
+        try:
+            await self._client.connect(connection)
+        except QMPError as error:
+            raise EOFError(f"QEMU ended while it greeted: {error}") from error
+        greeting = self._client.greeting
+        version: Any = greeting.QMP.version["qemu"] if greeting else {}
+        self.version = ".".join(str(version[part]) for part in ("major", "minor", "micro") if part in version)
+
+    async def execute(self, command: str, **arguments: object) -> object:
+        """Run a QMP command. Raises MachineError when QEMU refuses it or has ended."""
+        try:
+            return await self._client.execute(command, arguments or None)
+        except (QMPError, EOFError, OSError) as error:
+            raise MachineError(f"QEMU did not do {command}: {error}") from error
+
+    async def close(self) -> None:
+        """Let go of the connection; what QEMU told before is kept."""
+        with suppress(QMPError, EOFError, OSError):
+            await self._client.disconnect()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        for message in self._listener.clear():
+            self._note(message)
+
+    async def _read_events(self) -> None:
+        async for message in self._listener:
+            self._note(message)
+
+    def _note(self, message: Mapping[str, Any]) -> None:
+        data = message.get("data")
+        event = QmpEvent(str(message["event"]), time.monotonic_ns(), dict(data) if isinstance(data, dict) else {})
+        self.events.append(event)
+        self._on_event(event)

@@ -1,0 +1,138 @@
+"""Waiting for the first real answer of the application.
+
+QEMU's user network takes a connection before the guest is up and repeats its own SYN only after a second or two, so
+that whoever waits for one connection measures that timer instead of the guest. Here a fresh connection is opened every
+few milliseconds beside those that wait already, from the moment at which init says that the application has started;
+the first that is answered counts, at the time of its answer.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from imagebuilder.machine.answers import Unanswered, ask_http, ask_tcp
+from imagebuilder.machine.waiting import all_of, any_of, resolve
+from imagebuilder.recipe.model import Ready
+from imagebuilder.recipe.values import ReadyKind
+
+INTERVAL_S = 0.010
+UNHURRIED_S = 0.250  # until init says that the application started: in case it never does
+CROWD = 8  # so many connections may wait before further ones come more slowly
+
+
+class Subject(Protocol):
+    """What the probes need of a running instance."""
+
+    @property
+    def started(self) -> asyncio.Event | None:
+        """Set when the application was started; None when nobody will tell."""
+
+    def host_port(self, guest_port: int) -> int:
+        """Where a port of the guest is reached."""
+
+    def watch_console(self, pattern: str) -> asyncio.Future[int]:
+        """The moment at which a line of the console matches."""
+
+    async def exited_ns(self, status: int) -> int:
+        """The moment at which the application ended with this status. Raises GuestFailed for another end."""
+
+    async def is_established(self, local_port: int) -> bool:
+        """Whether the guest took our connection from this port."""
+
+
+Ask = Callable[[], Coroutine[Any, Any, int]]
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What came of asking: the last thing that was wrong with an answer."""
+
+    last: str = "has not answered"
+    waiting: set[asyncio.Task[int]] = field(default_factory=set)
+
+
+async def first_answer(ask: Ask, *, started: asyncio.Event | None, attempts: Attempts) -> int:
+    """Ask again and again without waiting for the answers; returns the time in ns of the first one that suffices."""
+    answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def take(task: asyncio.Task[int]) -> None:
+        attempts.waiting.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            resolve(answered, task.result())
+        elif isinstance(error, Unanswered):
+            attempts.last = str(error)
+        elif not answered.done():
+            answered.set_exception(error)
+
+    async def open_more() -> None:
+        while True:
+            task = asyncio.create_task(ask())
+            attempts.waiting.add(task)
+            task.add_done_callback(take)
+            await _pause(started, len(attempts.waiting))
+
+    opener = asyncio.create_task(open_more())
+    try:
+        await any_of(answered, opener)
+        return answered.result()
+    finally:
+        for task in (opener, *attempts.waiting):
+            task.cancel()
+        await all_of(opener, *attempts.waiting)
+
+
+async def _pause(started: asyncio.Event | None, waiting: int) -> None:
+    if started is None or started.is_set():
+        await asyncio.sleep(INTERVAL_S * max(1.0, waiting / CROWD))
+        return
+    try:
+        await asyncio.wait_for(started.wait(), UNHURRIED_S)
+    except TimeoutError:
+        return
+
+
+async def _http(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+    assert ready.http is not None
+    ask = partial(ask_http, subject.host_port(ready.http.port), ready.http)
+    return await first_answer(ask, started=subject.started, attempts=attempts)
+
+
+async def _tcp(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+    assert ready.tcp is not None
+    port = subject.host_port(ready.tcp.port)
+    ask = partial(ask_tcp, port, ready.tcp, established=subject.is_established)
+    return await first_answer(ask, started=subject.started, attempts=attempts)
+
+
+async def _console(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+    assert ready.console is not None
+    return await subject.watch_console(ready.console)
+
+
+async def _exit(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+    assert ready.exit is not None
+    return await subject.exited_ns(ready.exit)
+
+
+PROBES: Mapping[ReadyKind, Callable[[Ready, Subject, Attempts], Awaitable[int]]] = {
+    ReadyKind.HTTP: _http,
+    ReadyKind.TCP: _tcp,
+    ReadyKind.CONSOLE: _console,
+    ReadyKind.EXIT: _exit,
+}
+
+
+def wanted(ready: Ready, attempts: Attempts) -> str:
+    """What was waited for and did not come, for a sentence."""
+    lacking = {
+        ReadyKind.HTTP: f"port {ready.port} {attempts.last}",
+        ReadyKind.TCP: f"port {ready.port} {attempts.last}",
+        ReadyKind.CONSOLE: f"no line of the console matched {ready.console!r}",
+        ReadyKind.EXIT: f"the application has not exited with status {ready.exit}",
+    }
+    return lacking[ready.kind]

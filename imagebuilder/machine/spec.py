@@ -1,0 +1,264 @@
+"""A virtual machine as a value, and its QEMU command line. Pure: nothing here opens a file or a port.
+
+A root disk comes first and read-only (``/dev/vda``); scratch disks follow. The guest gets the addresses of QEMU's user
+network as ``ib.ip=``; ``docs/contracts.md`` has all words of the kernel command line.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from imagebuilder.bundle import Boot, Bundle
+
+PROGRAM = "qemu-system-x86_64"
+CHANNEL_NAME = "imagebuilder.0"
+LOOPBACK = "127.0.0.1"
+# The guest's address, its gateway and its name server in QEMU's user network (QEMU: "Network emulation").
+ADDRESS_WORD = "ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3"
+MIB_BYTES = 1 << 20
+
+
+class Accelerator(StrEnum):
+    """What executes the guest's instructions: the processor (KVM) or QEMU's translator (TCG)."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class MachineType(StrEnum):
+    """The virtual hardware."""
+
+    MICROVM = "microvm"
+    Q35 = "q35"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A read-only disk with the content of ``path``, or an empty scratch disk of ``size_mib``."""
+
+    path: Path | None = None
+    size_mib: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of a scratch disk."""
+        return self.size_mib * MIB_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A guest's TCP port that is reached at a port of 127.0.0.1; ``host_port`` None is any free one."""
+
+    host_port: int | None
+    guest_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """One virtual machine. Without a kernel there is no guest; ``paused`` leaves the processor stopped."""
+
+    machine: MachineType
+    accelerator: Accelerator
+    kernel: Path | None = None
+    initrd: Path | None = None
+    cmdline: str = ""
+    memory_mib: int = 64
+    cpus: int = 1
+    disks: tuple[Disk, ...] = ()
+    forwards: tuple[Forward, ...] = ()
+    network: bool = True
+    channel: bool = True
+    acpi: bool = False
+    paused: bool = False
+    name: str = "imagebuilder"
+
+    @property
+    def scratch(self) -> tuple[Disk, ...]:
+        """The scratch disks, in order."""
+        return tuple(disk for disk in self.disks if disk.path is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The file descriptors that QEMU inherits: our two ways to talk to it, the console, and the scratch disks."""
+
+    qmp_fd: int
+    console_fd: int
+    channel_fd: int
+    scratch_fds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What differs between the machine types: how the machine is spelt and what its virtio devices are called."""
+
+    words: str
+    bus: str
+    extra: tuple[str, ...] = ()
+    nic_options: str = ""
+
+
+HARDWARE: Mapping[MachineType, Hardware] = {
+    # The kernel speaks modern virtio only.
+    MachineType.MICROVM: Hardware("microvm", "device", extra=("-global", "virtio-mmio.force-legacy=off")),
+    # No option ROM: nobody boots from the network here, and the package that brings it is often missing.
+    MachineType.Q35: Hardware("q35,usb=off", "pci", nic_options=",romfile="),
+}
+ACCELERATOR_ARGS: Mapping[Accelerator, tuple[str, ...]] = {
+    Accelerator.KVM: ("-accel", "kvm", "-cpu", "host"),
+    Accelerator.TCG: ("-accel", "tcg", "-cpu", "max"),
+}
+
+
+def spec_of(
+    bundle: Bundle,
+    *,
+    accelerator: Accelerator,
+    memory_mib: int | None = None,
+    cpus: int | None = None,
+    forwards: Iterable[Forward] = (),
+) -> MachineSpec:
+    """The machine that an image expects; ``memory_mib`` and ``cpus`` override it, ``forwards`` say which host ports."""
+    boot, root = bundle.image.boot, bundle.image.root
+    root_disks = (Disk(path=bundle.root.absolute()),) if root.is_disk else ()
+    return MachineSpec(
+        machine=MachineType(boot.machine),
+        accelerator=accelerator,
+        kernel=bundle.kernel.absolute(),
+        initrd=None if root.is_disk else bundle.root.absolute(),
+        cmdline=_cmdline(bundle.image.cmdline, boot, accelerator),
+        memory_mib=memory_mib or boot.memory_mib,
+        cpus=cpus or boot.cpus,
+        disks=root_disks + tuple(Disk(size_mib=disk.size_mib) for disk in boot.disks),
+        forwards=_forwards(boot.ports, forwards),
+        acpi=boot.acpi,
+        name=bundle.image.name,
+    )
+
+
+def argv(spec: MachineSpec, *, wiring: Wiring | None) -> list[str]:
+    """QEMU's command line. Without ``wiring`` it can be pasted into a shell: the console is the terminal, and there is
+    neither QMP nor a channel; all forwards must then have their host ports."""
+    return [
+        PROGRAM,
+        *("-name", _value(spec.name)),
+        *_machine_args(spec),
+        *ACCELERATOR_ARGS[spec.accelerator],
+        *("-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)),
+        *_boot_args(spec, wiring),
+        *_qmp_args(wiring),
+        *_console_args(wiring),
+        *_channel_args(spec, wiring),
+        *_disk_args(spec, wiring),
+        *_network_args(spec),
+        *_random_args(spec),
+    ]
+
+
+def _machine_args(spec: MachineSpec) -> Iterator[str]:
+    hardware = HARDWARE[spec.machine]
+    # Without ACPI, QEMU names the virtio devices on the kernel's command line.
+    yield from ("-M", f"{hardware.words},acpi={'on' if spec.acpi else 'off'}")
+    yield from hardware.extra
+    yield from ("-nodefaults", "-no-user-config", "-display", "none")
+    # A machine without ACPI powers off by a reset.
+    yield "-no-reboot"
+    if spec.paused:
+        yield "-S"
+
+
+def _boot_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
+    if spec.kernel is None:
+        return
+    yield from ("-kernel", str(spec.kernel))
+    if spec.initrd is not None:
+        yield from ("-initrd", str(spec.initrd))
+    yield from ("-append", " ".join(_words(spec, wiring)))
+
+
+def _words(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
+    """The kernel's command line: the image's own words, then what only this machine knows."""
+    yield from spec.cmdline.split()
+    if spec.network:
+        yield ADDRESS_WORD
+    if spec.channel and wiring is not None:
+        yield "ib.channel=1"
+    if spec.acpi:
+        yield "ib.acpi=1"
+
+
+def _qmp_args(wiring: Wiring | None) -> Iterator[str]:
+    if wiring is not None:
+        yield from ("-chardev", f"socket,id=qmp,fd={wiring.qmp_fd}")
+        yield from ("-mon", "chardev=qmp,mode=control")
+
+
+def _console_args(wiring: Wiring | None) -> Iterator[str]:
+    if wiring is None:
+        yield from ("-serial", "stdio")
+    else:
+        yield from ("-chardev", f"socket,id=console,fd={wiring.console_fd}")
+        yield from ("-serial", "chardev:console")
+
+
+def _channel_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
+    if spec.channel and wiring is not None:
+        yield from ("-chardev", f"socket,id=channel,fd={wiring.channel_fd}")
+        yield from ("-device", _virtio(spec, "serial"))
+        yield from ("-device", f"virtserialport,chardev=channel,name={CHANNEL_NAME}")
+
+
+def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
+    fds = iter(wiring.scratch_fds if wiring else ())
+    for number, disk in enumerate(spec.disks):
+        if disk.path is not None:
+            yield from ("-drive", f"if=none,id=disk{number},format=raw,readonly=on,file={_value(str(disk.path))}")
+        elif wiring is not None:
+            yield from ("-add-fd", f"set={number},fd={next(fds)}")
+            # Nobody reads a scratch disk after this machine: no flush has to reach the host's disk.
+            yield from ("-drive", f"if=none,id=disk{number},format=raw,cache=unsafe,file=/dev/fdset/{number}")
+        else:
+            # Writes go to a temporary file that QEMU unlinks at once.
+            empty = f"driver=null-co,read-zeroes=on,size={disk.size_bytes}"
+            yield from ("-drive", f"if=none,id=disk{number},{empty},snapshot=on")
+        yield from ("-device", f"{_virtio(spec, 'blk')},drive=disk{number}")
+
+
+def _network_args(spec: MachineSpec) -> Iterator[str]:
+    if spec.network:
+        rules = "".join(f",hostfwd={_rule(forward)}" for forward in spec.forwards)
+        yield from ("-netdev", f"user,id=net{rules}")
+        yield from ("-device", f"{_virtio(spec, 'net')},netdev=net{HARDWARE[spec.machine].nic_options}")
+
+
+def _random_args(spec: MachineSpec) -> Iterator[str]:
+    # An empty machine needs no randomness.
+    if spec.kernel is not None:
+        yield from ("-device", _virtio(spec, "rng"))
+
+
+def _rule(forward: Forward) -> str:
+    assert forward.host_port is not None, "choose the host ports first"
+    return f"tcp:{LOOPBACK}:{forward.host_port}-:{forward.guest_port}"
+
+
+def _virtio(spec: MachineSpec, kind: str) -> str:
+    return f"virtio-{kind}-{HARDWARE[spec.machine].bus}"
+
+
+def _value(text: str) -> str:
+    """A value in one of QEMU's option lists, where a comma is written twice."""
+    return text.replace(",", ",,")
+
+
+def _cmdline(words: str, boot: Boot, accelerator: Accelerator) -> str:
+    more = {Accelerator.KVM: boot.cmdline_kvm, Accelerator.TCG: boot.cmdline_tcg}[accelerator]
+    return " ".join(part for part in (words.strip(), more.strip()) if part)
+
+
+def _forwards(ports: Iterable[int], given: Iterable[Forward]) -> tuple[Forward, ...]:
+    """Every port of the image, at the host port that was asked for or at any; then what was asked for besides."""
+    asked = {forward.guest_port: forward for forward in given}
+    image = [asked.pop(port, Forward(None, port)) for port in ports]
+    return (*image, *asked.values())

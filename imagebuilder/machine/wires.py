@@ -1,0 +1,60 @@
+"""What connects us with one QEMU: pairs of sockets and unlinked files, none of which has a name to leave behind."""
+
+import socket
+import tempfile
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, Self
+
+from imagebuilder.errors import MachineError
+from imagebuilder.machine.spec import MachineSpec, Wiring
+
+
+class Wires:
+    """Our ends are ``qmp``, ``console`` and ``channel``; QEMU inherits the others and the scratch disks."""
+
+    def __init__(self, spec: MachineSpec) -> None:
+        with ExitStack() as theirs, ExitStack() as ours:
+            pairs = [socket.socketpair() for _ in range(3)]
+            for own, other in pairs:
+                ours.enter_context(own)
+                theirs.enter_context(other)
+                own.setblocking(False)
+            (self.qmp, qmp), (self.console, console), (self.channel, channel) = pairs
+            scratch = tuple(theirs.enter_context(_scratch(disk.size_bytes)).fileno() for disk in spec.scratch)
+            self.wiring = Wiring(qmp.fileno(), console.fileno(), channel.fileno(), scratch)
+            self._theirs, self._ours = theirs.pop_all(), ours.pop_all()
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """What QEMU inherits."""
+        wiring = self.wiring
+        return (wiring.qmp_fd, wiring.console_fd, wiring.channel_fd, *wiring.scratch_fds)
+
+    def hand_over(self) -> None:
+        """QEMU has its ends now: with them closed here, its end is ours to notice."""
+        self._theirs.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._theirs.close()
+        self._ours.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _scratch(size_bytes: int) -> IO[bytes]:
+    """An empty file without a name, which takes space only as it is written."""
+    try:
+        stream = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's stack closes it
+        stream.truncate(size_bytes)
+    except OSError as error:
+        raise MachineError(
+            f"a scratch disk of {size_bytes >> 20} MiB cannot be made in {tempfile.gettempdir()}: {error.strerror}",
+            hint="set TMPDIR to a folder with room",
+        ) from error
+    return stream
