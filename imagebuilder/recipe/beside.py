@@ -50,6 +50,7 @@ def _files(folder: Path, match: str) -> Iterator[str]:
     path = folder / match
     if path.is_symlink() or is_file(path):
         yield PurePosixPath(match).as_posix()
+        return
     for here, folders, files in os.walk(path):
         links = [name for name in folders if (Path(here) / name).is_symlink()]
         yield from ((Path(here) / name).relative_to(folder).as_posix() for name in (*files, *links))

@@ -115,12 +115,12 @@ def _template_problems(folder: Path, document: dict[str, Any], recipe: Recipe | 
     templates = list(dict.fromkeys(_templates(folder, document)))
     if not templates:
         return []
-    from imagebuilder.recipe import templates as jinja  # jinja2 takes longer to import than all else here
+    from imagebuilder.recipe.templates import StandIn, problems  # jinja2 takes longer to import than all else here
 
     variables = document.get("variables", {})
     known = variables if isinstance(variables, dict) else {}
-    known = {**known, "recipe": describe(recipe) if recipe else jinja.unknown()}
-    return [problem for template in templates for problem in jinja.problems(folder, template, known)]
+    known = {**known, "recipe": describe(recipe) if recipe else StandIn(name="recipe")}
+    return [problem for template in templates for problem in problems(folder, template, known)]
 
 
 def _templates(folder: Path, document: dict[str, Any]) -> Iterator[str]:

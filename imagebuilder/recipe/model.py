@@ -286,7 +286,9 @@ class Recipe(Part):
     """The application's version."""
     summary: fields.Line
     """What it is, in one line."""
-    source: Annotated[tuple[Source, ...], BeforeValidator(_several)] = Field(min_length=1)
+    source: Annotated[
+        tuple[Source, ...], BeforeValidator(_several, json_schema_input_type=Source | tuple[Source, ...])
+    ] = Field(min_length=1)
     """Where the application comes from: [source], or several [[source]], of which the later stand over the earlier."""
     application: Application
     """The one program that the image is for."""

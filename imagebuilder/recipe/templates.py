@@ -33,7 +33,11 @@ def render(recipe: Recipe, template: str) -> str:
 
 
 def problems(folder: Path, template: str, names: Mapping[str, Any]) -> list[Problem]:
-    """All that is wrong with a template: each undefined variable, or the first other mistake."""
+    """All that is wrong with a template: each undefined variable, or the first other mistake.
+
+    After an undefined variable is found something stands in for it that passes nearly everywhere, so that the next one
+    is found; what else then fails may be due to the stand-in and is not reported.
+    """
     environment = _environment(folder)
     known = dict(names)
     found: list[Problem] = []
@@ -41,24 +45,38 @@ def problems(folder: Path, template: str, names: Mapping[str, Any]) -> list[Prob
         try:
             environment.get_template(template).render(known)
         except Exception as error:  # whatever the user's template does, it is the template that is wrong
-            found.append(_problem(error, folder, template, names))
-            undefined = _undefined_name(error)
-            if undefined is None or undefined in known:
+            name = _undefined_name(error)
+            if name in known or (name is None and any(isinstance(value, StandIn) for value in known.values())):
                 break
-            known[undefined] = ChainableUndefined()  # passes for anything, so that the next one is found
+            found.append(_problem(error, folder, template, names))
+            if name is None:
+                break
+            known[name] = StandIn(name=name)
         else:
             break
     return found
 
 
-def unknown() -> ChainableUndefined:
-    """A value in which all is defined, for what could not be read."""
-    return ChainableUndefined()
+class Strict(StrictUndefined):
+    """A variable that is not defined; to count with it is an error like any other use."""
+
+    __slots__ = ()
+    __index__ = StrictUndefined._fail_with_undefined_error
+
+
+class StandIn(ChainableUndefined):
+    """A value in which all is defined, for one that is missing or could not be read."""
+
+    __slots__ = ()
+
+    def __call__(self, *_arguments: Any, **_options: Any) -> "StandIn":  # type: ignore[override]  # that never returns
+        """A call gives the same again."""
+        return self
 
 
 def _environment(folder: Path) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+        loader=FileSystemLoader(folder), undefined=Strict, keep_trailing_newline=True, autoescape=False
     )
     for name in UNSTEADY_FILTERS:
         del environment.filters[name]
