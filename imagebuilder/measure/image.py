@@ -1,0 +1,138 @@
+"""All that is measured of one image, as its part of the report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuilder.bundle import Bundle
+from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
+from imagebuilder.events import Say, silent, step
+from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
+from imagebuilder.measure import memory, size, startup
+from imagebuilder.measure.budget import Measured, rows
+from imagebuilder.measure.memory import MIB_BYTES
+from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts
+from imagebuilder.measure.size import Size
+from imagebuilder.measure.startup import Starts
+from imagebuilder.recipe.model import Ready
+from imagebuilder.store import Store
+
+BUILDS, BOOTS, READY = "builds", "boots", "ready"
+RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be measured, and how. ``minimum`` looks for the least memory, which takes about a dozen starts;
+    ``artefacts`` is the folder for what there is to see of a start that failed."""
+
+    accelerator: Accelerator
+    runs: int = RUNS
+    minimum: bool = False
+    artefacts: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Least:
+    """The least memory that was looked for, and the least that was seen to be enough; None is not measured."""
+
+    minimum_mib: int | None = None
+    seen_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One image about to be measured."""
+
+    bundle: Bundle
+    wish: Wish
+    say: Say
+
+    @property
+    def spec(self) -> MachineSpec:
+        """The machine that the image expects."""
+        return spec_of(self.bundle, accelerator=self.wish.accelerator)
+
+    @property
+    def ready(self) -> Ready:
+        """When it is ready."""
+        return Ready.model_validate(self.bundle.image.ready)
+
+    async def starts(self) -> tuple[tuple[Check, ...], Starts | None]:
+        """What was tried, and the starts when all went well.
+
+        One start comes before those that count: it shows whether the image works, and fills the host's caches.
+        """
+        ready, artefacts = self.ready, self.wish.artefacts
+        try:
+            await startup.boot_once(self.spec, ready, artefacts=artefacts)
+            starts = await startup.measure(self.spec, ready, runs=self.wish.runs, say=self.say, artefacts=artefacts)
+        except (NotReady, GuestFailed) as error:
+            return (_well(BUILDS), _well(BOOTS), Check(name=READY, holds=False, message=str(error))), None
+        except MachineError as error:
+            return (_well(BUILDS), Check(name=BOOTS, holds=False, message=str(error)), _unreached(READY)), None
+        return (_well(BUILDS), _well(BOOTS), _well(READY)), starts
+
+    async def least(self, starts: Starts) -> Least:
+        """The least memory as far as it was wished for, or promised."""
+        usual_s = starts.startup.ready_ms.median / 1000
+        if self.wish.minimum:
+            found = await memory.minimum_mib(self.spec, self.ready, usual_s=usual_s, say=self.say)
+            return Least(found, found)
+        promised_mib = self.bundle.image.budget.get("memory_mib")
+        if promised_mib is None:
+            return Least()
+        enough = await memory.answers(self.spec, self.ready, memory_mib=promised_mib, usual_s=usual_s)
+        return Least(None, promised_mib if enough else None)
+
+
+async def measure(bundle: Bundle, wish: Wish, *, store: Store, say: Say = silent) -> ImageReport:
+    """Measure an image. What falls short stands in the report; raised is only what no image can help (no QEMU)."""
+    work = Work(bundle, wish, say)
+    with step(say, f"size {bundle.image.name}", f"pack {bundle.image.name} as it would be sent"):
+        packed = size.shipped(bundle, store)
+    checks, starts = await work.starts()
+    least = await work.least(starts) if starts else Least()
+    return describe(work, packed, checks, starts, least)
+
+
+def describe(work: Work, packed: Size, checks: tuple[Check, ...], starts: Starts | None, least: Least) -> ImageReport:
+    """The figures as the report has them."""
+    image, spec = work.bundle.image, work.spec
+    found = Measured(image_bytes=packed.total_bytes, memory_mib=least.seen_mib)
+    report = ImageReport(
+        name=image.name,
+        version=image.version,
+        digest=image.digest,
+        kernel=image.kernel.name,
+        root=image.root.format,
+        machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
+        bytes=packed.total_bytes,
+        parts=Parts(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes),
+        checks=checks,
+        budget=rows(image.budget, found),
+    )
+    return report if starts is None else _started(report, image.budget, starts, least)
+
+
+def not_built(name: str, error: ImagebuilderError, *, budget: Mapping[str, Any] | None = None) -> ImageReport:
+    """The report of an image that could not even be built."""
+    checks = (Check(name=BUILDS, holds=False, message=str(error)), _unreached(BOOTS), _unreached(READY))
+    return ImageReport(name=name, checks=checks, budget=rows(budget or {}, Measured()))
+
+
+def _started(report: ImageReport, budget: Mapping[str, Any], starts: Starts, least: Least) -> ImageReport:
+    startup, host, guest = starts.startup, starts.host_pss_bytes, starts.guest_used_bytes
+    minimum_bytes = None if least.minimum_mib is None else least.minimum_mib * MIB_BYTES
+    found = Measured(report.bytes, least.seen_mib, startup.floor_ms, startup.ready_ms, guest, host)
+    taken = Memory(host_pss_bytes=host, guest_used_bytes=guest, minimum_bytes=minimum_bytes)
+    return report.model_copy(update={"startup": startup, "memory": taken, "budget": rows(budget, found)})
+
+
+def _well(name: str) -> Check:
+    return Check(name=name, holds=True)
+
+
+def _unreached(name: str) -> Check:
+    return Check(name=name, holds=None)
