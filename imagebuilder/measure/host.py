@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder import __version__, process
+import imagebuilder
+from imagebuilder import process
 from imagebuilder.errors import ImagebuilderError
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -27,9 +28,8 @@ class Host:
 
 def host(accelerator: str | None = None) -> Host:
     """Look at this machine; ``accelerator`` is the one that was used."""
-    return Host(
-        accelerator, qemu_version(), cpu_model(), _cores(), f"{os.uname().sysname} {platform.release()}", __version__
-    )
+    kernel = f"{os.uname().sysname} {platform.release()}"
+    return Host(accelerator, qemu_version(), cpu_model(), _cores(), kernel, imagebuilder.__version__)
 
 
 def qemu_version() -> str | None:
