@@ -120,7 +120,7 @@ class Apt:
 
     def _know(self, wanted: Sequence[str]) -> None:
         """Raise SourceError for packages that the release lacks; apt would take their names for patterns."""
-        known = set(self._run(["apt-cache", "pkgnames"]).split())
+        known = set(self._run(["apt-cache", "-oAPT::Cache::AllNames=true", "pkgnames"]).split())
         for word in wanted:
             name = word.partition("=")[0]
             if name not in known:
@@ -207,7 +207,7 @@ MEANINGS: tuple[Meaning, ...] = (
         "it may have been replaced by a newer one: resolve anew with --refresh",
     ),
     (
-        r"404  ?Not Found",
+        r"\b404\b",
         "the archive of Debian {release} no longer has {file}",
         "it may have been replaced by a newer one: resolve anew with --refresh",
     ),
