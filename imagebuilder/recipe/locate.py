@@ -37,7 +37,7 @@ class _Walk:
     """One pass over the text. ``at`` is where it has come to; ``lines`` what it has found."""
 
     def __init__(self, text: str) -> None:
-        self.text = text.replace("\r\n", "\n")  # as tomllib
+        self.text = text
         self.at = 0
         self.line = 1
         self.lines: dict[Place, int] = {}

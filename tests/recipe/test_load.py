@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagebuilder.errors import Problem, RecipeError
@@ -311,6 +311,7 @@ VALUES = st.recursive(
 KEYS = st.sampled_from(sorted({*re.findall(r"^\[*([a-z_]+)", GOOD, re.M), "kernel", "root", "budget", "x", ""}))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(KEYS, KEYS, VALUES), max_size=4))
 def test_no_value_anywhere_gives_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, str, object]]
@@ -326,6 +327,7 @@ def test_no_value_anywhere_gives_a_traceback(
     check(tmp_path_factory, text)
 
 
+@settings(deadline=None)
 @given(st.one_of(documents(), st.text(), st.lists(st.sampled_from(GOOD.split()), max_size=9).map("\n".join)))
 def test_no_text_gives_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     check(tmp_path_factory, text)

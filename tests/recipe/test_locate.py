@@ -3,7 +3,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from imagebuilder.recipe.locate import Place, line_of, locate
 
@@ -73,6 +73,7 @@ def test_what_is_not_there_is_where_it_should_be() -> None:
     assert line_of(lines, ("nothing", 3)) == 1
 
 
+@settings(deadline=None)
 @given(documents())
 def test_every_key_is_found_where_its_value_is(text: str) -> None:
     document = tomllib.loads(text)
@@ -85,6 +86,7 @@ def test_every_key_is_found_where_its_value_is(text: str) -> None:
             assert mark[0] in written[lines[place] - 1], place
 
 
+@settings(deadline=None)
 @given(documents())
 def test_nothing_is_found_that_is_not_there(text: str) -> None:
     there = {place for place, _ in places(tomllib.loads(text))}
