@@ -57,4 +57,4 @@ def _files(folder: Path, match: str) -> Iterator[str]:
 
 
 def _behind_link(folder: Path, match: str) -> bool:
-    return any((folder / parent).is_symlink() for parent in PurePosixPath(match).parents)
+    return any((folder / parent).is_symlink() for parent in PurePosixPath(match).parents[:-1])

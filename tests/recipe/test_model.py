@@ -141,3 +141,10 @@ def test_files_that_a_pattern_means(tmp_path: Path) -> None:
     assert set(candidates(tmp_path)) == {".hidden.c", "a.c", "b.c", *below}
     with pytest.raises(ValueError, match="beside the recipe"):
         expand(tmp_path, "../*")
+
+
+def test_the_recipe_may_be_reached_through_a_link(tmp_path: Path) -> None:
+    write_recipe(tmp_path / "page")
+    (tmp_path / "link").symlink_to("page")
+    assert load(tmp_path / "link").name == "page"
+    assert expand(tmp_path / "link", "*.c") == ("server.c",)
