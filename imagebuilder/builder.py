@@ -3,14 +3,14 @@
 A step asks for the steps that it needs only when it runs itself, so that a build with nothing changed reads one record.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import bundle, guest, kernel
+from imagebuilder import bundle, guest
+from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
 from imagebuilder.closure import slim
 from imagebuilder.errors import CacheError, InputError
@@ -22,11 +22,13 @@ from imagebuilder.guest.users import Ids, User, resolve
 from imagebuilder.kernel import Kernel
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
-from imagebuilder.recipe.model import File, FileKind, Recipe, describe
-from imagebuilder.recipe.render import render
+from imagebuilder.recipe import FileEntry, Recipe
+from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.render import rendered
+from imagebuilder.recipe.values import FileKind
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
 from imagebuilder.store import Store
-from imagebuilder.tree import Blob, Node, Tree, directory, file, symlink
+from imagebuilder.tree import Node, Tree, directory, file, symlink
 
 Result = Mapping[str, Any]
 
@@ -38,18 +40,20 @@ KERNEL_FILES: Mapping[str, str] = {"microvm": "vmlinux", "q35": "vmlinuz"}
 
 @dataclass(frozen=True)
 class Build:
-    """One recipe on its way to an image. ``refresh`` asks the sources anew for what may have changed outside."""
+    """One recipe on its way to an image. ``refresh`` asks the sources anew for what may have changed outside;
+    ``kernel_name`` is another kernel than the recipe's."""
 
     recipe: Recipe
     store: Store
     say: Say
     refresh: bool = False
+    kernel_name: str | None = None
     _made: dict[str, Result] = field(default_factory=dict)
 
     def run(self, out: Path) -> Bundle:
         """Make the image in the folder ``out/NAME``, or leave it alone when it stands there already."""
         image = Image.model_validate(self.result(self.plan.bundle))
-        folder = out / self.recipe.name
+        folder = out / self.folder_name
         try:
             if (present := Bundle.open(folder)).image == image:
                 return present
@@ -66,7 +70,7 @@ class Build:
         """Write the root alone as ``out/NAME.SUFFIX``, to look at with other tools; returns that path."""
         row = FORMATS[format_name]
         out.mkdir(parents=True, exist_ok=True)
-        path = out / f"{self.recipe.name}{row.suffix}"
+        path = out / f"{self.folder_name}{row.suffix}"
         row.write(self.root, path, epoch_s=source_date_epoch_s())
         return path
 
@@ -89,12 +93,18 @@ class Build:
                 exclude=self._patterns("exclude"),
                 files=[(entry.path, entry.owner, node.describe()) for entry, node in self._files],
                 init=guest.init_key(),
-                kernel=kernel.key(self._definition, self._fragments),
+                kernel=kernels.key(self._definition, self._fragments),
                 root_format=recipe.root.format,
                 epoch_s=source_date_epoch_s(),
                 recipe=describe(recipe),
             )
         )
+
+    @property
+    def folder_name(self) -> str:
+        """``NAME``, or ``NAME@KERNEL`` for another kernel than the recipe's."""
+        chosen = self._definition.name
+        return self.recipe.name if chosen == self.recipe.kernel.name else f"{self.recipe.name}@{chosen}"
 
     def result(self, wanted: Step) -> Result:
         """What a step gives: from the store, or made now."""
@@ -128,18 +138,18 @@ class Build:
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel: ready-built, from the store, or compiled."""
-        return kernel.provide(self._definition, extra_fragments=self._fragments, store=self.store, say=self.say)
+        return kernels.provide(self._definition, extra_fragments=self._fragments, store=self.store, say=self.say)
 
     @cached_property
-    def _definition(self) -> kernel.KernelDefinition:
-        return kernel.load_definition(self.recipe.kernel.name)
+    def _definition(self) -> kernels.KernelDefinition:
+        return kernels.load_definition(self.kernel_name or self.recipe.kernel.name)
 
     @property
     def _fragments(self) -> tuple[Path, ...]:
         return tuple(self.recipe.folder / fragment for fragment in self.recipe.kernel.fragments)
 
     @cached_property
-    def _files(self) -> Sequence[tuple[File, Node]]:
+    def _files(self) -> Sequence[tuple[FileEntry, Node]]:
         """The recipe's files as nodes that belong to root yet."""
         return [(entry, _added(entry, self.recipe)) for entry in self.recipe.files]
 
@@ -194,8 +204,8 @@ def _root(work: Build, wanted: Step) -> Result:
     (slimmed,) = wanted.needs
     known = {name: (ids[0], ids[1]) for name, ids in work.result(slimmed)["users"].items()}
     application = work.recipe.application
-    user = resolve(application.account, known)
-    owners = [resolve(entry.account, known) for entry, _ in work._files]
+    user = resolve(application.user, known)
+    owners = [resolve(entry.owner, known) for entry, _ in work._files]
     files = Tree(
         {
             entry.path: replace(node, uid=owner.uid, gid=owner.gid)
@@ -287,9 +297,9 @@ def _init_config(work: Build, user: User, *, overlay: bool) -> InitConfig:
         cwd=application.directory,
         hostname=work.recipe.name,
         modules=work.kernel.module_paths,
-        mounts=tuple(Mount(mount.type, mount.target, mount.options) for mount in work.recipe.root.mount_points),
+        mounts=tuple(_mount(words) for words in work.recipe.root.mounts),
         overlay="yes" if overlay else None,
-        limits=tuple(Limit(each.name, _bound(each.soft), _bound(each.hard)) for each in application.resource_limits),
+        limits=tuple(_limit(name, value) for name, value in application.limits.items()),
         # One application on its own machine: there is nobody to protect the low ports from.
         sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if user.uid else (),
         stop_signal=application.stop_signal.number,
@@ -297,32 +307,20 @@ def _init_config(work: Build, user: User, *, overlay: bool) -> InitConfig:
     )
 
 
-def _bound(value: int | None) -> str:
-    return "unlimited" if value is None else str(value)
+def _mount(words: str) -> Mount:
+    """A mount from the recipe's ``TYPE TARGET [OPTIONS]``."""
+    return Mount(*words.split(" "))
 
 
-def _added(entry: File, recipe: Recipe) -> Node:
+def _limit(name: str, value: int | str) -> Limit:
+    """A limit from the recipe's number or ``soft:hard``."""
+    soft, _, hard = str(value).partition(":")
+    return Limit(name, soft, hard or soft)
+
+
+def _added(entry: FileEntry, recipe: Recipe) -> Node:
     """The node that a recipe's [[files]] entry stands for."""
-    return ADDED[entry.kind](entry, recipe)
-
-
-def _copied(entry: File, recipe: Recipe) -> Node:
-    assert entry.source is not None
-    path = recipe.folder / entry.source
-    usual = 0o755 if os.access(path, os.X_OK) else 0o644
-    return file(Blob.at(path), mode=_mode(entry, usual))
-
-
-def _mode(entry: File, usual: int) -> int:
-    return usual if entry.permissions is None else entry.permissions
-
-
-ADDED: Mapping[FileKind, Callable[[File, Recipe], Node]] = {
-    FileKind.SOURCE: _copied,
-    FileKind.TEMPLATE: lambda entry, recipe: file(
-        render(recipe, entry.template or "").encode(), mode=_mode(entry, 0o644)
-    ),
-    FileKind.TEXT: lambda entry, _: file((entry.text or "").encode(), mode=_mode(entry, 0o644)),
-    FileKind.DIRECTORY: lambda entry, _: directory(mode=_mode(entry, 0o755)),
-    FileKind.SYMLINK: lambda entry, _: symlink(entry.symlink or ""),
-}
+    if entry.kind is FileKind.SYMLINK:
+        return symlink(entry.symlink or "")
+    mode = int(entry.mode, 8)
+    return directory(mode=mode) if entry.kind is FileKind.DIRECTORY else file(rendered(entry, recipe), mode=mode)

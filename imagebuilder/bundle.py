@@ -77,7 +77,7 @@ class PackageLine(_Part):
 class ContentLine(_Part):
     """A group of files that was kept in the image, or dropped, and why."""
 
-    group: str
+    name: str
     files: int
     bytes: int
     kept: bool

@@ -31,7 +31,7 @@ BELOW = {
     "closure": ("errors", "events", "store", "tree", "sources"),
     "sources": ("errors", "events", "paths", "process", "store", "tree", "recipe"),
     "kernel": ("errors", "events", "paths", "process", "store", "tree", "sources"),
-    "guest": ("errors", "events", "paths", "process", "recipe", "store", "tree"),
+    "guest": ("errors", "events", "paths", "process", "store", "tree"),
     "plan": ("store",),
     "formats": ("errors", "events", "process", "store", "tree"),
     "bundle": ("errors", "store"),

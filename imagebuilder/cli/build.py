@@ -15,6 +15,7 @@ from imagebuilder.cli.drawing import listener, stdout
               help="direct: the bundle folder; cpio, tar, erofs or squashfs: the root alone, as one file.")  # fmt: skip
 @click.option("--plan", "only_plan", is_flag=True, help="Print the steps and their ids as JSON; build nothing.")
 @options.out
+@options.kernel
 @options.refresh
 @options.as_json
 @options.talk
@@ -23,6 +24,7 @@ def command(
     format_name: str,
     only_plan: bool,
     out: Path,
+    kernel: str | None,
     refresh: bool,
     as_json: bool,
     quiet: bool,
@@ -37,7 +39,7 @@ def command(
     store = options.open_store()
     done = []
     with listener(quiet=quiet, verbose=verbose) as say:
-        builds = [Build(recipe, store, say, refresh) for recipe in recipes]
+        builds = [Build(recipe, store, say, refresh, kernel) for recipe in recipes]
         for build in builds:
             if only_plan:
                 done.append({"name": build.recipe.name, "steps": build.plan.describe()})

@@ -20,30 +20,29 @@ BAR_CELLS = 24
 @options.name
 @click.option("--files", "largest", type=click.IntRange(0), default=15, show_default=True, metavar="N",
               help="List the N largest files.")  # fmt: skip
+@options.kernel
 @options.out
 @options.as_json
 @options.talk
-def command(name: str, largest: int, out: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(name: str, largest: int, kernel: str | None, out: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Show what is in the image NAME and why, and what was left out (it is built when it is not there)."""
     from imagebuilder.builder import Build
-    from imagebuilder.measure.size import shipped_bytes
+    from imagebuilder.measure.size import shipped
     from imagebuilder.recipe.load import load
 
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:
-        build = Build(load(name), store, say)
+        build = Build(load(name), store, say, kernel_name=kernel)
         bundle = build.run(out)
         tree = build.root
-        shipped = shipped_bytes(bundle, store=store, say=say)
+        size = shipped(bundle, store).total_bytes
     files = _largest(tree, largest)
     if as_json:
         image = bundle.image.model_dump(by_alias=True, mode="json")
-        click.echo(
-            json.dumps({"image": image, "bytes": shipped, "root_bytes": tree.size_bytes, "files": files}, indent=1)
-        )
+        click.echo(json.dumps({"image": image, "bytes": size, "root_bytes": tree.size_bytes, "files": files}, indent=1))
         return
     console = stdout()
-    console.print(_parts(bundle, tree, shipped))
+    console.print(_parts(bundle, tree, size))
     console.print(_contents(bundle))
     if files:
         console.print(_files(files, tree.size_bytes))
@@ -84,7 +83,7 @@ def _contents(bundle: Bundle) -> Table:
 def _line(line: ContentLine, most: int) -> tuple[str | Text, ...]:
     bar = Text("█" * round(BAR_CELLS * line.bytes / most), style="green" if line.kept else "dim")
     sign = "✓" if line.kept else "–"
-    return sign, Text(line.group), Text(line.why), str(line.files), options.megabytes(line.bytes), bar
+    return sign, Text(line.name), Text(line.why), str(line.files), options.megabytes(line.bytes), bar
 
 
 def _files(files: list[dict[str, Any]], total: int) -> Table:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from imagebuilder.bundle import Bundle
+from imagebuilder.events import Say
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
 
@@ -70,6 +72,12 @@ def accel(command: Command) -> Command:
     )(command)
 
 
+def kernel(command: Command) -> Command:
+    """``--kernel``: another kernel than the recipe's."""
+    text = "Another kernel than the recipe's; the image then stands in NAME@KERNEL."
+    return click.option("--kernel", metavar="KERNEL", help=text)(command)
+
+
 def as_json(command: Command) -> Command:
     """``--json``: the result as JSON on standard output."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
@@ -78,6 +86,14 @@ def as_json(command: Command) -> Command:
 def open_store() -> Store:
     """The cache of this user."""
     return Store(cache_dir())
+
+
+def built(name: str, out: Path, *, kernel: str | None, say: Say) -> Bundle:
+    """The image of a recipe, built when something changed."""
+    from imagebuilder.builder import Build
+    from imagebuilder.recipe.load import load
+
+    return Build(load(name), open_store(), say, kernel_name=kernel).run(out)
 
 
 def megabytes(size_bytes: float) -> str:

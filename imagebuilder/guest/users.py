@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from imagebuilder.recipe.values import Account
-
 Ids = tuple[int, int]
 ROOT: Ids = (0, 0)
 UNKNOWN: Ids = (999, 999)  # what a name gets that no package knows: the first that Debian's adduser --system would take
@@ -19,15 +17,16 @@ class User:
     gid: int
 
 
-def resolve(account: Account, known: Mapping[str, Ids]) -> User:
-    """The user that an account of a recipe means, given the users that the packages know."""
-    uid, gid = account.uid, account.gid
-    if account.name is None:
-        assert uid is not None and gid is not None  # an account has a name or numbers
-        named = next((name for name, ids in known.items() if ids[0] == uid), "root" if uid == 0 else f"user{uid}")
-        return User(named, uid, gid)
-    ids = {"root": ROOT, **known}.get(account.name, UNKNOWN)
-    return User(account.name, ids[0] if uid is None else uid, ids[1] if gid is None else gid)
+def resolve(words: str, known: Mapping[str, Ids]) -> User:
+    """The user that ``name``, ``uid``, ``uid:gid`` or ``name:uid`` means, given the users that the packages know."""
+    first, _, second = words.partition(":")
+    if first.isdigit():
+        uid, gid = int(first), int(second or first)
+        usual = "root" if uid == 0 else f"user{uid}"
+        return User(next((name for name, ids in known.items() if ids[0] == uid), usual), uid, gid)
+    if second:
+        return User(first, int(second), int(second))
+    return User(first, *{"root": ROOT, **known}.get(first, UNKNOWN))
 
 
 def passwd(users: Iterable[User]) -> bytes:

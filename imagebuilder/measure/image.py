@@ -25,12 +25,14 @@ RUNS = 5
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is to be measured, and how. ``minimum`` looks for the least memory, which takes about a dozen starts;
-    ``artefacts`` is the folder for what there is to see of a start that failed."""
+    ``artefacts`` is the folder for what there is to see of a start that failed; ``memory_mib`` is another memory than
+    the image's."""
 
     accelerator: Accelerator
     runs: int = RUNS
     minimum: bool = False
     artefacts: Path | None = None
+    memory_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Work:
     @property
     def spec(self) -> MachineSpec:
         """The machine that the image expects."""
-        return spec_of(self.bundle, accelerator=self.wish.accelerator)
+        return spec_of(self.bundle, accelerator=self.wish.accelerator, memory_mib=self.wish.memory_mib)
 
     @property
     def ready(self) -> Ready:

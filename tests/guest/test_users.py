@@ -3,7 +3,6 @@
 import pytest
 
 from imagebuilder.guest.users import UNKNOWN, User, group, passwd, resolve
-from imagebuilder.recipe.values import Account
 
 KNOWN = {"www-data": (33, 33), "games": (5, 60)}
 
@@ -22,7 +21,7 @@ KNOWN = {"www-data": (33, 33), "games": (5, 60)}
     ],
 )
 def test_resolves(words: str, user: User) -> None:
-    assert resolve(Account.parse(words), KNOWN) == user
+    assert resolve(words, KNOWN) == user
 
 
 def test_the_files_name_each_user_once() -> None:

@@ -1,0 +1,119 @@
+"""A report as people read it: a waterfall of the start, the figures, and what was promised."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from imagebuilder.cli.options import megabytes
+from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.report import ImageReport, Report, Startup
+from imagebuilder.measure.statistics import Summary
+
+BAR_CELLS = 40
+MEANING = {
+    "qmp": "QEMU starts, until it greets",
+    "kernel": "until the first instruction of init",
+    "init": "until the application's exec succeeded",
+    "application": "until the first real answer",
+}
+
+
+def show(console: Console, report: Report, *, why: str) -> None:
+    """Print every image of a report, then what it was measured on."""
+    for image in report.images:
+        for part in _image(image):
+            console.print(part)
+    host = report.host
+    where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
+    console.print(Text(f"measured on {where}, {host.accelerator} ({why})", style="dim"), soft_wrap=True)
+
+
+def _image(image: ImageReport) -> Iterator[Table | Text]:
+    yield Text(_title(image), style="bold")
+    for check in image.checks:
+        if not check.holds:
+            told = check.message or "not reached"
+            yield Text(f"✗ {check.name}: {told}", style="red" if check.holds is False else "dim")
+    if image.startup is not None:
+        yield _waterfall(image.startup)
+    yield _figures(image)
+    if image.budget:
+        yield _budget(image.budget)
+
+
+def _title(image: ImageReport) -> str:
+    words = [image.name, image.version or ""]
+    if image.kernel and image.machine:
+        shape = image.machine
+        words.append(f"on {image.kernel}, {shape.type} with {shape.memory_mib} MiB and {shape.cpus} CPU")
+    return " ".join(word for word in words if word)
+
+
+def _waterfall(startup: Startup) -> Table:
+    table = Table(
+        title=f"from spawning the machine to ready, median of {len(startup.ready_ms.samples)}", title_justify="left"
+    )
+    table.add_column("phase")
+    table.add_column("ms", justify="right")
+    table.add_column("", width=BAR_CELLS)
+    table.add_column("what it is")
+    whole = startup.ready_ms.median
+    begin = 0.0
+    for name, summary in startup.phases_ms.items():
+        took = summary.median if summary else None
+        table.add_row(name, "–" if took is None else f"{took:.1f}", _bar(begin, took, whole), MEANING.get(name, ""))
+        begin += took or 0
+    table.add_section()
+    table.add_row(
+        "ready", f"{whole:.1f}", _spread(startup.ready_ms), f"{whole / startup.floor_ms.median:.1f} × the floor"
+    )
+    floor = startup.floor_ms
+    table.add_row("floor", f"{floor.median:.1f}", _spread(floor), "an empty machine, in the same run")
+    return table
+
+
+def _bar(begin: float, took: float | None, whole: float) -> Text:
+    if took is None or whole <= 0:
+        return Text("")
+    before = round(BAR_CELLS * begin / whole)
+    cells = max(1, round(BAR_CELLS * took / whole))
+    return Text(
+        " " * min(before, BAR_CELLS - 1) + "█" * min(cells, BAR_CELLS - min(before, BAR_CELLS - 1)), style="cyan"
+    )
+
+
+def _spread(summary: Summary) -> str:
+    return f"{summary.min:.1f} to {summary.max:.1f}"
+
+
+def _figures(image: ImageReport) -> Table:
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    parts = image.parts
+    made = f"kernel {megabytes(parts.kernel)}, root {megabytes(parts.root)}" if parts else ""
+    table.add_row("image as shipped", _bytes(image.bytes), made)
+    memory = image.memory
+    if memory is not None:
+        table.add_row("memory used in the guest", _bytes(memory.guest_used_bytes), "")
+        table.add_row("memory taken from the host", _bytes(memory.host_pss_bytes), "QEMU included")
+        if memory.minimum_bytes is not None:
+            table.add_row("least memory", f"{memory.minimum_bytes >> 20} MiB", "with which it still answers")
+    return table
+
+
+def _bytes(value: int | None) -> str:
+    return "not measured" if value is None else megabytes(value)
+
+
+def _budget(rows: tuple[BudgetRow, ...]) -> Table:
+    table = Table("", "promise", title="budget", title_justify="left")
+    table.add_column("at most", justify="right")
+    table.add_column("measured", justify="right")
+    for row in rows:
+        value = "not measured" if row.value is None else f"{row.value:,}"
+        table.add_row("[green]✓[/]" if row.holds else "[red]✗[/]", row.key, f"{row.limit:,}", value)
+    return table

@@ -1,0 +1,128 @@
+"""``imagebuilder run``: boot an image with the console attached."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from imagebuilder.bundle import Bundle
+from imagebuilder.cli import options
+from imagebuilder.cli.drawing import listener
+from imagebuilder.machine.accel import choose
+from imagebuilder.machine.ending import Exit, How
+from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.ports import with_ports
+from imagebuilder.machine.spec import Accelerator, Forward, MachineSpec, argv, spec_of
+from imagebuilder.process import shell_line
+
+CHUNK_BYTES = 65536
+SIGNALLED = 128  # as shells count: 128 + the signal's number
+FAILED = 1
+
+
+class Port(click.ParamType):
+    """``HOST:GUEST``: a port of 127.0.0.1 and the guest's port behind it."""
+
+    name = "HOST:GUEST"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Forward:
+        """The forward that the words ask for."""
+        match = re.fullmatch(r"(\d{1,5}):(\d{1,5})", str(value))
+        if not match or not all(0 < int(number) < 65536 for number in match.groups()):
+            self.fail(f"{value!r} is not HOST:GUEST, two ports from 1 to 65535, as in 8080:80", param, ctx)
+        return Forward(int(match[1]), int(match[2]))
+
+
+@click.command("run")
+@options.name
+@options.accel
+@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
+@click.option("--cpus", type=click.IntRange(1), help="Processors, instead of the recipe's.")
+@click.option("--port", "ports", multiple=True, type=Port(), help="Reach a guest's port at a fixed one of 127.0.0.1.")
+@click.option("--dry-run", is_flag=True, help="Print the QEMU command line, ready to be pasted into a shell.")
+@options.kernel
+@options.out
+@options.talk
+def command(
+    name: str,
+    accel: str,
+    memory_mib: int | None,
+    cpus: int | None,
+    ports: tuple[Forward, ...],
+    dry_run: bool,
+    kernel: str | None,
+    out: Path,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Boot the image NAME with its console attached (it is built when something changed). Ctrl-C ends it; the exit
+    status is the application's."""
+    with listener(quiet=quiet, verbose=verbose) as say:
+        choice = choose(accel)
+        bundle = options.built(name, out, kernel=kernel, say=say)
+    spec = _spec(bundle, choice.accelerator, memory_mib, cpus, ports)
+    if dry_run:
+        click.echo(shell_line(argv(with_ports(spec), wiring=None)))
+        return
+    if verbose:
+        click.echo(choice.why, err=True)
+    found = asyncio.run(_attached(spec, quiet=quiet))
+    if found.how is not How.APPLICATION and not quiet:
+        click.echo(f"imagebuilder: {found.why}", err=True)
+    raise SystemExit(_status(found))
+
+
+def _spec(
+    bundle: Bundle, accelerator: Accelerator, memory_mib: int | None, cpus: int | None, ports: tuple[Forward, ...]
+) -> MachineSpec:
+    return spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib, cpus=cpus, forwards=ports)
+
+
+def _status(found: Exit) -> int:
+    if found.status is not None:
+        return found.status
+    return SIGNALLED + found.signal if found.signal is not None else FAILED
+
+
+async def _attached(spec: MachineSpec, *, quiet: bool) -> Exit:
+    """Run it with the terminal as its console until it ends; the first Ctrl-C asks it to end, a second one kills it."""
+    async with Instance.start(spec, on_console=_show) as instance:
+        if not quiet:
+            for forward in instance.forwards:
+                click.echo(f"port {forward.guest_port} is at 127.0.0.1:{forward.host_port}", err=True)
+        loop = asyncio.get_running_loop()
+        asked: list[asyncio.Task[Exit]] = []
+
+        def stop() -> None:
+            if asked:
+                instance.kill()
+            else:
+                asked.append(loop.create_task(instance.terminate()))
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop)
+        with suppress(OSError, ValueError):  # a file or no standard input at all: nothing to type
+            loop.add_reader(sys.stdin.fileno(), _typed, instance, loop)
+        try:
+            return await instance.wait_exit()
+        finally:
+            with suppress(OSError, ValueError):
+                loop.remove_reader(sys.stdin.fileno())
+
+
+def _show(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _typed(instance: Instance, loop: asyncio.AbstractEventLoop) -> None:
+    data = os.read(sys.stdin.fileno(), CHUNK_BYTES)
+    if data:
+        instance.write_console(data)
+    else:
+        loop.remove_reader(sys.stdin.fileno())
