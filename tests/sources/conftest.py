@@ -11,7 +11,8 @@ import pytest
 from imagebuilder.events import Event
 from imagebuilder.sources import Context, archives
 from imagebuilder.store import Store
-from tests.sources.repository import Repository, missing_tools, served
+
+from .repository import Repository, missing_tools, served
 
 
 @pytest.fixture

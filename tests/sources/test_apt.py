@@ -18,7 +18,8 @@ from imagebuilder.events import Event, Progress, Unit, Warned
 from imagebuilder.sources import Context, apt, archives
 from imagebuilder.sources.apt import Wish, fetch, resolve
 from imagebuilder.sources.layer import Package
-from tests.sources.repository import RELEASE, Repository
+
+from .repository import RELEASE, Repository
 
 Ran = list[tuple[str, ...]]
 
@@ -237,7 +238,7 @@ def test_a_release_that_is_not_there(repository: Repository, context: Context, r
 def test_an_archive_that_is_not_reached(repository: Repository, context: Context, unused_tcp_port: int) -> None:
     lists = repository.etc_apt / "sources.list.d/debian.sources"
     lists.write_text(lists.read_text().replace(f":{repository.port}/", f":{unused_tcp_port}/"))
-    with pytest.raises(SourceError, match="the archive of Debian bookworm cannot be reached: .*check the network"):
+    with pytest.raises(SourceError, match=r"the archive of Debian bookworm cannot be reached: .*check the network"):
         resolved(context, "greeter")
 
 
@@ -247,7 +248,7 @@ def test_an_archive_that_another_key_signed(repository: Repository, context: Con
     other = tmp_path / "debian-archive-other.gpg"
     other.write_bytes(archives.KEYRING.read_bytes())
     repository.configure(signed_by=other)
-    with pytest.raises(SourceError, match="signature of Debian bookworm cannot be verified"):
+    with pytest.raises(SourceError, match=r"signature of Debian bookworm cannot be verified"):
         resolved(context, "greeter")
 
 
@@ -271,7 +272,7 @@ def test_a_version_that_the_archive_no_longer_has(repository: Repository, contex
     deb = next((repository.folder / "pool").glob("greeter_*.deb"))
     away = deb.rename(repository.folder / "away")
     try:
-        with pytest.raises(SourceError, match="no longer has .*greeter.*--refresh"):
+        with pytest.raises(SourceError, match=r"no longer has .*greeter.*--refresh"):
             fetched(context, packages)
     finally:
         away.rename(deb)
@@ -291,7 +292,7 @@ def test_a_damaged_cache_entry_is_said_and_downloaded_again(
 
 def test_without_apt(repository: Repository, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "find", lambda tool: None)
-    with pytest.raises(ToolMissing, match="apt-get is needed .*sudo apt-get install apt"):
+    with pytest.raises(ToolMissing, match=r"apt-get is needed .*sudo apt-get install apt"):
         resolved(context, "greeter")
 
 

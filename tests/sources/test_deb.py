@@ -99,7 +99,8 @@ def test_a_package_of_dpkg_deb_reads_as_dpkg_deb_says(tmp_path: Path, compressio
     os.mkfifo(root / "usr/sbin/fifo")
     path = tmp_path / "odd.deb"
     process.run(["dpkg-deb", "--root-owner-group", f"-Z{compression}", "--build", root, path])
-    listed = tarfile.open(fileobj=io.BytesIO(process.run(["dpkg-deb", "--fsys-tarfile", path]).stdout))
+    with tarfile.open(fileobj=io.BytesIO(process.run(["dpkg-deb", "--fsys-tarfile", path]).stdout)) as archive:
+        listed = archive.getmembers()
     nodes = deb.unpack(path, Blob.of)
     assert sorted(nodes) == sorted(f"/{member.name.removeprefix('./')}" for member in listed if member.name != ".")
     shown = process.run(["dpkg-deb", "--contents", path]).text
@@ -152,7 +153,7 @@ def test_a_hard_link_to_what_is_no_file_of_the_package(target: str) -> None:
     ],
 )
 def test_a_damaged_package(data: bytes) -> None:
-    with pytest.raises(SourceError, match="odd.deb is no Debian package, or a damaged one"):
+    with pytest.raises(SourceError, match=r"odd\.deb is no Debian package, or a damaged one"):
         read(data)
 
 

@@ -1,0 +1,199 @@
+"""The build source: a real compiler over copies of the declared inputs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuilder import process
+from imagebuilder.errors import SourceError, ToolMissing
+from imagebuilder.events import Event, Note
+from imagebuilder.recipe.model import BuildSource
+from imagebuilder.sources import SOURCES, Context, Layer
+from imagebuilder.sources.build import environment
+from imagebuilder.store import Store, canonical
+from imagebuilder.tree import Kind
+
+BUILD = SOURCES["build"]
+HELLO = '#include <stdio.h>\nint main(void) { puts("hello from " __FILE__); return 0; }\n'
+
+
+def source(
+    command: list[str],
+    outputs: Mapping[str, str],
+    *,
+    inputs: tuple[str, ...] = ("*",),
+    env: Mapping[str, str] | None = None,
+) -> BuildSource:
+    return BuildSource(type="build", inputs=inputs, command=tuple(command), outputs=outputs, environment=env or {})
+
+
+def shell(script: str, outputs: Mapping[str, str], **more: Any) -> BuildSource:
+    return source(["sh", "-euc", script], outputs, **more)
+
+
+@pytest.fixture
+def folder(context: Context) -> Path:
+    """A recipe's folder with a C program."""
+    (context.folder / "hello.c").write_text(HELLO)
+    return context.folder
+
+
+# Accepts
+
+
+def test_a_program_is_compiled_and_runs(folder: Path, context: Context, tmp_path: Path) -> None:
+    layer = BUILD.provide(source(["cc", "-o", "hello", "hello.c"], {"hello": "/usr/bin/hello"}), context)
+    node = layer.tree["/usr/bin/hello"]
+    assert (node.mode, node.uid, node.mtime_s) == (0o755, 0, None)
+    (tmp_path / "hello").write_bytes(node.content.read())
+    (tmp_path / "hello").chmod(0o755)
+    assert process.run([tmp_path / "hello"]).text == "hello from hello.c\n"
+    assert layer.origins["/usr/bin/hello"] == "build" and not layer.slim
+    assert not list((context.store.root / "scratch").iterdir())
+
+
+def test_debug_information_does_not_name_the_folder(folder: Path, context: Context, tmp_path: Path) -> None:
+    built = [_debug_program(Context(folder, Store(tmp_path / name), context.say)) for name in ("one", "another")]
+    assert built[0].tree == built[1].tree
+    assert str(tmp_path).encode() not in built[0].tree["/hello"].content.read()
+
+
+def _debug_program(context: Context) -> Layer:
+    return BUILD.provide(shell("cc $CFLAGS -g -o hello hello.c", {"hello": "/hello"}), context)
+
+
+def test_folders_and_links_as_outputs(folder: Path, context: Context) -> None:
+    script = "mkdir -p site/deep; echo 1 > site/deep/a; ln -s deep/a site/b; ln -s site/b top; chmod 600 site/deep/a"
+    tree = BUILD.provide(shell(script, {"site": "/srv", "top": "/top"}), context).tree
+    assert [path for path, node in tree.items() if node.kind is not Kind.DIRECTORY] == ["/srv/b", "/srv/deep/a", "/top"]
+    assert (tree["/srv/b"].target, tree["/top"].target, tree["/srv/deep/a"].mode) == ("deep/a", "site/b", 0o644)
+
+
+def test_a_script_among_the_inputs(folder: Path, context: Context) -> None:
+    (folder / "make.sh").write_text("#!/bin/sh\ntouch made\n")
+    (folder / "make.sh").chmod(0o755)
+    assert "/made" in BUILD.provide(source(["./make.sh"], {"made": "/made"}), context).tree
+
+
+def test_only_what_is_declared_is_there(folder: Path, context: Context, events: list[Event]) -> None:
+    (folder / "secret").write_text("secret")
+    (folder / "sub").mkdir()
+    (folder / "sub/hello.h").write_text("")
+    BUILD.provide(shell("find . -type f; touch x", {"x": "/x"}, inputs=("*.c", "sub")), context)
+    assert sorted(event.text for event in events if isinstance(event, Note)) == ["./hello.c", "./sub/hello.h"]
+
+
+def test_the_environment_is_ours(
+    folder: Path, context: Context, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "1")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    script = "env; umask; date -r hello.c +at-%s; touch x"
+    BUILD.provide(shell(script, {"x": "/x"}, env={"MINE": "yes", "CFLAGS": "-O1"}), context)
+    lines = {event.text for event in events if isinstance(event, Note)}
+    assert {"MINE=yes", "CFLAGS=-O1", "SOURCE_DATE_EPOCH=86400", "TZ=UTC", "0022", "at-86400"} <= lines
+    assert not [line for line in lines if "SECRET" in line]
+    homes = {
+        line.partition("=")[2] for line in lines if line.startswith(("HOME=", "GOCACHE=", "TMPDIR=", "CARGO_HOME="))
+    }
+    assert all(home.startswith(str(context.store.root / "scratch")) for home in homes) and len(homes) == 4
+
+
+def test_the_exact_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    made = environment(source(["cc"], {"a": "/a"}, env={"HOME": "/elsewhere"}), Path("/w"), Path("/h"))
+    assert made == {
+        "CARGO_HOME": "/h/cargo",
+        "CFLAGS": "-O2 -ffile-prefix-map=/w=.",
+        "CGO_ENABLED": "0",
+        "CXXFLAGS": "-O2 -ffile-prefix-map=/w=.",
+        "GOCACHE": "/h/go-build",
+        "GOFLAGS": "-trimpath -buildvcs=false -modcacherw",
+        "GOPATH": "/h/go",
+        "HOME": "/elsewhere",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "RUSTFLAGS": "--remap-path-prefix=/w=.",
+        "SOURCE_DATE_EPOCH": "1",
+        "TMPDIR": "/h/tmp",
+        "XDG_CACHE_HOME": "/h/cache",
+    }
+
+
+# The key
+
+
+def test_the_description_changes_with_all_that_counts(folder: Path, context: Context) -> None:
+    outputs = {"hello": "/hello"}
+
+    def key(command: list[str], **more: Any) -> bytes:
+        return canonical(BUILD.describe(source(command, more.pop("outputs", outputs), **more), context))
+
+    before = key(["cc", "-o", "hello", "hello.c"])
+    assert key(["cc", "-o", "hello", "hello.c"]) == before
+    others = [
+        key(["cc", "-O3", "-o", "hello", "hello.c"]),
+        key(["ld", "-o", "hello", "hello.c"]),
+        key(["cc", "-o", "hello", "hello.c"], env={"A": "1"}),
+        key(["cc", "-o", "hello", "hello.c"], outputs={"hello": "/bin/hello"}),
+    ]
+    (folder / "hello.c").write_text("int main(void) { return 1; }\n")
+    assert len({before, *others, key(["cc", "-o", "hello", "hello.c"])}) == 6
+
+
+def test_the_program_is_known_by_its_content(folder: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = context.store.root / "tool"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    before = BUILD.describe(source(["tool"], {"a": "/a"}), context)
+    assert before["tool"][0] == str(tool)
+    tool.write_text("#!/bin/sh\n# another version\n")
+    assert BUILD.describe(source(["tool"], {"a": "/a"}), context) != before
+
+
+# Refuses
+
+
+def test_a_compiler_error_is_shown_as_the_compiler_said_it(folder: Path, context: Context) -> None:
+    (folder / "hello.c").write_text("int main(void) { return oops; }\n")
+    with pytest.raises(SourceError) as caught:
+        BUILD.provide(source(["cc", "-o", "hello", "hello.c"], {"hello": "/hello"}), context)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == 'source.command: "cc" failed with status 1:'
+    assert any(line.startswith("    hello.c:1:25: error: ‘oops’ undeclared") for line in lines)
+    assert not list((context.store.root / "scratch").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("true", 'source.outputs: the command ended well but did not make "out/app"$'),
+        ("mkdir out; touch out/ap", 'did not make "out/app" .did you mean "out/ap"'),
+        ("exit 3", 'source.command: "sh" failed with status 3, and said nothing'),
+        ("kill -9 $$", 'source.command: "sh" was ended by a signal'),
+        ("mkdir -p out; ln -s /etc/passwd out/app", "out/app is a link to /etc/passwd, out of the folder"),
+        ("mkdir -p out/app", 'did not make "out/app"'),
+        ("mkdir out; ln -s nowhere out/app", 'did not make "out/app"'),
+    ],
+)
+def test_a_command_that_does_not_do_its_work(folder: Path, context: Context, script: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        BUILD.provide(shell(script, {"out/app": "/app"}), context)
+
+
+def test_a_program_that_is_not_installed(folder: Path, context: Context) -> None:
+    with pytest.raises(ToolMissing, match=r"no-such-compiler is needed"):
+        BUILD.describe(source(["no-such-compiler"], {"a": "/a"}), context)
+
+
+def test_a_program_beside_the_recipe_that_is_no_input(folder: Path, context: Context) -> None:
+    with pytest.raises(SourceError, match=r'"./make.sh" is not among the inputs'):
+        BUILD.describe(source(["./make.sh"], {"a": "/a"}), context)
+
+
+def test_an_input_that_is_not_there(folder: Path, context: Context) -> None:
+    with pytest.raises(SourceError, match=r'source.inputs: "hallo.c" matches no file .did you mean "hello.c"'):
+        BUILD.describe(source(["cc"], {"a": "/a"}, inputs=("hallo.c",)), context)

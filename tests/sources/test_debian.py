@@ -1,0 +1,160 @@
+"""The debian source: packages of a small archive of our own, and the real ones."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from imagebuilder import process
+from imagebuilder.errors import SourceError
+from imagebuilder.recipe.model import DebianSource
+from imagebuilder.sources import SOURCES, Context, Layer, Package, apt, known_users
+from imagebuilder.sources.debian import merge_usr
+from imagebuilder.store import Store, canonical
+from imagebuilder.tree import Kind, Tree, directory, file, symlink
+
+from .repository import Repository
+
+DEBIAN = SOURCES["debian"]
+
+
+def source(*packages: str, release: str = "bookworm") -> DebianSource:
+    return DebianSource(type="debian", release=release, packages=packages)
+
+
+# Accepts and refuses
+
+
+def test_the_old_folders_are_merged_into_usr() -> None:
+    nodes = {
+        "/bin": directory(),
+        "/bin/tool": file(b"tool"),
+        "/lib": symlink("usr/lib"),
+        "/lib64/ld.so": symlink("/lib/ld.so"),
+        "/library": file(b""),
+        "/usr/lib/x": file(b""),
+    }
+    assert list(merge_usr(nodes)) == ["/usr/bin", "/usr/bin/tool", "/usr/lib64/ld.so", "/library", "/usr/lib/x"]
+
+
+@pytest.mark.parametrize(
+    ("files", "users"),
+    [
+        ({}, {}),
+        ({"/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nodd\n\nno:x:a:b\n:x:1:1\n"}, {"root": (0, 0)}),
+        ({"/usr/share/base-passwd/passwd.master": "www-data:*:33:33:www-data:/var/www:/x\n"}, {"www-data": (33, 33)}),
+    ],
+)
+def test_users_by_name(files: dict[str, str], users: dict[str, tuple[int, int]]) -> None:
+    assert known_users(Tree({path: file(text.encode()) for path, text in files.items()})) == users
+
+
+def test_an_unknown_package(repository: Repository, context: Context) -> None:
+    with pytest.raises(SourceError, match=r'source.packages: .* "greter" .did you mean "greeter"'):
+        DEBIAN.describe(source("greter"), context)
+
+
+# The description and the layer
+
+
+def test_the_description_holds_every_package_by_hash_and_is_there_at_once(
+    repository: Repository, context: Context
+) -> None:
+    described = DEBIAN.describe(source("greeter"), context)
+    assert [row[:2] for row in described["packages"]] == [
+        ("base-passwd", "1.0"),
+        ("greeter", "1.5"),
+        ("libgreet2", "2:3.1-4+b1"),
+    ]
+    again = Context(context.folder, context.store, context.say)
+    first, second = (_seconds(partial(DEBIAN.describe, source("greeter"), each)) for each in (_anew(again), again))
+    assert DEBIAN.describe(source("greeter"), again) == described
+    assert second * 20 < first  # no apt, no network
+
+
+def _anew(context: Context) -> Context:
+    return Context(context.folder, context.store, context.say, refresh=True)
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def test_refresh_asks_once_a_build(repository: Repository, context: Context, events: list[object]) -> None:
+    anew = _anew(context)
+    DEBIAN.describe(source("greeter"), anew)
+    said = len(events)
+    DEBIAN.describe(source("greeter"), anew)
+    assert said and len(events) == said
+
+
+def test_the_layer_has_files_origins_and_packages(repository: Repository, context: Context) -> None:
+    layer = DEBIAN.provide(source("greeter"), context)
+    assert layer.slim
+    assert layer.origins["/usr/bin/greeter"] == "greeter"
+    assert layer.origins["/usr/lib/greet/libgreet.so.2"] == "libgreet2"
+    assert layer.tree["/lib"] == symlink("usr/lib")
+    assert layer.tree.resolve("/lib/greet/libgreet.so.2") == "/usr/lib/greet/libgreet.so.2"
+    assert "/DEBIAN" not in layer.tree and not [path for path in layer.tree if "control" in path]
+    assert known_users(layer.tree) == {"www-data": (33, 33)}
+    assert [package.name for package in layer.packages] == ["base-passwd", "greeter", "libgreet2"]
+
+
+def test_a_layer_comes_back_out_of_the_store(repository: Repository, context: Context) -> None:
+    layer = DEBIAN.provide(source("greeter"), context)
+    document = layer.save(context.store)
+    assert canonical(document)
+    assert Layer.load(document, context.store) == layer
+
+
+# The real ones
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """A context whose store all tests with real packages share."""
+    folder = tmp_path_factory.mktemp("real")
+    return Context(folder, Store(folder / "store"), lambda event: None)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("release", "package", "program"),
+    [
+        ("bookworm", "nginx", "/usr/sbin/nginx"),
+        ("bookworm", "redis-server", "/usr/bin/redis-server"),
+        ("bookworm", "python3-minimal", "/usr/bin/python3"),
+        ("trixie", "nginx", "/usr/sbin/nginx"),
+    ],
+)
+def test_real_packages_unpack_to_what_dpkg_lists(shared: Context, release: str, package: str, program: str) -> None:
+    layer = DEBIAN.provide(source(package, release=release), shared)
+    assert layer.tree.resolve(program)
+    assert known_users(layer.tree)["www-data"] == (33, 33)
+    files = apt.fetch(release, layer.packages, store=shared.store, say=shared.say)
+    for each in layer.packages:
+        _compare(layer, each, files[each.name])
+
+
+def _compare(layer: Layer, package: Package, deb: Path) -> None:
+    """Every file that ``dpkg-deb --contents`` lists is there, with its mode and size."""
+    for line in process.run(["dpkg-deb", "--contents", deb]).text.splitlines():
+        mode, _, size, *_ = line.split()
+        path = line.split(" ./", 1)[1].split(" -> ")[0]
+        if not mode.startswith("-"):
+            continue
+        real = layer.tree.resolve(f"/{path}")
+        assert real, f"{package.name}: {path}"
+        node = layer.tree[real]
+        assert node.kind is Kind.FILE
+        assert (f"{node.st_mode & 0o7777:o}", str(node.size_bytes)) == (f"{_mode_bits(mode):o}", size)
+
+
+def _mode_bits(letters: str) -> int:
+    bits = sum(1 << (8 - place) for place, letter in enumerate(letters[1:]) if letter not in "-ST")
+    special = {3: 0o4000, 6: 0o2000, 9: 0o1000}
+    return bits | sum(bit for place, bit in special.items() if letters[place] in "sStT")
