@@ -1,14 +1,15 @@
 """Init at work: each test boots it in QEMU and looks at what the application saw and what the host was told."""
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guest_boot import Guest, boot, running
+from guest_boot import PORT, Guest, boot, running
 
-from imagebuilder import kernel as kernels
 from imagebuilder import process
+from imagebuilder.events import silent
 from imagebuilder.formats import FORMATS
 from imagebuilder.guest import InitConfig, Limit, Mount, init_conf, provide_init
 from imagebuilder.guest.config import Sysctl
@@ -36,7 +37,9 @@ def store() -> Store:
 @pytest.fixture(scope="session")
 def kernel(store: Store) -> Path:
     """The curated kernel."""
-    return kernels.provide(kernels.load_definition("micro"), store=store, say=lambda _: None).image
+    from imagebuilder import kernel as kernels
+
+    return kernels.provide(kernels.load_definition("micro"), store=store, say=silent).image
 
 
 @pytest.fixture(scope="session")
@@ -199,6 +202,14 @@ def test_the_root_on_a_disk(kernel: Path, image: Make, tmp_path: Path, overlay: 
     assert guest.reports[-1] == "exit 0"
 
 
+def test_a_disk_is_mounted_where_it_is_wanted(kernel: Path, image: Make, tmp_path: Path) -> None:
+    FORMATS["erofs"].write(Tree({"/greeting": file(b"hello\n")}), tmp_path / "data.erofs", epoch_s=0)
+    drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/data.erofs"
+    tree = image("file=/srv/data/greeting", mounts=(Mount("erofs", "/srv/data", "ro,source=/dev/vda"),))
+    guest = boot(kernel, tree, more=("-drive", drive, "-device", "virtio-blk-device,drive=d"))
+    assert guest.console.text == "/srv/data/greeting| hello\n"
+
+
 def test_orphans_are_reaped(kernel: Path, image: Make) -> None:
     assert boot(kernel, image("orphans=40", "zombies")).console.text == "zombies 0\n"
 
@@ -327,6 +338,41 @@ def test_a_port_that_comes_late(kernel: Path, image: Make) -> None:
         guest.channel.say(b"terminate\n")
     assert list(guest.phases_ns) == ["init", "mounts", "application"]
     assert guest.reports[-1] == "exit 0"
+
+
+def test_a_port_that_comes_when_all_is_over(kernel: Path, image: Make) -> None:
+    with running(kernel, image("exit=3"), "ib.channel=1", port=False) as guest:
+        guest.console.until("exited with status 3")
+        guest.monitor.say(b"device_add virtserialport,chardev=channel,name=imagebuilder.0\n")
+    assert guest.reports[-1] == "exit 3"
+
+
+def test_a_host_that_listens_late(kernel: Path, image: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("s") / "late"
+    more = ("-chardev", f"socket,id=late,path={path},server=on,wait=off", "-device", PORT.replace("=channel", "=late"))
+    with running(kernel, image("watch=1000", "wait=15"), "ib.channel=1", more=more, port=False) as guest:
+        guest.console.until("waiting for 15")
+        assert used_ms(guest) < 300
+        with socket.socket(socket.AF_UNIX) as late:
+            late.connect(str(path))
+            stream = late.makefile("rw")
+            heard = [stream.readline().split()[1:3] for _ in range(3)]
+            stream.write("terminate\n")
+            stream.flush()
+            heard.append(stream.readline().split()[1:3])
+    assert heard == [["phase", "init"], ["phase", "mounts"], ["phase", "application"], ["exit", "0"]]
+
+
+def used_ms(guest: Guest) -> int:
+    """What init needed of the second in which it had nothing to do."""
+    match = re.search(r"init used (\d+) ms of 1000 ms", guest.console.text)
+    assert match is not None
+    return int(match[1])
+
+
+@pytest.mark.parametrize("port", [True, False])
+def test_waiting_costs_nothing(kernel: Path, image: Make, port: bool) -> None:
+    assert used_ms(boot(kernel, image("watch=1000"), port=port)) < 300
 
 
 def test_only_the_port_of_our_name_is_taken(kernel: Path, image: Make) -> None:
