@@ -1,0 +1,79 @@
+/* PID 1 of the machine that tests the formats: prints what its kernel finds in a file system, and powers off.
+ *
+ * walk=initramfs looks at /tree, walk=TYPE at the disk /dev/vda as a file system of that type. One line a node:
+ * "walk: MODE UID GID MTIME MAJOR:MINOR HASH PATH", the numbers as stat has them (mode in octal) and the FNV-1a hash of
+ * a file's content or a link's target; then "walk: end".
+ */
+#define _XOPEN_SOURCE 700
+#define _DEFAULT_SOURCE
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static char buffer[65536];
+static size_t root_length;
+
+static uint64_t fnv(uint64_t hash, const char *data, size_t length)
+{
+    while (length--)
+        hash = (hash ^ (unsigned char)*data++) * 0x100000001b3;
+    return hash;
+}
+
+static uint64_t content(const char *path, const struct stat *found)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+    ssize_t length = 0;
+    int file;
+
+    if (S_ISLNK(found->st_mode)) {
+        length = readlink(path, buffer, sizeof buffer);
+        return fnv(hash, buffer, length > 0 ? length : 0);
+    }
+    if (!S_ISREG(found->st_mode))
+        return hash;
+    file = open(path, O_RDONLY);
+    while (file >= 0 && (length = read(file, buffer, sizeof buffer)) > 0)
+        hash = fnv(hash, buffer, length);
+    close(file);
+    return file < 0 || length < 0 ? 0 : hash;
+}
+
+static int show(const char *path, const struct stat *found, int kind, struct FTW *place)
+{
+    const char *below = path[root_length] ? path + root_length : "/";
+
+    (void)kind, (void)place;
+    printf("walk: %o %u %u %lld %u:%u %016llx %s\n", found->st_mode, found->st_uid, found->st_gid,
+           (long long)found->st_mtime, major(found->st_rdev), minor(found->st_rdev),
+           (unsigned long long)content(path, found), below);
+    return 0;
+}
+
+int main(void)
+{
+    const char *type = getenv("walk"), *root = "/tree";
+
+    mount("dev", "/dev", "devtmpfs", 0, NULL);
+    if (type && strcmp(type, "initramfs")) {
+        root = "/disk";
+        if (mount("/dev/vda", root, type, MS_RDONLY, NULL))
+            perror("walk: mount");
+    }
+    root_length = strlen(root);
+    if (nftw(root, show, 16, FTW_PHYS))
+        perror("walk: nftw");
+    printf("walk: end\n");
+    fflush(stdout);
+    sync();
+    reboot(RB_AUTOBOOT);
+    return 0;
+}
