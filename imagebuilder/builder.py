@@ -233,33 +233,33 @@ def _bundle(work: Build, wanted: Step) -> Result:
     root = work.result(packed)
     slimmed = work.result(packed.needs[0].needs[0])
     recipe, chosen = work.recipe, work.kernel
-    digest = work.store.put_file(chosen.image)
-    image = Image(
-        name=recipe.name,
-        version=recipe.version,
-        summary=recipe.summary,
-        kernel={
-            "name": chosen.name,
-            "file": KERNEL_FILES[chosen.machine],
-            "bytes": chosen.image.stat().st_size,
-            "sha256": digest,
-        },
-        root=dict(root),
-        cmdline=" ".join(
-            words for words in (chosen.cmdline, _root_words(root["format"]), recipe.kernel.cmdline) if words
-        ),
-        boot={
-            "machine": chosen.machine,
-            "acpi": chosen.acpi,
-            **recipe.machine.model_dump(mode="json"),
-            "cmdline_tcg": chosen.cmdline_tcg,
-            "cmdline_kvm": chosen.cmdline_kvm,
-        },
-        ready=recipe.ready.model_dump(mode="json", exclude_none=True),
-        budget=recipe.budget.model_dump(mode="json", exclude_none=True),
-        recipe=describe(recipe),
-        packages=slimmed["packages"],
-        contents=slimmed["contents"],
+    image = Image.model_validate(
+        {
+            "schema": bundle.SCHEMA,
+            "name": recipe.name,
+            "version": recipe.version,
+            "summary": recipe.summary,
+            "kernel": {
+                "name": chosen.name,
+                "file": KERNEL_FILES[chosen.machine],
+                "bytes": chosen.image.stat().st_size,
+                "sha256": work.store.put_file(chosen.image),
+            },
+            "root": root,
+            "cmdline": " ".join(filter(None, (chosen.cmdline, _root_words(root["format"]), recipe.kernel.cmdline))),
+            "boot": {
+                **recipe.machine.model_dump(mode="json"),
+                "machine": chosen.machine,
+                "acpi": chosen.acpi,
+                "cmdline_tcg": chosen.cmdline_tcg,
+                "cmdline_kvm": chosen.cmdline_kvm,
+            },
+            "ready": recipe.ready.model_dump(mode="json", exclude_none=True),
+            "budget": recipe.budget.model_dump(mode="json", exclude_none=True),
+            "recipe": describe(recipe),
+            "packages": slimmed["packages"],
+            "contents": slimmed["contents"],
+        }
     )
     return image.sealed().model_dump(by_alias=True, mode="json")
 

@@ -69,7 +69,7 @@ class Store:
         """Keep some bytes; returns their digest."""
         digest = sha256(data)
         path = self._path("blobs", digest)
-        if not path.exists():
+        if not _is(path, digest):
             self._write(path, data)
         return digest
 
@@ -77,7 +77,7 @@ class Store:
         """Keep a copy of a file's content; returns its digest."""
         digest = sha256_file(source)
         path = self._path("blobs", digest)
-        if not path.exists():
+        if not _is(path, digest):
             with self._renamed_to(path) as stream, source.open("rb") as content:
                 shutil.copyfileobj(content, stream, CHUNK_BYTES)
         return digest
@@ -185,3 +185,8 @@ class Store:
             raise OutputError(
                 f"the cache {self.root} cannot be written: {error.strerror}", hint="free some disk space"
             ) from error
+
+
+def _is(path: Path, digest: str) -> bool:
+    """Whether the blob is there and undamaged: what is put again mends it."""
+    return path.is_file() and sha256_file(path) == digest

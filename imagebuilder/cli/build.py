@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,7 +38,7 @@ def command(
     check_format(format_name)
     recipes = [load(name) for name in names]
     store = options.open_store()
-    done = []
+    done: list[dict[str, Any]] = []
     with listener(quiet=quiet, verbose=verbose) as say:
         builds = [Build(recipe, store, say, refresh, kernel) for recipe in recipes]
         for build in builds:
@@ -56,7 +57,7 @@ def command(
             stdout().print(_line(entry), markup=False, soft_wrap=True)
 
 
-def _line(entry: dict) -> str:  # type: ignore[type-arg]
+def _line(entry: dict[str, Any]) -> str:
     if "kernel" not in entry:
         return f"{entry['path']}: {options.megabytes(entry['bytes'])}"
     kernel, root = entry["kernel"], entry["root"]

@@ -82,7 +82,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point: exit status 0, 1 (a promise or an instance failed), 2 (input or machine is wrong), 130 (Ctrl-C)."""
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="imagebuilder", standalone_mode=False)
     except click.exceptions.Abort:
         status = INTERRUPTED
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from imagebuilder.store import Store
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class RecipeName(click.ParamType):
+class RecipeName(click.ParamType[str]):
     """A recipe's name or folder, completed in the shell."""
 
     name = "NAME"

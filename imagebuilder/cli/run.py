@@ -25,7 +25,7 @@ SIGNALLED = 128  # as shells count: 128 + the signal's number
 FAILED = 1
 
 
-class Port(click.ParamType):
+class Port(click.ParamType[Forward]):
     """``HOST:GUEST``: a port of 127.0.0.1 and the guest's port behind it."""
 
     name = "HOST:GUEST"

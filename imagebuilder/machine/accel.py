@@ -48,7 +48,9 @@ class Verdict:
 
 
 def choose(wanted: Literal["auto", "kvm", "tcg"] | str, *, store: Store | None = None) -> Choice:
-    """The accelerator for a word of the user. Raises MachineError for ``kvm`` where no guest runs under it."""
+    """The accelerator for a word of the user. Raises MachineError for ``kvm`` where no guest runs under it,
+    ToolMissing without QEMU: better before a build than after it."""
+    process.require(PROGRAM)
     if wanted == Accelerator.TCG:
         return Choice(Accelerator.TCG, "asked for")
     verdict = _openable() or _remembered(store or Store(cache_dir()))

@@ -1,0 +1,172 @@
+"""The verbs, as a user types them."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from imagebuilder.cli.main import VERBS
+from tests.cli.conftest import RECIPE, Cli
+
+
+def test_help_names_every_verb(cli: Cli) -> None:
+    text = cli("--help").out
+    assert all(verb in text for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(cli: Cli, verb: str) -> None:
+    ran = cli(verb, "--help")
+    assert ran.status == 0 and "Usage:" in ran.out, ran
+
+
+def test_help_costs_little_more_than_click_itself() -> None:
+    def took_s(*argv: str) -> float:
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, *argv], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin
+
+    pairs = [
+        (took_s("-m", "imagebuilder", "--help"), took_s("-c", "import click.core, click.termui")) for _ in range(5)
+    ]
+    assert statistics.median(ours / least for ours, least in pairs) < 3
+
+
+def test_building_twice_gives_the_same_bytes_and_does_nothing(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    first = cli("build", "app", "--json")
+    assert first.status == 0, first
+    image = tmp_path / "out" / "app" / "image.json"
+    before = image.stat()
+    again = cli("build", "app", "--json", "-v")
+    assert (image.stat().st_ino, image.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert json.loads(first.out) == json.loads(again.out)
+    assert json.loads(first.out)[0]["schema"] == "imagebuilder.image/1"
+
+
+def test_two_folders_two_caches_the_same_bytes(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    for number in "12":
+        ran = cli("build", "app", "--out", number, env={"IMAGEBUILDER_CACHE": str(tmp_path / f"cache{number}")})
+        assert ran.status == 0, ran
+        (recipe / "app").touch()  # another time on the file is no other content
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / number / "app").iterdir()} for number in "12")
+    assert one == two
+
+
+def test_a_plan_builds_nothing(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    ran = cli("build", "app", "--plan")
+    assert [step["kind"] for step in json.loads(ran.out)[0]["steps"]] == ["source", "slim", "root", "pack", "bundle"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "lister"),
+    [
+        ("tar", ["tar", "-tf"]),
+        ("cpio", ["cpio", "-t", "--quiet", "-F"]),
+        ("erofs", ["dump.erofs", "--path=/usr/bin/app"]),
+    ],
+)
+def test_the_root_alone_for_other_tools(cli: Cli, recipe: Path, tmp_path: Path, name: str, lister: list[str]) -> None:
+    ran = cli("build", "app", "--format", name)
+    assert ran.status == 0, ran
+    listed = subprocess.run(
+        [*lister, str(tmp_path / "out" / f"app.{name}")], capture_output=True, text=True, check=True
+    )
+    assert "usr/bin/app" in listed.stdout
+
+
+def test_inspect(cli: Cli, recipe: Path) -> None:
+    ran = cli("inspect", "app", "--json")
+    assert ran.status == 0, ran
+    found = json.loads(ran.out)
+    assert found["files"][0]["path"] == "/usr/bin/app"
+    assert 0 < found["bytes"] < found["image"]["kernel"]["bytes"] + found["image"]["root"]["bytes"]
+    assert "/usr/bin/app" in cli("inspect", "app").out
+
+
+def test_list_and_schema(cli: Cli) -> None:
+    assert {"hello", "nginx", "python", "redis"} <= {row["name"] for row in json.loads(cli("list", "--json").out)}
+    for document in ("recipe", "report"):
+        jsonschema.Draft202012Validator.check_schema(json.loads(cli("schema", document).out))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(cli: Cli, shell: str) -> None:
+    assert "_IMAGEBUILDER_COMPLETE" in cli("completion", shell).out
+
+
+def test_completion_knows_recipes(cli: Cli) -> None:
+    words = {"_IMAGEBUILDER_COMPLETE": "bash_complete", "COMP_WORDS": "imagebuilder build ng", "COMP_CWORD": "2"}
+    assert "nginx" in cli(env=words).out
+
+
+def test_doctor(cli: Cli) -> None:
+    ran = cli("doctor", "--json")
+    found = {row["name"]: row for row in json.loads(ran.out)}
+    assert found["qemu-system-x86_64"]["ok"] and ran.status == 0
+    assert "kvm" in found
+    lacking = cli("doctor", "--json", env={"PATH": "/nonexistent"})
+    assert lacking.status == 2
+    rows = {row["name"]: row for row in json.loads(lacking.out)}
+    assert rows["qemu-system-x86_64"]["mend"] == "sudo apt-get install qemu-system-x86"
+
+
+def test_quiet_is_quiet(cli: Cli, recipe: Path) -> None:
+    ran = cli("build", "app", "-q", "--refresh")
+    assert (ran.status, ran.out, ran.err) == (0, "", "")
+
+
+def test_no_colour_where_nobody_looks(cli: Cli, recipe: Path) -> None:
+    ran = cli("inspect", "app")
+    assert "\x1b" not in ran.out + ran.err
+
+
+@pytest.mark.vm
+def test_run_shows_the_console_and_gives_the_status(cli: Cli, recipe: Path) -> None:
+    ran = cli("run", "app", "--accel", "tcg")
+    assert (ran.status, ran.out.strip().splitlines()[-1]) == (0, "hello, world"), ran
+
+
+@pytest.mark.vm
+def test_the_dry_run_can_be_pasted_into_a_shell(cli: Cli, recipe: Path) -> None:
+    line = cli("run", "app", "--accel", "tcg", "--dry-run").out
+    done = subprocess.run(
+        ["sh", "-c", f"exec timeout 120 {line}"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert "hello, world" in done.stdout, (line, done)
+
+
+@pytest.mark.vm
+def test_test_writes_its_reports(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    (recipe / "recipe.toml").write_text(RECIPE + "[budget]\nimage_bytes = 100\nstartup_floors = 10000\n")
+    ran = cli("test", "app", "--accel", "tcg", "--runs", "2", "--json", "r.json", "--junit", "r.xml")
+    assert ran.status == 1, ran  # nothing is as small as 100 bytes
+    report = json.loads((tmp_path / "r.json").read_text())
+    jsonschema.validate(report, json.loads(cli("schema", "report").out))
+    image = report["images"][0]
+    assert {row["key"]: row["holds"] for row in image["budget"]} == {"image_bytes": False, "startup_floors": True}
+    assert len(image["startup"]["ready_ms"]["samples"]) == 2
+    assert image["memory"]["minimum_bytes"] is None
+    suite = xml.parse(tmp_path / "r.xml").getroot()[0]
+    assert (suite.get("name"), suite.get("failures")) == ("app", "1")
+
+
+@pytest.mark.vm
+def test_test_tells_why_an_image_never_got_ready(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    (recipe / "recipe.toml").write_text(RECIPE.replace('console = "hello"', 'console = "goodbye"'))
+    ran = cli("test", "app", "--accel", "tcg", "--runs", "1")
+    assert ran.status == 1 and "Traceback" not in ran.err, ran
+    kept = {path.name for path in (tmp_path / "out" / "artefacts" / "app").iterdir()}
+    assert {"console.log", "command.txt", "qemu-stderr.log"} <= kept
+
+
+def test_new_writes_a_recipe_that_builds(cli: Cli, tmp_path: Path) -> None:
+    assert cli("new", "mine").status == 0
+    assert cli("new", "mine").status == 2  # it is there already
+    assert cli("build", "mine").status == 0
