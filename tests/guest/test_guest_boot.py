@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guest_boot import PORT, Guest, boot, running
 
 from imagebuilder import process
 from imagebuilder.events import silent
@@ -16,6 +15,7 @@ from imagebuilder.guest.config import Sysctl
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Node, Tree, directory, file
+from tests.guest.guest_boot import PORT, Guest, boot, running
 
 pytestmark = [
     pytest.mark.vm,
