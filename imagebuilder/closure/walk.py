@@ -86,6 +86,8 @@ class Walk:
         if not head.startswith(b"#!"):
             raise ClosureError(f'{path} cannot run: it is neither an ELF file nor a script that begins with "#!"')
         words = head[2:].split(b"\n")[0].decode(errors="replace").split()
+        if not words:
+            raise ClosureError(f"{path} cannot run: its first line names no interpreter")
         for program in _interpreters(words, self.tree):
             self._need_program(program, path)
 
@@ -165,8 +167,6 @@ def _hint(name: str, tree: Tree) -> Iterator[str]:
 
 def _interpreters(words: list[str], tree: Tree) -> Iterator[str]:
     """The programs that the first line of a script names: the interpreter, and the one that ``env`` looks for."""
-    if not words:
-        return
     yield words[0]
     if words[0] in ENV:
         program = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), None)

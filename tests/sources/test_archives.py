@@ -107,9 +107,23 @@ def test_no_debian_archive_is_an_error(tmp_path: Path, text: str) -> None:
 
 PIECES = st.sampled_from(
     [
-        *"deb deb-src [ ] arch=amd64 http://a/debian bookworm bookworm-security main # = é .".split(),
-        *"Types: URIs: Suites: Components: Signed-By: Enabled:".split(),
-        *(" ", "\n", "\n\n", "\t", "\x00"),
+        *[
+            "deb",
+            "deb-src",
+            "[",
+            "]",
+            "arch=amd64",
+            "http://a/debian",
+            "bookworm",
+            "bookworm-security",
+            "main",
+            "#",
+            "=",
+            "é",
+            ".",
+        ],
+        *["Types:", "URIs:", "Suites:", "Components:", "Signed-By:", "Enabled:"],
+        *("#", "=", "é", ".", " ", "\n", "\n\n", "\t", "\x00"),
     ]
 )
 
