@@ -45,14 +45,14 @@ class Memory(_Part):
 
 
 class Parts(_Part):
-    """What the size is made of."""
+    """What the size is made of, each packed alone: the sum is a little off the whole, which shares what is common."""
 
     kernel: int
-    """The kernel packed alone."""
+    """The kernel."""
     root: int
-    """The root packed alone."""
+    """The root."""
     rest: int
-    """All else."""
+    """The other files of the bundle."""
 
 
 class MachineShape(_Part):

@@ -17,25 +17,26 @@ REVISION = 1  # to be raised when the same files give another figure
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Bytes as shipped: all of it, the kernel and the root each packed alone, and what the total has besides."""
+    """Bytes as shipped: all of it, and the kernel, the root and the other files each packed alone.
+
+    The parts come to a little more or less than the total: packed together, files share what they have in common.
+    """
 
     total_bytes: int
     kernel_bytes: int
     root_bytes: int
-
-    @property
-    def rest_bytes(self) -> int:
-        """``image.json``, the command line and the archive's own."""
-        return max(0, self.total_bytes - self.kernel_bytes - self.root_bytes)
+    rest_bytes: int
 
 
 def shipped(bundle: Bundle, store: Store) -> Size:
     """Pack a bundle and count; the figures are remembered by the contents of its files."""
     files = bundle.files()
+    rest = [path for path in files if path not in (bundle.kernel, bundle.root)]
     return Size(
         total_bytes=_remembered(store, files, lambda stream: _pack(files, stream)),
         kernel_bytes=_remembered(store, [bundle.kernel], lambda stream: _copy(bundle.kernel, stream)),
         root_bytes=_remembered(store, [bundle.root], lambda stream: _copy(bundle.root, stream)),
+        rest_bytes=_remembered(store, rest, lambda stream: _pack(rest, stream)),
     )
 
 

@@ -1,0 +1,59 @@
+"""Small images whose application takes as much memory and time as a test asks for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuilder import kernel as kernels
+from imagebuilder import process
+from imagebuilder.bundle import SCHEMA, Boot, Bundle, Image, KernelPart, RootPart, write
+from imagebuilder.events import silent
+from imagebuilder.formats import FORMATS
+from imagebuilder.guest import InitConfig, provide_init
+from imagebuilder.guest.layer import defaults, init_layer
+from imagebuilder.paths import cache_dir
+from imagebuilder.store import Store
+from imagebuilder.tree import Blob, file
+
+from .images import Make
+
+MEMORY_MIB = 48
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Make an image; keywords are what its ``image.json`` says of readiness and budget."""
+    folder = tmp_path_factory.mktemp("images")
+    store = Store(cache_dir())
+    process.run(["gcc", "-O1", "-static", "-s", "-o", folder / "application", Path(__file__).parent / "application.c"])
+    application, init = Blob.at(folder / "application"), provide_init(store, silent)
+    kernel = kernels.provide(kernels.load_definition("micro"), store=store, say=silent)
+
+    def image(*words: object, timeout_s: int = 120, budget: Mapping[str, float] | None = None) -> Bundle:
+        layer = init_layer(init, InitConfig(args=("/application", *map(str, words))))
+        tree = defaults(()).merge(layer).put("/application", file(application, mode=0o755))
+        name = "-".join(["measured", *map(str, words)])
+        root = folder / name
+        FORMATS["cpio"].write(tree, root, epoch_s=0)
+        shape = {"machine": kernel.machine, "acpi": kernel.acpi, "cmdline_tcg": kernel.cmdline_tcg}
+        described = Image(
+            schema=SCHEMA,
+            name=name,
+            version="1",
+            kernel=KernelPart(name=kernel.name, file="vmlinux", **_stored(kernel.image, store)),
+            root=RootPart(format="initramfs", file="root.cpio", **_stored(root, store)),
+            cmdline=kernel.cmdline,
+            boot=Boot(**shape, memory_mib=MEMORY_MIB, cpus=1),
+            ready={"console": "^here I am", "timeout_s": timeout_s},
+            budget=dict(budget or {}),
+            recipe={},
+        )
+        return write(described.sealed(), folder / "out" / name, store)
+
+    return image
+
+
+def _stored(path: Path, store: Store) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": store.put_file(path)}
