@@ -52,7 +52,8 @@ class Qmp:
         self._reader = asyncio.create_task(self._read_events())
         try:
             await self._client.connect(connection)
-        except QMPError as error:
+        # qemu.qmp asserts that the session runs, which is not so when QEMU ended right after its greeting.
+        except (QMPError, AssertionError) as error:
             raise EOFError(f"QEMU ended while it greeted: {error}") from error
         greeting = self._client.greeting
         version: Any = greeting.QMP.version["qemu"] if greeting else {}
