@@ -115,6 +115,8 @@ class Build:
             if result is not None:
                 self.say(Ended(wanted.id, wanted.title, cached=True))
             else:
+                for need in wanted.needs:  # first, so that steps are told in the order in which they are done
+                    self.result(need)
                 with step(self.say, wanted.id, wanted.title):
                     result = dict(MAKERS[wanted.kind](self, wanted))
                 self.store.keep(wanted.id, result)
