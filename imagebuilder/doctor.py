@@ -47,7 +47,7 @@ TOOLS: Sequence[Tool] = (
     Tool("bison", "kernels with fragments of your own"),
     Tool("bc", "kernels with fragments of your own"),
     Tool("musl-gcc", "changing the init"),
-    Tool("sqfstar", "roots of format squashfs"),
+    Tool("mksquashfs", "roots of format squashfs"),
 )
 
 

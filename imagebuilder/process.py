@@ -29,7 +29,6 @@ PACKAGES: Mapping[str, str] = {
     "musl-gcc": "musl-tools",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
-    "sqfstar": "squashfs-tools",
     "strip": "binutils",
     "tar": "tar",
     "xz": "xz-utils",

@@ -1,4 +1,4 @@
-"""The root as a tar archive (pax), for other tools to read and as what ``sqfstar`` packs."""
+"""The root as a tar archive (pax), for other tools to read and as what ``mksquashfs`` packs."""
 
 import tarfile
 from collections.abc import Mapping
