@@ -53,10 +53,11 @@ def unpack(path: Path, keep: Keep) -> dict[str, Node]:
 def read(stream: IO[bytes], name: str, keep: Keep) -> dict[str, Node]:
     """As ``unpack``, from a stream; ``name`` is what errors call it."""
     nodes: dict[str, Node] = {}
+    folders: set[str] = set()
     try:
         with tarfile.open(fileobj=_data(stream), mode="r|") as archive:
             for member in archive:
-                where = _inside(member.name, nodes, name)
+                where = _inside(member, nodes, folders, name)
                 nodes[where] = _node(member, archive, nodes, name, keep)
     except DAMAGED as error:
         raise SourceError(f"{name} is no Debian package, or a damaged one: {error}") from error
@@ -80,14 +81,19 @@ def _data(stream: IO[bytes]) -> IO[bytes]:
     raise ValueError("it has no data.tar")
 
 
-def _inside(member: str, nodes: Mapping[str, Node], name: str) -> str:
-    """The absolute path of a member in the image; refused when unpacking it would write elsewhere."""
-    parts = PurePosixPath(member).parts
+def _inside(member: tarfile.TarInfo, nodes: Mapping[str, Node], folders: set[str], name: str) -> str:
+    """The absolute path of a member in the image; refused when unpacking it would write elsewhere, or take the place
+    of one of the ``folders`` of the members before, to which its own are added."""
+    parts = PurePosixPath(member.name).parts
     where = "/" + "/".join(parts)
-    above = ("/" + "/".join(parts[:count]) for count in range(1, len(parts)))
+    above = ["/" + "/".join(parts[:count]) for count in range(1, len(parts))]
+    folders.update(above)
     behind = next((parent for parent in above if parent in nodes and nodes[parent].kind is not Kind.DIRECTORY), None)
-    if member.startswith("/") or ".." in parts or "\0" in member or behind:
-        raise SourceError(f"{name} is refused: its member {member!r} would be written outside its place in the image")
+    covers = not member.isdir() and where in folders
+    if member.name.startswith("/") or ".." in parts or "\0" in member.name or behind or covers:
+        raise SourceError(
+            f"{name} is refused: its member {member.name!r} would be written outside its place in the image"
+        )
     return where
 
 

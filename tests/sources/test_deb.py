@@ -126,6 +126,7 @@ def test_a_package_of_dpkg_deb_reads_as_dpkg_deb_says(tmp_path: Path, compressio
         [("./usr", tarfile.SYMTYPE, "/etc"), ("./usr/passwd", tarfile.REGTYPE, "x")],
         [("./a", tarfile.SYMTYPE, "b"), ("./a/b/c", tarfile.REGTYPE, "x")],
         [("./file", tarfile.REGTYPE, "x"), ("./file/inside", tarfile.REGTYPE, "x")],
+        [("./file/inside", tarfile.REGTYPE, "x"), ("./file", tarfile.SYMTYPE, "/etc")],
     ],
 )
 def test_members_that_would_be_written_elsewhere(members: list[Member]) -> None:
