@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -198,6 +199,11 @@ class Channel(asyncio.Protocol):
         for waiting in self._memory:
             waiting.cancel()
         resolve(self.closed, None)
+
+    async def wait_started(self, timeout_s: float) -> None:
+        """Wait until the application was started, or the time is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.started.wait(), timeout_s)
 
     def send(self, command: str) -> None:
         """Say something to init."""

@@ -3,6 +3,10 @@
 ``setpriv --pdeathsig`` makes the kernel kill QEMU when the thread that started it ends, however that comes about. It
 costs one more ``exec`` (about 1 ms); doing the same between ``fork`` and ``exec`` in Python copies our page tables
 first, which was measured to cost 2 ms in a small process and 15 ms in one of 300 MiB, and is unsafe with threads.
+
+We may be killed in the millisecond before that takes effect. So QEMU, when it is past it, has to open a file through
+our list of open files: a process that dies loses those before its children are told, so that QEMU either finds us alive
+and will be told, or ends by itself.
 """
 
 import os
@@ -32,6 +36,7 @@ class Child:
         self._usage: resource.struct_rusage | None = None
         # A file in memory: no pipe that could fill up, nothing that has to be read in time.
         self._output_fd = os.memfd_create("qemu-output")
+        words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{self._output_fd}")
         try:
             self.spawned_ns = time.monotonic_ns()
             self._popen = subprocess.Popen(

@@ -10,7 +10,7 @@ from typing import cast
 from imagebuilder.machine.waiting import resolve
 
 HEAD_BYTES = 256 << 10
-TAIL_BYTES = 1 << 20
+TAIL_BYTES = 256 << 10
 LINE_BYTES = 64 << 10  # a longer line is looked at in pieces
 
 

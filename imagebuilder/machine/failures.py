@@ -41,7 +41,7 @@ ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], MachineError]] = {
     r"Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-": _port_taken,
     r"cannot set up guest memory|cannot allocate memory|Cannot allocate memory": _no_memory,
     r"Could not access KVM|failed to initialize kvm|invalid accelerator kvm": _no_kvm,
-    r"could not load kernel|could not open kernel|Error loading uncompressed kernel|invalid kernel header": _no_kernel,
+    r"could not (load|open) kernel|Error loading uncompressed kernel|invalid kernel header|kernel too old": _no_kernel,
 }
 
 

@@ -7,6 +7,7 @@ up even when this process is killed.
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -22,8 +23,8 @@ from imagebuilder.machine.ending import PANIC, Exit, Facts, How, judge
 from imagebuilder.machine.failures import PortTaken, check_files, explain
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.qmp import Qmp, QmpEvent
-from imagebuilder.machine.ready import PROBES, Attempts, wanted
-from imagebuilder.machine.spec import Forward, MachineSpec, argv
+from imagebuilder.machine.ready import INTERVAL_S, PROBES, Attempts, wanted
+from imagebuilder.machine.spec import LOOPBACK, Forward, MachineSpec, argv
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.machine.waiting import all_of, any_of, resolve
 from imagebuilder.machine.wires import Wires
@@ -35,8 +36,10 @@ PORT_ATTEMPTS = 5
 LAST_WORDS_S = 5.0  # for what a machine that is ending still has to say
 ANSWER_S = 10.0
 GRACE_S = 10.0
+PORT_S = 2.0  # for init to find its port: an application may be faster
 POWER_OFF_S = 2.0
 QUIT_S = 2.0
+TAKEN = ("ESTABLISHED", "CLOSE_WAIT")  # states of a connection that the guest has taken
 
 
 class Instance:
@@ -187,9 +190,13 @@ class Instance:
                 await all_of(self._ended, timeout_s=LAST_WORDS_S)
                 await all_of(probe, timeout_s=0)
             if probe.done():
-                return probe.result()
+                ready_ns = probe.result()
+                if self.spec.channel and not self._ended.done():
+                    await self._channel.wait_started(PORT_S)
+                return ready_ns
         finally:
             probe.cancel()
+            await all_of(probe)
         if in_time:
             raise self._failed("before it was ready")
         late = f"{self.spec.name} was not ready within {limit_s:g} s: {wanted(ready, attempts)}"
@@ -208,12 +215,13 @@ class Instance:
     async def terminate(self, *, grace_s: float = GRACE_S) -> Exit:
         """Ask the application to end, then power off, then end QEMU; each only when the one before did not help.
 
-        ``grace_s`` is for the application. A guest whose init has not spoken yet has nothing that could be lost.
+        ``grace_s`` is for the application; a guest whose init has not spoken yet gets less, as it has less to lose.
         """
         self._stopped = True
         steps: list[tuple[Callable[[], Awaitable[None]], float]] = [(self._quit, QUIT_S)]
-        if self._channel.reports.phases:
-            steps[:0] = [(partial(self._say, "terminate"), grace_s), (partial(self._say, "poweroff"), POWER_OFF_S)]
+        if self.spec.channel:
+            patience_s = grace_s if self._channel.reports.phases else min(PORT_S, grace_s)
+            steps[:0] = [(partial(self._say, "terminate"), patience_s), (partial(self._say, "poweroff"), POWER_OFF_S)]
         for act, patience_s in steps:
             if self._ended.done():
                 break
@@ -261,18 +269,17 @@ class Instance:
             return at_ns
         raise self._failed(f"and status {status} was expected")
 
-    async def is_established(self, local_port: int) -> bool:
-        """Whether the guest takes our connection from this local port, as QEMU's user network sees it.
+    async def accepted_ns(self, host_port: int) -> int:
+        """The moment at which the guest took a connection to this port, as QEMU's user network sees it.
 
-        Waits while that is open: its table (``info usernet``) has no events.
+        It takes connections itself before the guest does, and its table of them has no events: it is asked for again.
         """
-        row = re.compile(rf"TCP\[(\w+)\].*\s{local_port}(?=\s)")
+        row = re.compile(rf"TCP\[({'|'.join(TAKEN)})\]\s+\d+\s+{re.escape(LOOPBACK)}\s+{host_port}\s")
         while True:
-            table = str(await self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"}))
-            found = row.search(table)
-            if found is None or found[1] == "ESTABLISHED":
-                return found is not None
-            await asyncio.sleep(0.01)
+            table = await self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"})
+            if row.search(str(table)):
+                return time.monotonic_ns()
+            await asyncio.sleep(INTERVAL_S)
 
     # Inside
 
@@ -297,16 +304,18 @@ class Instance:
         return judge(self._facts())
 
     async def _leave(self) -> None:
-        """Kill it, and let go of everything; the second half cannot be interrupted."""
-        try:
-            self.kill()
-            await all_of(self._ended)
-        finally:
-            self._ended.cancel()
-            self._console.close()
-            self._channel.close()
-            self._child.close()
-            self._wires.close()
+        """Kill it, and let go of everything. It takes milliseconds, and is not given up when cancelled meanwhile."""
+        self.kill()
+        interrupted: asyncio.CancelledError | None = None
+        while not self._ended.done():
+            try:
+                await all_of(self._ended)
+            except asyncio.CancelledError as error:
+                interrupted = error
+        for each in (self._console, self._channel, self._child, self._wires):
+            each.close()
+        if interrupted is not None:
+            raise interrupted
 
     def _facts(self) -> Facts:
         return Facts(

@@ -38,8 +38,8 @@ class Subject(Protocol):
     async def exited_ns(self, status: int) -> int:
         """The moment at which the application ended with this status. Raises GuestFailed for another end."""
 
-    async def is_established(self, local_port: int) -> bool:
-        """Whether the guest took our connection from this port."""
+    async def accepted_ns(self, host_port: int) -> int:
+        """The moment at which the guest took a connection that we made to this port."""
 
 
 Ask = Callable[[], Coroutine[Any, Any, int]]
@@ -105,8 +105,17 @@ async def _http(ready: Ready, subject: Subject, attempts: Attempts) -> int:
 async def _tcp(ready: Ready, subject: Subject, attempts: Attempts) -> int:
     assert ready.tcp is not None
     port = subject.host_port(ready.tcp.port)
-    ask = partial(ask_tcp, port, ready.tcp, established=subject.is_established)
-    return await first_answer(ask, started=subject.started, attempts=attempts)
+    answer = first_answer(partial(ask_tcp, port, ready.tcp), started=subject.started, attempts=attempts)
+    if ready.tcp.expect is not None:
+        return await answer
+    ways = (asyncio.ensure_future(answer), asyncio.ensure_future(subject.accepted_ns(port)))
+    try:
+        await any_of(*ways)
+        return next(way.result() for way in ways if way.done())
+    finally:
+        for way in ways:
+            way.cancel()
+        await all_of(*ways)
 
 
 async def _console(ready: Ready, subject: Subject, attempts: Attempts) -> int:

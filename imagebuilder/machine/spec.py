@@ -215,9 +215,8 @@ def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
         if disk.path is not None:
             yield from ("-drive", f"if=none,id=disk{number},format=raw,readonly=on,file={_value(str(disk.path))}")
         elif wiring is not None:
-            yield from ("-add-fd", f"set={number},fd={next(fds)}")
-            # Nobody reads a scratch disk after this machine: no flush has to reach the host's disk.
-            yield from ("-drive", f"if=none,id=disk{number},format=raw,cache=unsafe,file=/dev/fdset/{number}")
+            # A file without a name, which QEMU inherits. Nobody reads it later: no flush has to reach the host's disk.
+            yield from ("-drive", f"if=none,id=disk{number},format=raw,cache=unsafe,file=/proc/self/fd/{next(fds)}")
         else:
             # Writes go to a temporary file that QEMU unlinks at once.
             empty = f"driver=null-co,read-zeroes=on,size={disk.size_bytes}"
