@@ -1,0 +1,48 @@
+"""Kernels: what each one is, and how it comes to be there (ready-built, from a package, or compiled)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imagebuilder.errors import KernelError
+from imagebuilder.events import Note, Say
+from imagebuilder.kernel.definition import KernelDefinition, key, list_definitions, load_definition
+from imagebuilder.kernel.kernel import Kernel
+from imagebuilder.store import Store
+from imagebuilder.tree import Tree
+
+__all__ = ["Kernel", "KernelDefinition", "build", "key", "list_definitions", "load_definition", "provide", "verify"]
+
+
+def provide(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (), store: Store, say: Say) -> Kernel:
+    """The kernel: out of its package, ready-built, from the store, or compiled, whichever is quickest.
+
+    Raises KernelError, ToolMissing or ToolFailed.
+    """
+    from imagebuilder.kernel import prebuilt
+
+    if definition.package is None and not extra_fragments:
+        image = prebuilt.unpacked(definition, store)
+        if image is not None:
+            return Kernel(definition, image, image.name, Tree())
+        say(Note(f"the kernel {definition.name} has no ready-built image of this definition: it is compiled"))
+    return build(definition, extra_fragments=extra_fragments, store=store, say=say)
+
+
+def build(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (), store: Store, say: Say) -> Kernel:
+    """The kernel as compiled here (or taken out of its package): from the store when that was done before."""
+    from imagebuilder.kernel import compile, packaged
+
+    if definition.package is not None:
+        if extra_fragments:
+            message = f"the kernel {definition.name} comes ready from a package: it takes no fragments"
+            raise KernelError(message, hint="use a kernel that is compiled, such as micro")
+        return packaged.provide(definition, store=store, say=say)
+    built = compile.compiled(definition, extra_fragments, store=store, say=say)
+    return Kernel(definition, store.blob(built.digest), built.digest, Tree())
+
+
+def verify(definition: KernelDefinition, *, store: Store, say: Say) -> None:
+    """Compile the kernel again, from nothing, and compare. Raises KernelError when the bytes differ."""
+    from imagebuilder.kernel import verifying
+
+    verifying.verify(definition, store=store, say=say)

@@ -1,0 +1,158 @@
+"""Compiling a kernel: the same source, configuration and compiler give the same bytes, wherever and whenever.
+
+The tree is unpacked into a scratch folder and built there, so that no path of the machine gets into the result; what
+the kernel would say about who built it, where and when is fixed.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import process
+from imagebuilder.errors import CacheError, KernelError, ToolFailed
+from imagebuilder.events import Begun, Ended, Note, Progress, Say, step
+from imagebuilder.kernel import config
+from imagebuilder.kernel.definition import KernelDefinition, compile_inputs
+from imagebuilder.kernel.source import tarball
+from imagebuilder.store import Store, key_of
+
+IDENTITY: Mapping[str, str] = {
+    "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026",
+    "KBUILD_BUILD_USER": "imagebuilder",
+    "KBUILD_BUILD_HOST": "imagebuilder",
+    "KBUILD_BUILD_VERSION": "1",
+    "SOURCE_DATE_EPOCH": "1767225600",
+}
+TOOLS = ("make", "gcc", "ld", "strip", "flex", "bison", "bc", "tar", "xz", "patch")
+COUNTED = ("  CC  ", "  AS  ")  # what make prints for an object
+USUAL_OBJECTS = 1350  # of a kernel like micro; only the progress bar's guess
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A compiled kernel: digest and size of its image, its whole configuration (a digest), how many objects it has."""
+
+    digest: str
+    bytes: int
+    config: str
+    compiler: str
+    objects: int
+
+
+def compiler_version() -> str:
+    """The compiler and the linker, in their own words; both are part of what a kernel depends on."""
+    return "; ".join(process.run([tool, "--version"]).text.splitlines()[0] for tool in ("gcc", "ld"))
+
+
+def compiled(definition: KernelDefinition, extra_fragments: Sequence[Path], *, store: Store, say: Say) -> Built:
+    """The kernel from the store, or compiled now. Raises KernelError, ToolMissing, ToolFailed."""
+    for tool in TOOLS:
+        process.require(tool)
+    key = key_of({"kernel": compile_inputs(definition, extra_fragments), "compiler": compiler_version()})
+    with store.lock(key):
+        record = store.record(key)
+        if record is not None and _intact(record, store):
+            say(Ended(f"kernel-{key[:12]}", f"kernel {definition.name}", cached=True))
+            return Built(**record)
+        built = compile_now(definition, extra_fragments, store=store, say=say, ccache=True)
+        store.keep(key, asdict(built))
+        return built
+
+
+def compile_now(
+    definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say, ccache: bool = False
+) -> Built:
+    """Compile in a scratch folder, whatever the store has; ``ccache`` uses that tool when it is installed."""
+    source = tarball(definition, store=store, say=say)
+    with store.scratch() as scratch:
+        with step(say, "kernel-unpack", "unpack the kernel's source"):
+            tree = unpack(source, scratch, definition.patches)
+        make = Make(tree, definition, ccache and process.find("ccache") is not None)
+        wishes = config.merge((*definition.fragments, *extra_fragments))
+        with step(say, "kernel-configure", f"configure kernel {definition.name}"):
+            make.configure(wishes)
+        objects = _make_image(make, definition, say)
+        image = scratch / "vmlinux"
+        # Only what is loaded: symbols and the compiler's signature are of no use to a machine.
+        process.run(["strip", "--strip-all", "--remove-section=.comment", "-o", image, tree / "vmlinux"])
+        return Built(
+            digest=store.put_file(image),
+            bytes=image.stat().st_size,
+            config=store.put((tree / ".config").read_bytes()),
+            compiler=compiler_version(),
+            objects=objects,
+        )
+
+
+def unpack(source: Path, scratch: Path, patches: Sequence[Path]) -> Path:
+    """Unpack a tarball and patch what was in it; returns its one folder."""
+    inside = scratch / "source"
+    inside.mkdir()
+    process.run(["tar", "--extract", "--file", source, "--directory", inside, "--no-same-owner"])
+    folders = list(inside.iterdir())
+    if len(folders) != 1 or not (folders[0] / "Kconfig").is_file():
+        raise KernelError("the kernel's source is no tarball with one folder that holds a Linux kernel")
+    for patch in patches:
+        try:
+            process.run(["patch", "--strip=1", "--batch", "--forward"], cwd=folders[0], stdin=patch.read_bytes())
+        except ToolFailed as error:
+            raise KernelError(f"{patch} does not fit the kernel's source: adapt the patch") from error
+    return folders[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """The kernel's make in an unpacked tree."""
+
+    tree: Path
+    definition: KernelDefinition
+    ccache: bool
+
+    def configure(self, wishes: Mapping[str, config.Wish]) -> str:
+        """Write .config: all off, then what is wished. Raises KernelError that names what did not survive."""
+        wanted = self.tree / "imagebuilder.config"
+        wanted.write_text(config.text(wishes))
+        self.run("allnoconfig", KCONFIG_ALLCONFIG=wanted.name)
+        text = (self.tree / ".config").read_text()
+        config.check(wishes, text)
+        return text
+
+    def run(self, target: str, on_line: Callable[[str], None] | None = None, **variables: str) -> None:
+        """Make a target."""
+        flags = " ".join(self.definition.config.compiler_flags) if self.definition.config else ""
+        words = [
+            *("make", f"-j{len(os.sched_getaffinity(0))}", "--no-print-directory", target),
+            *(f"{name}={value}" for name, value in variables.items()),
+            # No user's setting of these gets in: on the command line they overrule the environment.
+            *(f"ARCH={self.definition.arch}", "LOCALVERSION=", f"KCFLAGS={flags}"),
+            *(["CC=ccache gcc"] if self.ccache else ["CC=gcc"]),
+        ]
+        process.run(words, cwd=self.tree, env={**IDENTITY, "CCACHE_BASEDIR": str(self.tree)}, on_line=on_line)
+
+
+def _make_image(make: Make, definition: KernelDefinition, say: Say) -> int:
+    """Make vmlinux, saying how many objects are done; returns their number."""
+    done, total = 0, USUAL_OBJECTS
+    name, title = f"kernel-{definition.name}", f"compile kernel {definition.name}"
+
+    def count(line: str) -> None:
+        nonlocal done, total
+        if line.startswith(COUNTED):
+            done, total = done + 1, max(total, done + 1)
+            say(Progress(name, done, total))
+        elif ": warning: " in line or ": error: " in line:
+            say(Note(line))
+
+    say(Begun(name, title, total))
+    make.run("vmlinux", count)
+    say(Ended(name, title))
+    return done
+
+
+def _intact(record: Mapping[str, Any], store: Store) -> bool:
+    try:
+        return all(store.blob(record[kind]) for kind in ("digest", "config"))
+    except (CacheError, KeyError):
+        return False

@@ -1,0 +1,195 @@
+"""What a kernel is: the table ``kernels/NAME/kernel.toml`` as a value, and what it depends on.
+
+A kernel is either *compiled* (``[source]`` and ``[config]``) or *packaged*: a distribution's own (``[package]``).
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from imagebuilder import paths
+from imagebuilder.errors import KernelError
+from imagebuilder.sources.hints import did_you_mean
+from imagebuilder.store import key_of, sha256_file
+
+FILE = "kernel.toml"
+REVISION = 1  # of how kernels are compiled: a new number makes every kernel a new one
+
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Version = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9][A-Za-z0-9.+~:-]*$")]
+ShortName = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9._-]*$")]
+Absolute = Annotated[str, StringConstraints(pattern="^/")]
+
+
+class MachineType(StrEnum):
+    """The machine that a kernel is made for."""
+
+    MICROVM = "microvm"
+    Q35 = "q35"
+
+
+class ImageType(StrEnum):
+    """How the kernel is packed: the bare ELF file, or the distribution's self-unpacking one."""
+
+    VMLINUX = "vmlinux"
+    BZIMAGE = "bzImage"
+
+
+class Part(BaseModel):
+    """A table of the definition."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Part):
+    """Where the kernel's source is: a file in a distribution's package, or a URL. ``sha256`` is the tarball's."""
+
+    sha256: Sha256
+    url: Annotated[str, StringConstraints(pattern="^https?://")] | None = None
+    release: ShortName | None = None
+    package: ShortName | None = None
+    version: Version | None = None
+    file: Absolute | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Source":
+        named = (self.release, self.package, self.version, self.file)
+        if (self.url is None) == (None in named) and not (self.url and any(named)):
+            return self
+        raise ValueError("write either url, or all of release, package, version and file")
+
+
+class Config(Part):
+    """What is switched on over ``allnoconfig``: fragments by name (later ones win), patches, words for the compiler."""
+
+    fragments: Annotated[tuple[ShortName, ...], Field(min_length=1)]
+    patches: tuple[ShortName, ...] = ()
+    compiler_flags: tuple[str, ...] = ()
+
+
+class Package(Part):
+    """A distribution's ready kernel. ``modules`` are loaded with what they need, in this order."""
+
+    release: ShortName
+    name: ShortName
+    version: Version
+    image: Absolute
+    modules: tuple[ShortName, ...] = ()
+
+
+class Boot(Part):
+    """How the kernel is started. ``cmdline_tcg`` and ``cmdline_kvm`` are added for that accelerator."""
+
+    machine: MachineType
+    image: ImageType
+    acpi: bool
+    cmdline: str
+    cmdline_tcg: str = ""
+    cmdline_kvm: str = ""
+
+
+class KernelDefinition(Part):
+    """One kernel. ``folder`` is where its ``kernel.toml`` stands."""
+
+    name: ShortName
+    summary: str
+    arch: Annotated[str, StringConstraints(pattern="^x86_64$")]
+    boot: Boot
+    source: Source | None = None
+    config: Config | None = None
+    package: Package | None = None
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _compiled_or_packaged(self) -> "KernelDefinition":
+        if (self.source is None) == (self.config is None) != (self.package is None):
+            return self
+        raise ValueError("write either [source] and [config], or [package]")
+
+    @property
+    def fragments(self) -> tuple[Path, ...]:
+        """The files of its fragments, in order. Raises KernelError for one that is not there."""
+        names = self.config.fragments if self.config else ()
+        return tuple(self._shared("fragments", f"{name}.config") for name in names)
+
+    @property
+    def patches(self) -> tuple[Path, ...]:
+        """The files of its patches, in order. Raises KernelError for one that is not there."""
+        names = self.config.patches if self.config else ()
+        return tuple(self._shared("patches", f"{name}.patch") for name in names)
+
+    def _shared(self, kind: str, name: str) -> Path:
+        """A file beside the definition, or shared by all kernels."""
+        places = [self.folder, self.folder.parent / kind, *(folder / kind for folder in paths.search("kernels"))]
+        for place in places:
+            if (place / name).is_file():
+                return place / name
+        known = {path.name for place in places for path in place.glob(f"*{Path(name).suffix}")}
+        raise KernelError(f"{self.folder / FILE}: there is no {name} in {kind}", hint=did_you_mean(name, known))
+
+
+def load_definition(name_or_folder: str | Path) -> KernelDefinition:
+    """The kernel in a folder, or the one of that name. Raises KernelError with all that is wrong with its file."""
+    file = _find(name_or_folder)
+    try:
+        document = tomllib.loads(file.read_bytes().decode())
+        definition = KernelDefinition.model_validate({**document, "folder": file.parent})
+    except ValidationError as error:
+        raise KernelError(f"{file}: {'; '.join(map(_said, error.errors()))}") from error
+    except (OSError, ValueError) as error:
+        raise KernelError(f"{file} cannot be read as TOML: {error}") from error
+    if definition.name != file.parent.name:
+        raise KernelError(f'{file}: the name "{definition.name}" is not that of its folder: write "{file.parent.name}"')
+    return definition
+
+
+def list_definitions() -> tuple[KernelDefinition, ...]:
+    """All kernels that can be asked for by name, by name; the user's own hide those that ship."""
+    return tuple(load_definition(name) for name in _names())
+
+
+def key(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:
+    """What an image with this kernel depends on: all that is in the definition. Fast, and without a compiler."""
+    document = definition.model_dump(mode="json")
+    return key_of({"kernel": document, "inputs": compile_inputs(definition, extra_fragments)})
+
+
+def compile_inputs(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Mapping[str, Any]:
+    """What the compiled bytes depend on besides the compiler: nothing of how the kernel is described and started."""
+    files = {"fragments": [*definition.fragments, *extra_fragments], "patches": definition.patches}
+    digests = {kind: [_digest(path) for path in files[kind]] for kind in files}
+    source = definition.source.sha256 if definition.source else None
+    flags = definition.config.compiler_flags if definition.config else ()
+    return {"revision": REVISION, "arch": definition.arch, "source": source, "flags": flags, **digests}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise KernelError(f"the kernel fragment {path} cannot be read: {error.strerror}") from error
+
+
+def _find(name_or_folder: str | Path) -> Path:
+    given = Path(name_or_folder)
+    for folder in (*(folder / given for folder in paths.search("kernels")), given):
+        if (folder / FILE).is_file():
+            return (folder / FILE).absolute()
+    hint = did_you_mean(given.name, _names()) or f"known are {', '.join(_names())}"
+    raise KernelError(f"there is no kernel {str(given)!r}", hint=hint)
+
+
+def _names() -> list[str]:
+    return sorted({path.parent.name for folder in paths.search("kernels") for path in folder.glob(f"*/{FILE}")})
+
+
+def _said(error: Any) -> str:
+    """One of pydantic's errors: the key, and what is wrong."""
+    place = ".".join(str(step) for step in error["loc"])
+    words = {"extra_forbidden": "this key is not known", "missing": "this key is missing"}
+    said = words.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return f"{place}: {said}" if place else said
