@@ -108,10 +108,10 @@ def probe() -> Verdict:
     return Verdict(True, f"a guest ran under KVM in {kvm_s * 1e3:.0f} ms (TCG: {tcg_s * 1e3:.0f} ms)")
 
 
-def _trial(accelerator: Accelerator, *, limit_s: float) -> tuple[float | None, str]:
+def _trial(accelerator: Accelerator, *, limit_s: float, content: bytes | None = None) -> tuple[float | None, str]:
     """How long the guest took from spawn to its signal in seconds; or nothing, and why."""
     with tempfile.TemporaryFile() as guest:
-        guest.write(probe_guest())
+        guest.write(content or probe_guest())
         guest.flush()
         # The file has no name: QEMU inherits it.
         child = Child(_argv(accelerator, Path(f"/proc/self/fd/{guest.fileno()}")), fds=(guest.fileno(),))

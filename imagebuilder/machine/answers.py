@@ -78,7 +78,7 @@ async def _connected(host_port: int) -> AsyncIterator[tuple[asyncio.StreamReader
         raise Unanswered(f"refused the connection ({error.strerror})") from error
     try:
         yield reader, writer
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
         raise Unanswered(_why(error)) from error
     finally:
         writer.close()
@@ -135,11 +135,12 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def _find(parts: AsyncIterator[bytes], text: str, what: str) -> None:
-    wanted, seen = text.encode(), b""
+    wanted, rest, seen_bytes = text.encode(), b"", 0
     async for part in parts:
-        seen += part
-        if wanted in seen:
+        seen_bytes += len(part)
+        if wanted in rest + part:
             return
-        if len(seen) > MOST_BYTES:
+        if seen_bytes > MOST_BYTES:
             break
-    raise Unanswered(f"gave {what} without {text!r}" if seen else "closed the connection without a whole answer")
+        rest = (rest + part)[-len(wanted) :]
+    raise Unanswered(f"gave {what} without {text!r}" if seen_bytes else "closed the connection without a whole answer")

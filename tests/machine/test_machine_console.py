@@ -1,0 +1,71 @@
+"""The console keeps what matters, in bounded memory."""
+
+import re
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagebuilder.machine.console import HEAD_BYTES, LINE_BYTES, TAIL_BYTES, Console
+
+
+async def test_little_is_kept_as_it_is() -> None:
+    console = Console()
+    for part in (b"one\ntw", b"o\nthree \xff"):
+        console.data_received(part)
+    assert console.text == "one\ntwo\nthree �"
+    assert console.last_line == "three �"
+
+
+async def test_of_much_the_beginning_and_the_end_are_kept() -> None:
+    console = Console()
+    block = b"y" * 65535 + b"\n"
+    tracemalloc.start()
+    console.data_received(b"first\n")
+    for _ in range(1600):  # 100 MiB
+        console.data_received(block)
+    console.data_received(b"last\n")
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert console.text.startswith("first\n") and console.text.endswith("\nlast\n")
+    left_out = re.search(r"\[… (\d+) bytes left out …\]", console.text)
+    assert left_out is not None
+    assert int(left_out[1]) > 100 * 2**20 - HEAD_BYTES - 3 * TAIL_BYTES
+    assert peak_bytes < 2 * (HEAD_BYTES + 2 * TAIL_BYTES) + 2**20
+
+
+@given(st.lists(st.binary(max_size=20)))
+async def test_no_part_is_lost_however_it_comes(parts: list[bytes]) -> None:
+    console = Console()
+    for part in parts:
+        console.data_received(part)
+    assert console.text == b"".join(parts).decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("parts", "pattern"),
+    [
+        ((b"now list", b"ening\n"), r"^now listening$"),
+        ((b"a\r\nready\r\n",), r"^ready$"),
+        ((b"login: ",), r"login: $"),
+        ((b"\xff\xfe ready\n",), r"ready"),
+        ((b"x" * (3 * LINE_BYTES), b" ready\n"), r"ready"),
+    ],
+)
+async def test_a_line_is_seen(parts: tuple[bytes, ...], pattern: str) -> None:
+    console, late = Console(), Console()
+    seen = console.watch(pattern)
+    for part in parts:
+        assert not seen.done()
+        console.data_received(part)
+        late.data_received(part)
+    assert seen.done()
+    assert late.watch(pattern).done(), "what was there before counts too"
+
+
+async def test_two_lines_are_not_one() -> None:
+    console = Console()
+    seen = console.watch("now.*listening")
+    console.data_received(b"now\nlistening\n")
+    assert not seen.done()

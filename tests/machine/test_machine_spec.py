@@ -1,0 +1,154 @@
+"""The command line of a machine, word by word."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.bundle import Boot, Bundle, DiskShape, Image, KernelPart, RootPart
+from imagebuilder.machine.ports import free_ports, with_ports
+from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, Wiring, argv, spec_of
+
+SPEC = MachineSpec(
+    machine=MachineType.MICROVM,
+    accelerator=Accelerator.TCG,
+    kernel=Path("/k/vmlinux"),
+    cmdline="console=ttyS0  quiet",
+    memory_mib=32,
+    disks=(Disk(path=Path("/k/a,b.erofs")), Disk(size_mib=64)),
+    forwards=(Forward(8080, 80), Forward(6380, 6379)),
+    name="nginx",
+)
+WIRING = Wiring(qmp_fd=7, console_fd=8, channel_fd=9, scratch_fds=(10,))
+
+
+def test_a_microvm_as_we_start_it() -> None:
+    assert argv(SPEC, wiring=WIRING) == [
+        "qemu-system-x86_64",
+        *("-name", "nginx"),
+        *("-M", "microvm,acpi=off"),
+        *("-global", "virtio-mmio.force-legacy=off"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-accel", "tcg", "-cpu", "max"),
+        *("-m", "32M", "-smp", "1"),
+        *("-kernel", "/k/vmlinux"),
+        *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3 ib.channel=1"),
+        *("-chardev", "socket,id=qmp,fd=7", "-mon", "chardev=qmp,mode=control"),
+        *("-chardev", "socket,id=console,fd=8", "-serial", "chardev:console"),
+        *("-chardev", "socket,id=channel,fd=9", "-device", "virtio-serial-device"),
+        *("-device", "virtserialport,chardev=channel,name=imagebuilder.0"),
+        *("-drive", "if=none,id=disk0,format=raw,readonly=on,file=/k/a,,b.erofs"),
+        *("-device", "virtio-blk-device,drive=disk0"),
+        *("-drive", "if=none,id=disk1,format=raw,cache=unsafe,file=/proc/self/fd/10"),
+        *("-device", "virtio-blk-device,drive=disk1"),
+        *("-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:127.0.0.1:6380-:6379"),
+        *("-device", "virtio-net-device,netdev=net"),
+        *("-device", "virtio-rng-device"),
+    ]
+
+
+def test_a_q35_for_a_shell() -> None:
+    spec = replace(
+        SPEC,
+        machine=MachineType.Q35,
+        accelerator=Accelerator.KVM,
+        acpi=True,
+        initrd=Path("/k/root.cpio"),
+        cpus=2,
+        disks=(Disk(size_mib=64),),
+        forwards=(),
+    )
+    assert argv(spec, wiring=None) == [
+        "qemu-system-x86_64",
+        *("-name", "nginx"),
+        *("-M", "q35,usb=off,acpi=on"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-accel", "kvm", "-cpu", "host"),
+        *("-m", "32M", "-smp", "2"),
+        *("-kernel", "/k/vmlinux", "-initrd", "/k/root.cpio"),
+        *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3 ib.acpi=1"),
+        *("-serial", "stdio"),
+        *("-drive", "if=none,id=disk0,driver=null-co,read-zeroes=on,size=67108864,snapshot=on"),
+        *("-device", "virtio-blk-pci,drive=disk0"),
+        *("-netdev", "user,id=net"),
+        *("-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-device", "virtio-rng-pci"),
+    ]
+
+
+def test_an_empty_machine() -> None:
+    spec = MachineSpec(MachineType.MICROVM, Accelerator.TCG, network=False, channel=False, paused=True)
+    words = argv(spec, wiring=WIRING)
+    assert words[-4:] == ["-chardev", "socket,id=console,fd=8", "-serial", "chardev:console"]
+    assert "-S" in words and "-kernel" not in words
+
+
+def test_an_open_forward_has_no_command_line() -> None:
+    with pytest.raises(AssertionError, match="choose the host ports first"):
+        argv(replace(SPEC, forwards=(Forward(None, 80),)), wiring=None)
+
+
+def bundle(root: RootPart) -> Bundle:
+    """A bundle that stands nowhere."""
+    boot = Boot(
+        machine="microvm",
+        acpi=False,
+        memory_mib=32,
+        cpus=1,
+        ports=(80, 443),
+        disks=(DiskShape(size_mib=64),),
+        cmdline_tcg="lpj=1",
+        cmdline_kvm="tsc=reliable",
+    )
+    image = Image.model_validate(
+        {
+            "schema": "imagebuilder.image/1",
+            "name": "nginx",
+            "version": "1",
+            "kernel": KernelPart(name="micro", file="vmlinux", bytes=1, sha256="0"),
+            "root": root,
+            "cmdline": "console=ttyS0",
+            "boot": boot,
+            "ready": {},
+            "budget": {},
+            "recipe": {},
+        }
+    )
+    return Bundle(Path("/out/nginx"), image)
+
+
+INITRAMFS = RootPart(format="initramfs", file="root.cpio", bytes=1, sha256="0")
+EROFS = RootPart(format="erofs", file="root.erofs", bytes=1, sha256="0")
+
+
+def test_the_machine_of_an_image() -> None:
+    assert spec_of(bundle(EROFS), accelerator=Accelerator.TCG) == MachineSpec(
+        MachineType.MICROVM,
+        Accelerator.TCG,
+        kernel=Path("/out/nginx/vmlinux"),
+        cmdline="console=ttyS0 lpj=1",
+        memory_mib=32,
+        disks=(Disk(path=Path("/out/nginx/root.erofs")), Disk(size_mib=64)),
+        forwards=(Forward(None, 80), Forward(None, 443)),
+        name="nginx",
+    )
+
+
+def test_what_a_user_may_change_of_it() -> None:
+    forwards = (Forward(8443, 443), Forward(9000, 9000))
+    spec = spec_of(bundle(INITRAMFS), accelerator=Accelerator.KVM, memory_mib=16, cpus=2, forwards=forwards)
+    assert spec.initrd == Path("/out/nginx/root.cpio")
+    assert spec.disks == (Disk(size_mib=64),)
+    assert spec.cmdline == "console=ttyS0 tsc=reliable"
+    assert (spec.memory_mib, spec.cpus) == (16, 2)
+    assert spec.forwards == (Forward(None, 80), Forward(8443, 443), Forward(9000, 9000))
+
+
+def test_free_ports_are_different_and_only_chosen_where_none_is_asked_for() -> None:
+    ports = free_ports(50)
+    assert len(set(ports)) == 50 and all(1024 <= port < 65536 for port in ports)
+    spec = with_ports(replace(SPEC, forwards=(Forward(None, 80), Forward(8443, 443), Forward(None, 81))))
+    first, second, third = spec.forwards
+    assert second == Forward(8443, 443)
+    assert first.host_port not in (None, third.host_port)
+    assert argv(spec, wiring=None)
