@@ -50,7 +50,10 @@ class Console(asyncio.Protocol):
         else:
             self._line = (self._line + data).rpartition(b"\n")[2][-LINE_BYTES:]
         if self._on_data is not None:
-            self._on_data(data)
+            try:
+                self._on_data(data)
+            except OSError:  # whoever read it has gone; the guest need not mind
+                self._on_data = None
 
     def connection_lost(self, error: Exception | None) -> None:
         """QEMU has ended."""

@@ -219,9 +219,10 @@ class Instance:
         """
         self._stopped = True
         steps: list[tuple[Callable[[], Awaitable[None]], float]] = [(self._quit, QUIT_S)]
-        if self.spec.channel:
-            patience_s = grace_s if self._channel.reports.phases else min(PORT_S, grace_s)
-            steps[:0] = [(partial(self._say, "terminate"), patience_s), (partial(self._say, "poweroff"), POWER_OFF_S)]
+        if self._channel.reports.phases:
+            steps[:0] = [(partial(self._say, "terminate"), grace_s), (partial(self._say, "poweroff"), POWER_OFF_S)]
+        elif self.spec.channel:
+            steps[:0] = [(partial(self._say, "terminate"), min(PORT_S, grace_s))]
         for act, patience_s in steps:
             if self._ended.done():
                 break

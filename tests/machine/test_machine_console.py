@@ -69,3 +69,13 @@ async def test_two_lines_are_not_one() -> None:
     seen = console.watch("now.*listening")
     console.data_received(b"now\nlistening\n")
     assert not seen.done()
+
+
+async def test_a_reader_that_goes_away_is_no_matter() -> None:
+    def gone(_data: bytes) -> None:
+        raise BrokenPipeError
+
+    console = Console(gone)
+    for part in (b"one ", b"two"):
+        console.data_received(part)
+    assert console.text == "one two"
