@@ -35,7 +35,7 @@ def test_a_microvm_as_we_start_it() -> None:
         *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3 ib.channel=1"),
         *("-chardev", "socket,id=qmp,fd=7", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", "socket,id=console,fd=8", "-serial", "chardev:console"),
-        *("-chardev", "socket,id=channel,fd=9", "-device", "virtio-serial-device"),
+        *("-chardev", "socket,id=channel,fd=9", "-device", "virtio-serial-device,max_ports=2"),
         *("-device", "virtserialport,chardev=channel,name=imagebuilder.0"),
         *("-drive", "if=none,id=disk0,format=raw,readonly=on,file=/k/a,,b.erofs"),
         *("-device", "virtio-blk-device,drive=disk0"),

@@ -37,7 +37,6 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         name = "-".join(["measured", *map(str, words)])
         root = folder / name
         FORMATS["cpio"].write(tree, root, epoch_s=0)
-        shape = {"machine": kernel.machine, "acpi": kernel.acpi, "cmdline_tcg": kernel.cmdline_tcg}
         described = Image(
             schema=SCHEMA,
             name=name,
@@ -45,7 +44,13 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
             kernel=KernelPart(name=kernel.name, file="vmlinux", **_stored(kernel.image, store)),
             root=RootPart(format="initramfs", file="root.cpio", **_stored(root, store)),
             cmdline=kernel.cmdline,
-            boot=Boot(**shape, memory_mib=MEMORY_MIB, cpus=1),
+            boot=Boot(
+                machine=kernel.machine.value,
+                acpi=kernel.acpi,
+                memory_mib=MEMORY_MIB,
+                cpus=1,
+                cmdline_tcg=kernel.cmdline_tcg,
+            ),
             ready={"console": "^here I am", "timeout_s": timeout_s},
             budget=dict(budget or {}),
             recipe={},
