@@ -27,6 +27,7 @@ from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.render import rendered
 from imagebuilder.recipe.values import FileKind
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
+from imagebuilder.sources.overlay import overlay
 from imagebuilder.store import Store
 from imagebuilder.tree import Node, Tree, directory, file, symlink
 
@@ -214,7 +215,9 @@ def _root(work: Build, wanted: Step) -> Result:
             for (entry, node), owner in zip(work._files, owners, strict=True)
         }
     )
-    tree = defaults((user, *owners)).merge(work.tree(slimmed)).merge(files).merge(work.kernel.modules)
+    tree = defaults((user, *owners))
+    for above in (work.tree(slimmed), files, work.kernel.modules):
+        tree, _ = overlay(tree, above)
     config = _init_config(work, user, overlay=_root_format(work, tree) != "initramfs")
     return {"tree": tree.merge(init_layer(guest.provide_init(work.store, work.say), config)).save(work.store)}
 
