@@ -1,7 +1,8 @@
 """The size of an image: what a user would store or send, its bundle packed with ``tar`` and ``zstd -19``."""
 
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -32,12 +33,14 @@ def shipped(bundle: Bundle, store: Store) -> Size:
     """Pack a bundle and count; the figures are remembered by the contents of its files."""
     files = bundle.files()
     rest = [path for path in files if path not in (bundle.kernel, bundle.root)]
-    return Size(
-        total_bytes=_remembered(store, files, lambda stream: _pack(files, stream)),
-        kernel_bytes=_remembered(store, [bundle.kernel], lambda stream: _copy(bundle.kernel, stream)),
-        root_bytes=_remembered(store, [bundle.root], lambda stream: _copy(bundle.root, stream)),
-        rest_bytes=_remembered(store, rest, lambda stream: _pack(rest, stream)),
+    packed: tuple[tuple[Sequence[Path], Callable[[Counter], None]], ...] = (
+        (files, lambda stream: _pack(files, stream)),
+        ([bundle.kernel], lambda stream: _copy(bundle.kernel, stream)),
+        ([bundle.root], lambda stream: _copy(bundle.root, stream)),
+        (rest, lambda stream: _pack(rest, stream)),
     )
+    with ThreadPoolExecutor() as pool:  # the compressor needs no Python while it works
+        return Size(*pool.map(lambda task: _remembered(store, *task), packed))
 
 
 def _remembered(store: Store, files: Iterable[Path], write: Callable[["Counter"], None]) -> int:
