@@ -149,7 +149,7 @@ class Build:
 
     @property
     def _fragments(self) -> tuple[Path, ...]:
-        return tuple(self.recipe.folder / fragment for fragment in self.recipe.kernel.fragments)
+        return tuple(kernels.fragment(name, beside=self.recipe.folder) for name in self.recipe.kernel.fragments)
 
     @cached_property
     def _files(self) -> Sequence[tuple[FileEntry, Node]]:

@@ -15,8 +15,8 @@ fragments = click.option(
     "--fragment",
     "fragments",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A further .config fragment (again for more).",
+    metavar="FRAGMENT",
+    help="A further fragment: a file, or the name of a shared one such as ipv6 (again for more).",
 )
 
 
@@ -57,11 +57,12 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @fragments
 @options.talk
-def build(name: str, fragments: tuple[Path, ...], quiet: bool, verbose: bool) -> None:
+def build(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> None:
     """Compile a kernel (or take it from the cache) and print where it stands."""
     store = options.open_store()
+    extra = [kernel.fragment(words, beside=Path.cwd()) for words in fragments]
     with listener(quiet=quiet, verbose=verbose) as say:
-        built = kernel.build(kernel.load_definition(name), extra_fragments=fragments, store=store, say=say)
+        built = kernel.build(kernel.load_definition(name), extra_fragments=extra, store=store, say=say)
     click.echo(f"{built.image} {options.megabytes(built.image.stat().st_size)} sha256 {built.digest}")
 
 

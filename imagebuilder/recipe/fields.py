@@ -109,6 +109,17 @@ def _kernel(name: str, info: ValidationInfo) -> str:
     return name
 
 
+def _fragment(name: str, info: ValidationInfo) -> str:
+    """The name of a fragment that kernels share, or a file beside the recipe."""
+    if beside.is_file(Path(str(info.context)) / name) if isinstance(info.context, Path) else True:
+        return name
+    shared = sorted(path.stem for folder in paths.search("kernels") for path in folder.glob("fragments/*.config"))
+    if name not in shared:
+        hint = suggest(name, shared) if "." not in name else None
+        raise mistake(f"there is neither a file '{name}' beside the recipe nor a shared fragment of this name", hint)
+    return name
+
+
 def _file_beside(name: str, info: ValidationInfo) -> str:
     if not isinstance(info.context, Path):
         return name
@@ -145,6 +156,7 @@ ImagePath = Annotated[str, checked(image_path), WithJsonSchema({"type": "string"
 ImageGlob = Annotated[str, Field(pattern=GLOB)]
 Beside = Annotated[str, checked(beside.relative)]
 FileBeside = Annotated[str, checked(beside.relative), AfterValidator(_file_beside)]
+Fragment = Annotated[str, checked(beside.relative), AfterValidator(_fragment)]
 GlobBeside = Annotated[str, checked(beside.relative), AfterValidator(_glob_beside)]
 KernelName = Annotated[Name, AfterValidator(_kernel)]
 

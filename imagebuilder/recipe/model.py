@@ -164,8 +164,9 @@ class Kernel(Part):
 
     name: fields.KernelName = "micro"
     """A kernel definition: a folder of kernels/."""
-    fragments: tuple[fields.FileBeside, ...] = ()
-    """Kernel configuration fragments beside the recipe; with any, the kernel is compiled for this recipe."""
+    fragments: tuple[fields.Fragment, ...] = ()
+    """Kernel configuration fragments: files beside the recipe, or names of shared ones (kernels/fragments), as in
+    "ipv6". With any, the kernel is compiled for this recipe."""
     cmdline: fields.Line = ""
     """Words that are added to the kernel's command line."""
 
