@@ -3,9 +3,9 @@
 A step asks for the steps that it needs only when it runs itself, so that a build with nothing changed reads one record.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from imagebuilder.guest.config import InitConfig, Limit, Mount, Sysctl
 from imagebuilder.guest.layer import defaults, init_layer
 from imagebuilder.guest.users import Ids, User, resolve
 from imagebuilder.kernel import Kernel
-from imagebuilder.paths import source_date_epoch_s
+from imagebuilder.paths import PACKAGE, source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe import FileEntry, Recipe
 from imagebuilder.recipe.describe import describe
@@ -28,7 +28,7 @@ from imagebuilder.recipe.render import rendered
 from imagebuilder.recipe.values import FileKind
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
 from imagebuilder.sources.overlay import overlay
-from imagebuilder.store import Store
+from imagebuilder.store import Store, key_of, sha256_file
 from imagebuilder.tree import Node, Tree, directory, file, symlink
 
 Result = Mapping[str, Any]
@@ -36,6 +36,7 @@ Result = Mapping[str, Any]
 # A root up to this size goes into memory with the kernel; a larger one is a disk that is read as needed. docs/root.md
 # holds the measurements behind both the figure and the choice of EROFS.
 LARGEST_INITRAMFS_BYTES = 2 << 20
+NO_BUILDERS = ("cli", "machine", "measure")
 KERNEL_FILES: Mapping[str, str] = {"microvm": "vmlinux", "q35": "vmlinuz"}
 
 
@@ -88,6 +89,7 @@ class Build:
         return plan(
             Ingredients(
                 name=recipe.name,
+                code=code_digest(),
                 sources=[SOURCES[source.type].describe(source, self.context) for source in recipe.source],
                 application=recipe.application.model_dump(mode="json"),
                 include=self._patterns("include"),
@@ -176,6 +178,13 @@ def check_format(name: str) -> None:
         raise InputError(f"there is no format {name!r}: write one of direct, {', '.join(FORMATS)}")
 
 
+@cache
+def code_digest() -> str:
+    """The hash of our own code, but for what boots, measures and talks to the user."""
+    modules = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in NO_BUILDERS)
+    return key_of([[path.relative_to(PACKAGE).as_posix(), sha256_file(path)] for path in modules])
+
+
 # The steps
 
 
@@ -251,7 +260,7 @@ def _bundle(work: Build, wanted: Step) -> Result:
                 "sha256": work.store.put_file(chosen.image),
             },
             "root": root,
-            "cmdline": " ".join(filter(None, (chosen.cmdline, _root_words(root["format"]), recipe.kernel.cmdline))),
+            "cmdline": " ".join(filter(None, _cmdline(work, root["format"]))),
             "boot": {
                 **recipe.machine.model_dump(mode="json"),
                 "machine": chosen.machine,
@@ -290,6 +299,15 @@ def _root_format(work: Build, tree: Tree) -> str:
 
 def _root_words(root_format: str) -> str:
     return "" if root_format == "initramfs" else f"root=/dev/vda ro rootfstype={root_format} init=/init"
+
+
+def _cmdline(work: Build, root_format: str) -> Iterator[str]:
+    """The image's part of the kernel's command line; a machine adds its own words behind, and the last one counts."""
+    yield work.kernel.cmdline
+    yield _root_words(root_format)
+    if work.recipe.machine.ports:
+        yield "ib.ip=dhcp"  # wherever no machine says a better one
+    yield work.recipe.kernel.cmdline
 
 
 def _init_config(work: Build, user: User, *, overlay: bool) -> InitConfig:

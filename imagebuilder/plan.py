@@ -1,10 +1,10 @@
 """Recipe × kernel × format → Plan: what will be done, as data. A step's id is the hash of its inputs and of the steps
 that it needs, so that the cache, and the answer to "what will be built again", need no further thought. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from imagebuilder.store import key_of
@@ -20,15 +20,13 @@ class StepKind(StrEnum):
     BUNDLE = "bundle"  # the image's description
 
 
-# To be raised whenever the code of a step gives another result for the same inputs.
-REVISIONS: Mapping[StepKind, int] = dict.fromkeys(StepKind, 1)
-
-
 @dataclass(frozen=True)
 class Step:
-    """One step: what it makes, out of what, after which others."""
+    """One step: what it makes, out of what, after which others. ``code`` is the hash of what does it: a new version of
+    it may give another result for the same inputs."""
 
     kind: StepKind
+    code: str
     title: str
     inputs: Any
     needs: tuple["Step", ...] = ()
@@ -36,7 +34,7 @@ class Step:
     @cached_property
     def id(self) -> str:
         """The hash of all that the step's result depends on."""
-        return key_of([self.kind.value, REVISIONS[self.kind], self.inputs, [need.id for need in self.needs]])
+        return key_of([self.kind.value, self.code, self.inputs, [need.id for need in self.needs]])
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Ingredients:
     """All that an image depends on, gathered before planning; JSON values, contents by their hash."""
 
     name: str
+    code: str
     sources: Sequence[Any]
     application: Any
     include: Sequence[str]
@@ -85,15 +84,20 @@ class Plan:
 
 def plan(given: Ingredients) -> Plan:
     """The steps that make the image."""
+    step = partial(_step, given)
     sources = tuple(
-        Step(StepKind.SOURCE, f"source {number + 1} of {given.name}", described)
+        step(StepKind.SOURCE, f"source {number + 1} of {given.name}", described)
         for number, described in enumerate(given.sources)
     )
     wanted = {"command": given.application["command"], "include": [*given.include], "exclude": [*given.exclude]}
-    slim = Step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
+    slim = step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
     system = {"application": given.application, "files": given.files, "init": given.init, "kernel": given.kernel}
     system["root"] = given.recipe.get("root")
     system["format"] = given.root_format
-    root = Step(StepKind.ROOT, f"root of {given.name}", system, (slim,))
-    pack = Step(StepKind.PACK, f"pack {given.name}", {"format": given.root_format, "epoch_s": given.epoch_s}, (root,))
-    return Plan(Step(StepKind.BUNDLE, f"image {given.name}", {"kernel": given.kernel, "recipe": given.recipe}, (pack,)))
+    root = step(StepKind.ROOT, f"root of {given.name}", system, (slim,))
+    pack = step(StepKind.PACK, f"pack {given.name}", {"format": given.root_format, "epoch_s": given.epoch_s}, (root,))
+    return Plan(step(StepKind.BUNDLE, f"image {given.name}", {"kernel": given.kernel, "recipe": given.recipe}, (pack,)))
+
+
+def _step(given: Ingredients, kind: StepKind, title: str, inputs: Any, needs: tuple[Step, ...] = ()) -> Step:
+    return Step(kind, given.code, title, inputs, needs)

@@ -9,6 +9,7 @@ from imagebuilder.plan import Ingredients, Plan, StepKind, plan
 
 GIVEN = Ingredients(
     name="app",
+    code="code-1",
     sources=[{"type": "debian", "packages": ["app"]}, {"type": "files", "sha256": "1"}],
     application={"command": "/usr/bin/app", "arguments": []},
     include=[],
@@ -42,6 +43,7 @@ def test_equal_ingredients_give_equal_ids() -> None:
 @pytest.mark.parametrize(
     ("change", "first_changed"),
     [
+        ({"code": "code-2"}, StepKind.SOURCE),
         ({"sources": [{"type": "debian", "packages": ["other"]}, GIVEN.sources[1]]}, StepKind.SOURCE),
         ({"include": ["/usr/share/**"]}, StepKind.SLIM),
         ({"files": [["/etc/app.conf", {"sha256": "3"}]]}, StepKind.ROOT),
