@@ -5,12 +5,22 @@ from pathlib import Path
 
 from imagebuilder.errors import KernelError
 from imagebuilder.events import Note, Say
-from imagebuilder.kernel.definition import KernelDefinition, key, list_definitions, load_definition
+from imagebuilder.kernel.definition import KernelDefinition, fragment, key, list_definitions, load_definition
 from imagebuilder.kernel.kernel import Kernel
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree
 
-__all__ = ["Kernel", "KernelDefinition", "build", "key", "list_definitions", "load_definition", "provide", "verify"]
+__all__ = [
+    "Kernel",
+    "KernelDefinition",
+    "build",
+    "fragment",
+    "key",
+    "list_definitions",
+    "load_definition",
+    "provide",
+    "verify",
+]
 
 
 def provide(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (), store: Store, say: Say) -> Kernel:

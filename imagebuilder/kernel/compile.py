@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import process
-from imagebuilder.errors import CacheError, KernelError, ToolFailed
+from imagebuilder.errors import CacheError, KernelError, ToolFailed, ToolMissing
 from imagebuilder.events import Begun, Ended, Note, Progress, Say, step
 from imagebuilder.kernel import config
 from imagebuilder.kernel.definition import KernelDefinition, compile_inputs
@@ -27,7 +27,7 @@ IDENTITY: Mapping[str, str] = {
 }
 TOOLS = ("make", "gcc", "ld", "strip", "flex", "bison", "bc", "tar", "xz", "patch")
 COUNTED = ("  CC  ", "  AS  ")  # what make prints for an object
-USUAL_OBJECTS = 1350  # of a kernel like micro; only the progress bar's guess
+USUAL_OBJECTS = 840  # of micro: the progress bar's guess, which grows when there are more
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,6 @@ def compiler_version() -> str:
 
 def compiled(definition: KernelDefinition, extra_fragments: Sequence[Path], *, store: Store, say: Say) -> Built:
     """The kernel from the store, or compiled now. Raises KernelError, ToolMissing, ToolFailed."""
-    for tool in TOOLS:
-        process.require(tool)
     key = key_of({"kernel": compile_inputs(definition, extra_fragments), "compiler": compiler_version()})
     with store.lock(key):
         record = store.record(key)
@@ -65,6 +63,7 @@ def compile_now(
     definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say, ccache: bool = False
 ) -> Built:
     """Compile in a scratch folder, whatever the store has; ``ccache`` uses that tool when it is installed."""
+    _require_tools()
     source = tarball(definition, store=store, say=say)
     with store.scratch() as scratch:
         with step(say, "kernel-unpack", "unpack the kernel's source"):
@@ -130,6 +129,16 @@ class Make:
             *(["CC=ccache gcc"] if self.ccache else ["CC=gcc"]),
         ]
         process.run(words, cwd=self.tree, env={**IDENTITY, "CCACHE_BASEDIR": str(self.tree)}, on_line=on_line)
+
+
+def _require_tools() -> None:
+    for tool in TOOLS:
+        process.require(tool)
+    try:
+        process.run(["gcc", "-fsyntax-only", "-include", "libelf.h", "-x", "c", "/dev/null"])
+    except ToolFailed as error:
+        hint = "sudo apt-get install libelf-dev"
+        raise ToolMissing("libelf.h is needed to compile a kernel and not installed", hint=hint) from error
 
 
 def _make_image(make: Make, definition: KernelDefinition, say: Say) -> int:

@@ -58,9 +58,9 @@ class Source(Part):
     @model_validator(mode="after")
     def _one_place(self) -> "Source":
         named = (self.release, self.package, self.version, self.file)
-        if (self.url is None) == (None in named) and not (self.url and any(named)):
-            return self
-        raise ValueError("write either url, or all of release, package, version and file")
+        if any(named) if self.url else None in named:
+            raise ValueError("write either url, or all of release, package, version and file")
+        return self
 
 
 class Config(Part):
@@ -150,6 +150,16 @@ def load_definition(name_or_folder: str | Path) -> KernelDefinition:
 def list_definitions() -> tuple[KernelDefinition, ...]:
     """All kernels that can be asked for by name, by name; the user's own hide those that ship."""
     return tuple(load_definition(name) for name in _names())
+
+
+def fragment(name: str, *, beside: Path) -> Path:
+    """A piece of configuration: a file beside a recipe, or one that kernels share, by its name. Raises KernelError."""
+    if (beside / name).is_file():
+        return beside / name
+    shared = {path.stem: path for folder in paths.search("kernels") for path in folder.glob("fragments/*.config")}
+    if name not in shared:
+        raise KernelError(f"there is no kernel fragment {name!r}", hint=did_you_mean(name, shared))
+    return shared[name]
 
 
 def key(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:

@@ -1,0 +1,124 @@
+"""The ready-built kernel: what ships fits its definition, and nothing tampered with is ever used."""
+
+import json
+import lzma
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuilder import kernel, paths
+from imagebuilder.errors import KernelError
+from imagebuilder.events import silent
+from imagebuilder.kernel import prebuilt
+from imagebuilder.kernel.definition import KernelDefinition, load_definition
+from imagebuilder.store import Store, sha256_file
+
+KERNELS = paths.shipped("kernels")
+
+
+@pytest.fixture
+def definition(tmp_path: Path) -> KernelDefinition:
+    """A copy of micro that a test may spoil."""
+    shutil.copytree(KERNELS, tmp_path / "kernels")
+    return load_definition(tmp_path / "kernels/micro")
+
+
+def rewrite(definition: KernelDefinition, **fields: Any) -> None:
+    path = prebuilt.folder_of(definition) / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | fields))
+
+
+def test_what_ships_fits_its_definition() -> None:
+    assert prebuilt.check_record(load_definition("micro")) == ()
+
+
+def test_it_is_given_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    given = kernel.provide(load_definition("micro"), store=Store(tmp_path / "store"), say=silent)
+    record = prebuilt.read_record(given.definition)
+    assert record is not None
+    assert given.digest == sha256_file(given.image) == record.digest
+    assert given.image.stat().st_size == record.bytes
+    assert given.image.read_bytes()[:4] == b"\x7fELF"
+
+
+def test_its_configuration_has_all_that_is_asked_for() -> None:
+    from imagebuilder.kernel import config
+
+    definition = load_definition("micro")
+    wishes = config.merge(definition.fragments)
+    config.check(wishes, (prebuilt.folder_of(definition) / "config").read_text())
+
+
+def test_how_it_is_started_may_change(definition: KernelDefinition) -> None:
+    file = definition.folder / "kernel.toml"
+    file.write_text(file.read_text().replace("quiet", "debug"))
+    assert prebuilt.check_record(load_definition(definition.folder)) == ()
+
+
+@pytest.mark.parametrize("spoil", ["fragment", "patch", "flags", "source"])
+def test_a_changed_definition_is_noticed(definition: KernelDefinition, spoil: str, tmp_path: Path) -> None:
+    file = definition.folder / "kernel.toml"
+    if spoil == "fragment":
+        definition.fragments[0].write_text(definition.fragments[0].read_text() + "CONFIG_IPV6=y\n")
+    elif spoil == "patch":
+        definition.patches[0].write_text(definition.patches[0].read_text() + "\n")
+    elif spoil == "flags":
+        file.write_text(file.read_text().replace("compiler_flags = [", 'compiler_flags = ["-O1", '))
+    else:
+        file.write_text(file.read_text().replace('sha256 = "585a', 'sha256 = "685a'))
+    changed = load_definition(definition.folder)
+    assert prebuilt.check_record(changed) == (
+        "the ready-built micro was made from another source, configuration, patch or flag",
+    )
+    assert prebuilt.unpacked(changed, Store(tmp_path / "store")) is None
+
+
+def test_a_tampered_image_is_refused(definition: KernelDefinition, tmp_path: Path) -> None:
+    path = prebuilt.folder_of(definition) / "vmlinux.xz"
+    image = bytearray(lzma.decompress(path.read_bytes()))
+    image[len(image) // 2] ^= 1
+    path.write_bytes(lzma.compress(image, preset=0))
+    assert prebuilt.check_record(definition) == ("the ready-built micro is not the one of its record",)
+    with pytest.raises(KernelError, match="the ready-built kernel micro is damaged"):
+        prebuilt.unpacked(definition, Store(tmp_path / "store"))
+
+
+def test_a_truncated_image_is_refused(definition: KernelDefinition, tmp_path: Path) -> None:
+    path = prebuilt.folder_of(definition) / "vmlinux.xz"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "missing or damaged" in prebuilt.check_record(definition)[0]
+    with pytest.raises(KernelError, match="missing or damaged"):
+        prebuilt.unpacked(definition, Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"digest": "0" * 64}, "is not the one of its record"),
+        ({"bytes": 1}, "is not the one of its record"),
+        ({"inputs": "0" * 64}, "made from another source"),
+        ({"config": "0" * 64}, "the configuration beside"),
+        ({"schema": "imagebuilder.kernel/0"}, "no ready-built image"),
+        ({"more": 1}, "no ready-built image"),
+    ],
+)
+def test_a_tampered_record_is_noticed(definition: KernelDefinition, fields: dict[str, Any], sentence: str) -> None:
+    rewrite(definition, **fields)
+    assert any(sentence in said for said in prebuilt.check_record(definition))
+
+
+def test_a_kernel_without_one_says_so(definition: KernelDefinition, tmp_path: Path) -> None:
+    shutil.rmtree(prebuilt.folder_of(definition))
+    assert "has no ready-built image" in prebuilt.check_record(definition)[0]
+    assert prebuilt.unpacked(definition, Store(tmp_path / "store")) is None
+
+
+def test_verifying_a_tampered_one_fails_before_anything_is_compiled(
+    definition: KernelDefinition, tmp_path: Path
+) -> None:
+    rewrite(definition, inputs="0" * 64)
+    with pytest.raises(KernelError, match=r"made from another source.*python3 -m imagebuilder\.kernel"):
+        kernel.verify(definition, store=Store(tmp_path / "store"), say=silent)
