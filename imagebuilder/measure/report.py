@@ -31,6 +31,14 @@ class Startup(_Part):
     """From spawning the machine to the first real answer."""
     phases_ms: dict[str, Summary | None]
     """The parts of ready_ms, in order; they add up to it in each run. null: the guest did not report its bounds."""
+    floors: Summary | None = None
+    """ready_ms as multiples of the floor that was measured beside it."""
+    cpu_ms: Summary | None = None
+    """The processor time of QEMU (user and system) from spawning it to ready: what a busy host disturbs less."""
+    instructions: Summary | None = None
+    """Guest instructions from power-on to ready, counted in runs of their own."""
+    initcalls_ms: dict[str, float] | None = None
+    """What the kernel's own start spent, by initcall, largest first; from a run of its own."""
 
 
 class Memory(_Part):
@@ -42,6 +50,10 @@ class Memory(_Part):
     """In the guest: total less available, the median of all runs."""
     minimum_bytes: int | None
     """The smallest machine in which the image still answers, in steps of 1 MiB."""
+    guest_bytes: dict[str, int] | None = None
+    """Where the guest's memory is, by kind (kernel, page cache, application, free, …), in the median run."""
+    host_bytes: dict[str, int] | None = None
+    """QEMU's memory in the median run: rss, pss, private, and floor_pss, which an empty machine takes too."""
 
 
 class Parts(_Part):
