@@ -124,7 +124,7 @@ def _trial(accelerator: Accelerator, *, limit_s: float, content: bytes | None = 
         return took_s, "it ran"
     if status is None:
         return None, f"no sign of life in {limit_s:.1f} s"
-    return None, judge(Facts(qemu_status=status, qemu_said=child.output)).why
+    return None, judge(Facts(qemu_status=status)).why
 
 
 def _argv(accelerator: Accelerator, guest: Path) -> list[str]:
