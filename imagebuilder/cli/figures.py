@@ -63,7 +63,9 @@ def _waterfall(startup: Startup) -> Table:
     begin = 0.0
     for name, summary in startup.phases_ms.items():
         took = summary.median if summary else None
-        table.add_row(name, "–" if took is None else f"{took:.1f}", _bar(begin, took, whole), MEANING.get(name, ""))
+        table.add_row(
+            Text(name), "–" if took is None else f"{took:.1f}", _bar(begin, took, whole), MEANING.get(name, "")
+        )
         begin += took or 0
     table.add_section()
     table.add_row(
@@ -115,5 +117,5 @@ def _budget(rows: tuple[BudgetRow, ...]) -> Table:
     table.add_column("measured", justify="right")
     for row in rows:
         value = "not measured" if row.value is None else f"{row.value:,}"
-        table.add_row("[green]✓[/]" if row.holds else "[red]✗[/]", row.key, f"{row.limit:,}", value)
+        table.add_row("[green]✓[/]" if row.holds else "[red]✗[/]", Text(row.key), f"{row.limit:,}", value)
     return table

@@ -173,6 +173,6 @@ def load(path: Path) -> Report:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON document: {error}", hint="imagebuilder test NAME --json FILE") from error
     return parse(document, where=str(path))
