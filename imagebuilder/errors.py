@@ -8,13 +8,18 @@
     │   ├── KernelError          a kernel definition, or a kernel that is not there
     │   ├── SourceError          what a source was asked for cannot be given
     │   └── ClosureError         a file that the application needs is not in the image
-    ├── ToolMissing              another program is not installed
+    ├── MachineLacks             this machine has not what was asked for
+    │   ├── ToolMissing          another program is not installed
+    │   └── KvmUnusable          no guest runs under KVM here
     ├── ToolFailed               another program ended with an error
     ├── CacheError               the store holds something else than it should
     ├── OutputError              the result cannot be written (disk full, no permission)
     └── MachineError             the machine could not be started or talked to
         ├── NotReady             the instance did not get ready within its time
         └── GuestFailed          the guest said, or showed, that it failed
+
+Exit statuses: 1 an image did not do what was promised, 2 the input is wrong, 3 this machine lacks something. (4 is for
+a comparison that is undecided; that is no error.)
 """
 
 from dataclasses import dataclass
@@ -75,7 +80,17 @@ class ClosureError(InputError):
     """A file that the application needs is not in the image."""
 
 
-class ToolMissing(ImagebuilderError):
+class MachineLacks(ImagebuilderError):
+    """This machine has not what was asked for: nothing is wrong with the image or the recipe."""
+
+    exit_status = 3
+
+
+class KvmUnusable(MachineLacks):
+    """KVM was asked for, and no guest runs under it here."""
+
+
+class ToolMissing(MachineLacks):
     """Another program is not installed; the hint is the command that installs it."""
 
 

@@ -10,13 +10,14 @@ from rich.text import Text
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.doctor import Finding, examine
+from imagebuilder.errors import MachineLacks
 from imagebuilder.events import step
 
 
 @click.command("doctor")
 @options.as_json
 def command(as_json: bool) -> None:
-    """Say what this machine has and lacks, and the command that installs it. Exit status 2 when something that every
+    """Say what this machine has and lacks, and the command that installs it. Exit status 3 when something that every
     user needs is missing."""
     with listener(quiet=as_json, verbose=False) as say, step(say, "doctor", "looking at this machine"):
         findings = examine()
@@ -25,7 +26,7 @@ def command(as_json: bool) -> None:
     else:
         _show(findings)
     if any(finding.required and not finding.ok for finding in findings):
-        raise SystemExit(2)
+        raise SystemExit(MachineLacks.exit_status)
 
 
 def _show(findings: list[Finding]) -> None:

@@ -80,7 +80,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: exit status 0, 1 (a promise or an instance failed), 2 (input or machine is wrong), 130 (Ctrl-C)."""
+    """Entry point: exit status 0, 1 (a promise or an instance failed), 2 (the input is wrong), 3 (this machine lacks
+    something), 130 (Ctrl-C)."""
     try:
         status = cli.main(prog_name="imagebuilder", standalone_mode=False)
     except click.exceptions.Abort:

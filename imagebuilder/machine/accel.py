@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from imagebuilder import process
-from imagebuilder.errors import MachineError
+from imagebuilder.errors import KvmUnusable, MachineError
 from imagebuilder.machine.child import Child
 from imagebuilder.machine.ending import Facts, judge
 from imagebuilder.machine.probe_guest import DEVICE, EXIT_STATUS, probe_guest
@@ -48,7 +48,7 @@ class Verdict:
 
 
 def choose(wanted: Literal["auto", "kvm", "tcg"] | str, *, store: Store | None = None) -> Choice:
-    """The accelerator for a word of the user. Raises MachineError for ``kvm`` where no guest runs under it,
+    """The accelerator for a word of the user. Raises KvmUnusable for ``kvm`` where no guest runs under it,
     ToolMissing without QEMU: better before a build than after it."""
     process.require(PROGRAM)
     if wanted == Accelerator.TCG:
@@ -57,7 +57,7 @@ def choose(wanted: Literal["auto", "kvm", "tcg"] | str, *, store: Store | None =
     if verdict.works:
         return Choice(Accelerator.KVM, verdict.why)
     if wanted == Accelerator.KVM:
-        raise MachineError(f"KVM cannot be used here: {verdict.why}", hint="--accel tcg works everywhere, slower")
+        raise KvmUnusable(f"KVM cannot be used here: {verdict.why}", hint="--accel tcg works everywhere, slower")
     return Choice(Accelerator.TCG, f"{verdict.why}: {NOT_USED}")
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 
-from imagebuilder.errors import InputError, MachineError
+from imagebuilder.errors import ImagebuilderError, InputError, KvmUnusable, MachineError
 from imagebuilder.machine.ending import Facts, judge
 from imagebuilder.machine.spec import MachineSpec
 
@@ -28,8 +28,8 @@ def _no_memory(match: re.Match[str], spec: MachineSpec) -> MachineError:
     )
 
 
-def _no_kvm(match: re.Match[str], spec: MachineSpec) -> MachineError:
-    return MachineError("KVM cannot be used on this machine: run with --accel tcg", hint="imagebuilder doctor")
+def _no_kvm(match: re.Match[str], spec: MachineSpec) -> KvmUnusable:
+    return KvmUnusable("KVM cannot be used on this machine: run with --accel tcg", hint="imagebuilder doctor")
 
 
 def _no_kernel(match: re.Match[str], spec: MachineSpec) -> MachineError:
@@ -37,7 +37,7 @@ def _no_kernel(match: re.Match[str], spec: MachineSpec) -> MachineError:
 
 
 # What QEMU says -> what we say. The spelling is that of QEMU 7.2 to 10.
-ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], MachineError]] = {
+ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], ImagebuilderError]] = {
     r"Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-": _port_taken,
     r"cannot set up guest memory|cannot allocate memory|Cannot allocate memory": _no_memory,
     r"Could not access KVM|failed to initialize kvm|invalid accelerator kvm": _no_kvm,
@@ -45,7 +45,7 @@ ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], MachineError]] = {
 }
 
 
-def explain(spec: MachineSpec, *, status: int, said: str) -> MachineError:
+def explain(spec: MachineSpec, *, status: int, said: str) -> ImagebuilderError:
     """The error for a QEMU that ended before it greeted us."""
     for pattern, error in ROWS.items():
         match = re.search(pattern, said)

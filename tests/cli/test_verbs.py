@@ -112,7 +112,7 @@ def test_doctor(cli: Cli) -> None:
     assert found["qemu-system-x86_64"]["ok"] and ran.status == 0
     assert "kvm" in found
     lacking = cli("doctor", "--json", env={"PATH": "/nonexistent"})
-    assert lacking.status == 2
+    assert lacking.status == 3
     rows = {row["name"]: row for row in json.loads(lacking.out)}
     assert rows["qemu-system-x86_64"]["mend"] == "sudo apt-get install qemu-system-x86"
 

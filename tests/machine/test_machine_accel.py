@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.errors import MachineError, ToolMissing
+from imagebuilder.errors import KvmUnusable, ToolMissing
 from imagebuilder.machine import accel
 from imagebuilder.machine.accel import Accelerator, Choice, Verdict, choose
 from imagebuilder.machine.probe_guest import LOOPS, probe_guest
@@ -57,7 +57,7 @@ def test_a_kvm_that_works_is_taken_and_remembered(store: Store, monkeypatch: pyt
 def test_a_kvm_that_lies_is_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, Verdict(False, "no guest ran"))
     assert choose("auto", store=store) == Choice(Accelerator.TCG, "no guest ran: the guest is translated (TCG)")
-    with pytest.raises(MachineError, match=r"KVM cannot be used here: no guest ran \(--accel tcg works everywhere"):
+    with pytest.raises(KvmUnusable, match=r"KVM cannot be used here: no guest ran \(--accel tcg works everywhere"):
         choose("kvm", store=store)
     assert len(asked) == 1
 
@@ -115,5 +115,5 @@ def test_auto_gives_what_works_here(store: Store) -> None:
     if choice.accelerator is Accelerator.KVM:
         assert choose("kvm", store=store).accelerator is Accelerator.KVM
     else:
-        with pytest.raises(MachineError, match="KVM cannot be used here"):
+        with pytest.raises(KvmUnusable, match="KVM cannot be used here"):
             choose("kvm", store=store)
