@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from imagebuilder import process
-from imagebuilder.machine.usage import cpu_s
+from imagebuilder.machine.usage import cpu_ns
 from imagebuilder.machine.waiting import readable
 
 STDERR_BYTES = 1 << 16
@@ -28,7 +28,7 @@ STDERR_BYTES = 1 << 16
 class Child:
     """A running QEMU, from its start to its end. Raises ToolMissing when it is not installed."""
 
-    def __init__(self, argv: Sequence[str], *, fds: Sequence[int] = ()) -> None:
+    def __init__(self, argv: Sequence[str], *, fds: Sequence[int] = (), cpus: Sequence[int] = ()) -> None:
         words = [str(process.require("setpriv")), "--pdeathsig", "KILL", str(process.require(argv[0])), *argv[1:]]
         environment = process.environment()
         self.status: int | None = None
@@ -52,6 +52,9 @@ class Child:
             os.close(self._output_fd)
             raise
         self.pid = self._popen.pid
+        if cpus:
+            with suppress(OSError):  # it ended already, which is noticed elsewhere
+                os.sched_setaffinity(self.pid, cpus)  # the threads that it will make inherit it
         self._pidfd = os.pidfd_open(self.pid)
 
     @property
@@ -65,10 +68,10 @@ class Child:
 
     @property
     def cpu_s(self) -> float:
-        """The processor time that it has used, in seconds (to 10 ms while it runs)."""
+        """The processor time that it has used, in seconds."""
         if self._usage is not None:
             return self._usage.ru_utime + self._usage.ru_stime
-        return cpu_s(self.pid)
+        return cpu_ns(self.pid) / 1e9
 
     def kill(self) -> None:
         """End it at once."""

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
 from imagebuilder.machine import usage
@@ -59,7 +60,7 @@ class Instance:
         self._wires = Wires(spec)
         try:
             self._argv = argv(spec, wiring=self._wires.wiring)
-            self._child = Child(self._argv, fds=self._wires.fds)
+            self._child = Child(self._argv, fds=self._wires.fds, cpus=spec.host_cpus)
         except BaseException:
             self._wires.close()
             raise
@@ -173,6 +174,19 @@ class Instance:
             answer.cancel()
             raise MachineError(f"{self.spec.name}: init did not tell the guest's memory within {ANSWER_S:g} s")
         return answer.result()
+
+    async def instructions(self) -> int:
+        """The guest instructions executed so far, of a machine with ``icount``. Raises MachineError."""
+        found: Any = await self._qmp.execute("query-replay")
+        return int(found["icount"])
+
+    async def at_rest(self) -> bool:
+        """Whether the guest waits for an interrupt, or has ended and stays there. Raises MachineError."""
+        status: Any = await self._qmp.execute("query-status")
+        if status["status"] in ("shutdown", "paused"):
+            return True
+        registers = await self._qmp.execute("human-monitor-command", **{"command-line": "info registers -a"})
+        return "HLT=1" in str(registers) and "HLT=0" not in str(registers)
 
     # What one waits for
 

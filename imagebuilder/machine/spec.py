@@ -35,10 +35,15 @@ class MachineType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A read-only disk with the content of ``path``, or an empty scratch disk of ``size_mib``."""
+    """A read-only disk with the content of ``path``, or an empty scratch disk of ``size_mib``.
+
+    A guest that must write to its disk gets a ``snapshot``: what it writes goes to a file that QEMU unlinks at once.
+    """
 
     path: Path | None = None
     size_mib: int = 0
+    format: str = "raw"
+    snapshot: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -56,7 +61,12 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """One virtual machine. Without a kernel there is no guest; ``paused`` leaves the processor stopped."""
+    """One virtual machine. Without a kernel or disks there is no guest; ``paused`` leaves the processor stopped.
+
+    ``icount`` counts the guest's instructions: each takes 2**icount ns of the guest's time, and a guest that ends stays
+    there to be asked. ``firmware`` replaces QEMU's own. A ``foreign`` guest has no init of ours, and gets no words for
+    it. ``host_cpus`` are the processors of this host that QEMU may use; none: those that we may use.
+    """
 
     machine: MachineType
     accelerator: Accelerator
@@ -72,6 +82,10 @@ class MachineSpec:
     acpi: bool = False
     paused: bool = False
     name: str = "imagebuilder"
+    icount: int | None = None
+    firmware: Path | None = None
+    foreign: bool = False
+    host_cpus: tuple[int, ...] = ()
 
     @property
     def scratch(self) -> tuple[Disk, ...]:
@@ -145,6 +159,7 @@ def argv(spec: MachineSpec, *, wiring: Wiring | None) -> list[str]:
         *("-name", _value(spec.name)),
         *_machine_args(spec),
         *ACCELERATOR_ARGS[spec.accelerator],
+        *_count_args(spec),
         *("-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)),
         *_boot_args(spec, wiring),
         *_qmp_args(wiring),
@@ -168,18 +183,30 @@ def _machine_args(spec: MachineSpec) -> Iterator[str]:
         yield "-S"
 
 
+def _count_args(spec: MachineSpec) -> Iterator[str]:
+    if spec.icount is not None:
+        # A guest that waits waits in real time: without that, an idle one rushes from timer to timer and counts on.
+        yield from ("-icount", f"shift={spec.icount},sleep=on")
+        yield "-no-shutdown"
+
+
 def _boot_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
+    if spec.firmware is not None:
+        yield from ("-bios", str(spec.firmware))
     if spec.kernel is None:
         return
     yield from ("-kernel", str(spec.kernel))
     if spec.initrd is not None:
         yield from ("-initrd", str(spec.initrd))
-    yield from ("-append", " ".join(_words(spec, wiring)))
+    if words := " ".join(_words(spec, wiring)):
+        yield from ("-append", words)
 
 
 def _words(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     """The kernel's command line: the image's own words, then what only this machine knows."""
     yield from spec.cmdline.split()
+    if spec.foreign:
+        return
     if spec.network:
         yield ADDRESS_WORD
     if spec.channel and wiring is not None:
@@ -214,7 +241,8 @@ def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     fds = iter(wiring.scratch_fds if wiring else ())
     for number, disk in enumerate(spec.disks):
         if disk.path is not None:
-            yield from ("-drive", f"if=none,id=disk{number},format=raw,readonly=on,file={_value(str(disk.path))}")
+            content = f"format={disk.format},{'snapshot' if disk.snapshot else 'readonly'}=on"
+            yield from ("-drive", f"if=none,id=disk{number},{content},file={_value(str(disk.path))}")
         elif wiring is not None:
             # A file without a name, which QEMU inherits. Nobody reads it later: no flush has to reach the host's disk.
             yield from ("-drive", f"if=none,id=disk{number},format=raw,cache=unsafe,file=/proc/self/fd/{next(fds)}")
@@ -234,7 +262,7 @@ def _network_args(spec: MachineSpec) -> Iterator[str]:
 
 def _random_args(spec: MachineSpec) -> Iterator[str]:
     # An empty machine needs no randomness.
-    if spec.kernel is not None:
+    if spec.kernel is not None or spec.disks:
         yield from ("-device", _virtio(spec, "rng"))
 
 

@@ -152,3 +152,20 @@ def test_free_ports_are_different_and_only_chosen_where_none_is_asked_for() -> N
     assert second == Forward(8443, 443)
     assert first.host_port not in (None, third.host_port)
     assert argv(spec, wiring=None)
+
+
+def test_a_machine_that_counts_instructions_waits_in_real_time_and_stays_at_its_end() -> None:
+    words = argv(replace(SPEC, icount=3), wiring=WIRING)
+    at = words.index("-icount")
+    assert words[at : at + 3] == ["-icount", "shift=3,sleep=on", "-no-shutdown"]
+    assert "-icount" not in argv(SPEC, wiring=WIRING)
+
+
+def test_somebody_elses_guest_gets_its_own_words_only() -> None:
+    disk = Disk(path=Path("/k/cloud.qcow2"), format="qcow2", snapshot=True)
+    spec = replace(SPEC, foreign=True, channel=False, firmware=Path("/k/bios.bin"), disks=(disk,), forwards=())
+    words = argv(spec, wiring=WIRING)
+    assert words[words.index("-append") + 1] == "console=ttyS0 quiet"
+    assert words[words.index("-bios") + 1] == "/k/bios.bin"
+    assert "if=none,id=disk0,format=qcow2,snapshot=on,file=/k/cloud.qcow2" in words
+    assert "-append" not in argv(replace(spec, cmdline=""), wiring=WIRING)
