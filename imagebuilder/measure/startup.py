@@ -26,6 +26,8 @@ class Boot:
     start: Start
     host: HostMemory | None
     guest: GuestMemory | None
+    cpu_ns: int | None = None
+    """QEMU's processor time, user and system, from the spawn to ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,12 @@ async def boot_once(
             if artefacts is not None:
                 instance.write_artefacts(artefacts)
             raise
+        cpu_ns = round(instance.cpu_s * 1e9)
         host, guest = await _memory(instance)
         marks = {"greeting": instance.greeting_ns, **instance.phases_ns}
         begin_ns = instance.spawned_ns
         await instance.terminate()
-    return Boot(Start(ready_ns - begin_ns, {mark: at - begin_ns for mark, at in marks.items()}), host, guest)
+    return Boot(Start(ready_ns - begin_ns, {mark: at - begin_ns for mark, at in marks.items()}), host, guest, cpu_ns)
 
 
 async def measure(

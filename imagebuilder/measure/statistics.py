@@ -2,23 +2,31 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from imagebuilder.measure.bootstrap import of_median
+
 DECIMALS = 3  # microseconds when the unit is ms: finer than what the host's scheduler lets one see
 P95 = 0.95
+LEAST_SAMPLES = 3  # fewer say nothing about how they scatter
+WIDEST = 0.2  # of the median: two images that differ by a tenth could not be told apart
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Some samples of one thing, in the order in which they were taken, and the figures that describe them."""
+    """Some samples of one thing, in the order in which they were taken, and the figures that describe them.
+
+    ``ci95`` is the interval in which the median lies with 95 % confidence, where somebody asked for it.
+    """
 
     median: float
     p95: float
     min: float
     max: float
     samples: tuple[float, ...]
+    ci95: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, samples: Iterable[float]) -> "Summary":
@@ -30,8 +38,21 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """The summary as it stands in a report."""
-        figures = {"median": self.median, "p95": self.p95, "min": self.min, "max": self.max}
-        return {**figures, "samples": list(self.samples)}
+        figures: dict[str, Any] = {"median": self.median, "p95": self.p95, "min": self.min, "max": self.max}
+        interval = {} if self.ci95 is None else {"ci95": list(self.ci95)}
+        return {**figures, **interval, "samples": list(self.samples)}
+
+    def with_interval(self) -> "Summary":
+        """The same, with its interval; of a single sample there is none."""
+        if len(self.samples) < LEAST_SAMPLES:
+            return self
+        low, high = of_median(self.samples)
+        return replace(self, ci95=(round(low, DECIMALS), round(high, DECIMALS)))
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether the interval is too wide to conclude anything: wider than ``WIDEST`` of the median."""
+        return self.ci95 is None or self.ci95[1] - self.ci95[0] > WIDEST * self.median
 
 
 def nearest_rank(samples: Sequence[float], share: float) -> float:

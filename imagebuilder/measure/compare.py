@@ -1,0 +1,207 @@
+"""Is it faster or slower? Said only when ranks, interval and size of the effect agree; else it is undecided.
+
+Two runs of the same image side by side (*paired*) are compared round by round. Against an older report (*apart*) the
+weather of two days stands between the series: then the time in ms and in multiples of the floor must agree, and what
+moved everywhere at once, in the empty machine and in the guest's kernel, is the weather and not the image.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from statistics import median
+from typing import Protocol
+
+from imagebuilder.errors import InputError
+from imagebuilder.measure import bootstrap
+from imagebuilder.measure.host import Host
+from imagebuilder.measure.statistics import Summary
+
+CONFIDENCE = 0.99
+CHANCE = 0.002  # of a verdict where there is no difference: ten rounds that all agree come to 2/1024
+EFFECT = 0.02  # a smaller difference is of no practical use
+PHASE_EFFECT_MS = 1.0  # nor is one of a phase of few ms
+COUNT_EFFECT = 0.01  # instruction counts repeat to half of that
+READY, FLOORS, FLOOR, CPU, INSTRUCTIONS, KERNEL = "ready", "floors", "floor", "cpu", "instructions", "kernel"
+
+
+class Verdict(StrEnum):
+    """What a comparison comes to."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One figure beside its reference: the ratio, its interval of 99 %, the difference of the medians in the figure's
+    own unit (ms, multiples or instructions)."""
+
+    what: str
+    verdict: Verdict
+    ratio: float
+    low: float
+    high: float
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An image beside ``reference``: the time to ready first, then what it is made of. ``paired`` says that both were
+    measured in the same run."""
+
+    reference: str
+    paired: bool
+    verdict: Verdict
+    why: str
+    changes: tuple[Change, ...]
+
+
+class Figures(Protocol):
+    """What is compared; a report's ``Startup`` has it."""
+
+    @property
+    def floor_ms(self) -> Summary:
+        """The empty machine."""
+
+    @property
+    def ready_ms(self) -> Summary:
+        """The time to ready."""
+
+    @property
+    def phases_ms(self) -> Mapping[str, Summary | None]:
+        """Its parts."""
+
+    @property
+    def floors(self) -> Summary | None:
+        """It in multiples of the floor."""
+
+    @property
+    def cpu_ms(self) -> Summary | None:
+        """QEMU's processor time."""
+
+    @property
+    def instructions(self) -> Summary | None:
+        """The guest's instructions."""
+
+
+def paired(these: Figures, those: Figures, *, reference: str) -> Comparison:
+    """Compare two images that were measured in turn, round by round."""
+    changes = [_paired(READY, these.ready_ms, those.ready_ms)]
+    changes += [
+        _paired(name, this, that, least=PHASE_EFFECT_MS)
+        for name, this, that in _common(these.phases_ms, those.phases_ms)
+    ]
+    if these.cpu_ms and those.cpu_ms:
+        changes.append(_paired(CPU, these.cpu_ms, those.cpu_ms))
+    changes += _counted(these, those)
+    return _concluded(reference, True, changes[0].verdict, "the rounds of one run", changes)
+
+
+def apart(these: Figures, those: Figures, *, reference: str) -> Comparison:
+    """Compare with figures of another run on the same host."""
+    changes = [_apart(READY, these.ready_ms, those.ready_ms)]
+    if these.floors and those.floors:
+        changes.append(_apart(FLOORS, these.floors, those.floors))
+    changes += [
+        _apart(name, this, that, least=PHASE_EFFECT_MS)
+        for name, this, that in _common(these.phases_ms, those.phases_ms)
+    ]
+    changes.append(_apart(FLOOR, these.floor_ms, those.floor_ms, least=PHASE_EFFECT_MS))
+    if these.cpu_ms and those.cpu_ms:
+        changes.append(_apart(CPU, these.cpu_ms, those.cpu_ms))
+    if _weather(changes):
+        changes = [replace(change, verdict=Verdict.UNDECIDED) for change in changes]
+        why = "everything moved, the empty machine too: the host had other work; bench both in one run"
+        return _concluded(reference, False, Verdict.UNDECIDED, why, [*changes, *_counted(these, those)])
+    verdict = _agreed(changes)
+    return _concluded(reference, False, verdict, "another run on this host", [*changes, *_counted(these, those)])
+
+
+def check_comparable(this: Host, that: Host, *, reference: str) -> None:
+    """Raises InputError for figures of another accelerator, processor or QEMU: a ratio of them would mean nothing."""
+    words = {"accelerator": "accelerator", "cpu": "processor", "cores": "number of processors", "qemu": "QEMU"}
+    for field, word in words.items():
+        here, there = getattr(this, field), getattr(that, field)
+        if here != there:
+            raise InputError(
+                f"{reference} cannot be compared: its {word} is {there}, and this one is {here}",
+                hint="bench both in one run: imagebuilder bench NAME --vs OTHER",
+            )
+
+
+def _paired(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Change:
+    if len(this.samples) != len(that.samples) or min(*this.samples, *that.samples) <= 0:
+        return _apart(what, this, that, least=least)
+    pairs = list(zip(this.samples, that.samples, strict=True))
+    ratio = median(one / other for one, other in pairs)
+    interval = bootstrap.of_paired_ratio(this.samples, that.samples, confidence=CONFIDENCE)
+    # Ratios, not differences: a round in which the host was slow weighs no more than others.
+    chance = bootstrap.chance_paired([one / other - 1 for one, other in pairs])
+    return _judged(what, ratio, interval, chance, this.median - that.median, least)
+
+
+def _apart(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Change:
+    if min(*this.samples, *that.samples) <= 0:
+        return Change(what, Verdict.UNDECIDED, 1.0, 1.0, 1.0, round(this.median - that.median, 3))
+    interval = bootstrap.of_ratio(this.samples, that.samples, confidence=CONFIDENCE)
+    chance = bootstrap.chance_apart(this.samples, that.samples)
+    return _judged(what, this.median / that.median, interval, chance, this.median - that.median, least)
+
+
+def _judged(
+    what: str, ratio: float, interval: bootstrap.Interval, chance: float, difference: float, least: float
+) -> Change:
+    low, high = interval
+    matters = abs(difference) >= least and (ratio >= 1 + EFFECT or ratio <= 1 / (1 + EFFECT))
+    sure = chance <= CHANCE and not low <= 1 <= high
+    verdict = _direction(ratio) if matters and sure else Verdict.UNDECIDED
+    return Change(what, verdict, round(ratio, 4), round(low, 4), round(high, 4), round(difference, 3))
+
+
+def _counted(these: Figures, those: Figures) -> Iterator[Change]:
+    """Counts repeat: a difference is one when it is large enough and the series do not touch."""
+    this, that = these.instructions, those.instructions
+    if this is None or that is None or that.median <= 0:
+        return
+    ratio = this.median / that.median
+    touching = this.min <= that.max and that.min <= this.max
+    small = 1 / (1 + COUNT_EFFECT) < ratio < 1 + COUNT_EFFECT
+    verdict = Verdict.UNDECIDED if touching or small else _direction(ratio)
+    low, high = round(this.min / that.max, 4), round(this.max / that.min, 4)
+    yield Change(INSTRUCTIONS, verdict, round(ratio, 4), low, high, this.median - that.median)
+
+
+def _concluded(reference: str, same_run: bool, verdict: Verdict, why: str, changes: Sequence[Change]) -> Comparison:
+    """Where the clock cannot tell, the instructions may."""
+    count = next((change for change in changes if change.what == INSTRUCTIONS), None)
+    if verdict is Verdict.UNDECIDED and count is not None and count.verdict is not Verdict.UNDECIDED:
+        verdict, why = count.verdict, "by the count of instructions; the clock could not tell"
+    return Comparison(reference, same_run, verdict, why, tuple(changes))
+
+
+def _agreed(changes: Sequence[Change]) -> Verdict:
+    """The verdict on the time when its multiples of the floor say the same and the processor time does not object."""
+    said = {change.what: change.verdict for change in changes}
+    first = said[READY]
+    objects = said.get(CPU, Verdict.UNDECIDED) not in (first, Verdict.UNDECIDED)
+    return first if said.get(FLOORS) is first and not objects else Verdict.UNDECIDED
+
+
+def _weather(changes: Sequence[Change]) -> bool:
+    said = {change.what: change.verdict for change in changes}
+    floor = said[FLOOR]
+    return floor is not Verdict.UNDECIDED and said.get(KERNEL, said[READY]) is floor
+
+
+def _direction(ratio: float) -> Verdict:
+    return Verdict.SLOWER if ratio > 1 else Verdict.FASTER
+
+
+def _common(
+    these: Mapping[str, Summary | None], those: Mapping[str, Summary | None]
+) -> Iterator[tuple[str, Summary, Summary]]:
+    for name, this in these.items():
+        that = those.get(name)
+        if this is not None and that is not None:
+            yield name, this, that
