@@ -86,6 +86,7 @@ class Build:
     def plan(self) -> Plan:
         """What is to be done."""
         recipe = self.recipe
+        kernels.check_wishes(self._definition, self._fragments, _kernel_wishes(recipe))
         return plan(
             Ingredients(
                 name=recipe.name,
@@ -295,6 +296,16 @@ def _root_format(work: Build, tree: Tree) -> str:
     # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs.
     in_memory = work.kernel.module_paths or tree.size_bytes <= LARGEST_INITRAMFS_BYTES
     return "initramfs" if in_memory else "erofs"
+
+
+def _kernel_wishes(recipe: Recipe) -> dict[str, tuple[str, str]]:
+    """What the recipe asks of the kernel that not every kernel has: symbol → (who needs it, fragment with it)."""
+    wishes = {}
+    if recipe.machine.cpus > 1:
+        wishes["SMP"] = (f"machine.cpus = {recipe.machine.cpus}", "smp")
+    if recipe.root.format == "squashfs":
+        wishes["SQUASHFS"] = ('root.format = "squashfs"', "squashfs")
+    return wishes
 
 
 def _root_words(root_format: str) -> str:

@@ -93,7 +93,7 @@ def run(
     outputs joined); ``stdin`` cannot be combined with it. Raises ToolMissing or ToolFailed; the program and its
     children are gone on every way out.
     """
-    words = [str(require(str(argv[0]))), *(str(word) for word in argv[1:])]
+    words = [*_leash(), str(require(str(argv[0]))), *(str(word) for word in argv[1:])]
     child = subprocess.Popen(
         words,
         cwd=cwd,
@@ -129,6 +129,12 @@ def failure(argv: Sequence[str | os.PathLike[str]], status: int, stderr: bytes) 
 def shell_line(argv: Sequence[str | os.PathLike[str]]) -> str:
     """The command line as one would paste it into a shell."""
     return shlex.join(str(word) for word in argv)
+
+
+def _leash() -> list[str]:
+    """What makes a program end with us even when we are killed; where it is missing, that program lives on."""
+    setpriv = find("setpriv")
+    return [str(setpriv), "--pdeathsig", "KILL"] if setpriv else []
 
 
 def _follow(child: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> tuple[bytes, bytes]:

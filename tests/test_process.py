@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -69,3 +71,25 @@ def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_line_for_the_shell() -> None:
     assert shell_line(["a", Path("b c")]) == "a 'b c'"
+
+
+RUNNER = """
+import sys
+from imagebuilder.process import run
+run(["sh", "-c", "echo $$ > " + sys.argv[1] + "; exec sleep 100"])
+"""
+
+
+def test_a_program_ends_with_us_even_when_we_are_killed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path / "pid")]) as runner:
+        for _ in range(400):
+            if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip():
+                break
+            time.sleep(0.05)
+        runner.kill()
+    child = Path("/proc") / (tmp_path / "pid").read_text().strip()
+    for _ in range(400):
+        if not child.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it lives on")

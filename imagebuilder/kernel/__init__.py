@@ -1,10 +1,11 @@
 """Kernels: what each one is, and how it comes to be there (ready-built, from a package, or compiled)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imagebuilder.errors import KernelError
 from imagebuilder.events import Note, Say
+from imagebuilder.kernel import config
 from imagebuilder.kernel.definition import KernelDefinition, fragment, key, list_definitions, load_definition
 from imagebuilder.kernel.kernel import Kernel
 from imagebuilder.store import Store
@@ -14,6 +15,7 @@ __all__ = [
     "Kernel",
     "KernelDefinition",
     "build",
+    "check_wishes",
     "fragment",
     "key",
     "list_definitions",
@@ -36,6 +38,19 @@ def provide(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (
             return Kernel(definition, image, image.name, Tree())
         say(Note(f"the kernel {definition.name} has no ready-built image of this definition: it is compiled"))
     return build(definition, extra_fragments=extra_fragments, store=store, say=say)
+
+
+def check_wishes(
+    definition: KernelDefinition, extra_fragments: Sequence[Path], wishes: Mapping[str, tuple[str, str]]
+) -> None:
+    """Raise KernelError when a compiled kernel lacks a symbol; ``wishes``: symbol → who needs it, fragment with it."""
+    if definition.package is not None:
+        return
+    merged = config.merge((*definition.fragments, *extra_fragments))
+    for symbol, (who, remedy) in wishes.items():
+        if symbol not in merged or merged[symbol].value == "n":
+            message = f"{who} needs CONFIG_{symbol}, which the kernel {definition.name} has not"
+            raise KernelError(message, hint=f'fragments = ["{remedy}"] under [kernel] brings it')
 
 
 def build(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (), store: Store, say: Say) -> Kernel:
