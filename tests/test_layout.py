@@ -17,7 +17,7 @@ DOORS = {
     "rich": ("cli/",),
     "requests": ("kernel/", "sources/", "publish/"),
     "elftools": ("closure", "kernel/"),
-    "jinja2": ("recipe/",),
+    "jinja2": ("recipe/", "measure/render/"),
 }
 # Room -> the rooms that it may know; a room that is not named here may not be known to any of these.
 BELOW = {

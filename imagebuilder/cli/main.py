@@ -26,6 +26,7 @@ VERBS: Mapping[str, Verb] = {
     "build": Verb("build", "Build images from recipes"),
     "run": Verb("run", "Boot an image with the console attached"),
     "test": Verb("test", "Build, boot and measure images; hold them against their budgets"),
+    "report": Verb("report", "Show reports as a page, a table, JUnit XML or Markdown, without booting again"),
     "inspect": Verb("inspect", "Show what is in an image and why, by size"),
     "list": Verb("list", "List the recipes that are at hand"),
     "new": Verb("new", "Write a commented recipe that works"),

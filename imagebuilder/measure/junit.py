@@ -1,5 +1,6 @@
 """A report as JUnit XML, as CI systems read it: a suite per image, a case per check and per promise."""
 
+from collections.abc import Sequence
 from xml.etree import ElementTree as xml
 
 from imagebuilder.measure.budget import BudgetRow
@@ -8,17 +9,27 @@ from imagebuilder.measure.report import Check, ImageReport, Report
 
 def write(report: Report) -> bytes:
     """The document; the same report gives the same bytes."""
-    suites = [_suite(image) for image in report.images]
+    return _document([_suite(image, image.name) for image in report.images])
+
+
+def write_all(reports: Sequence[tuple[str, Report]]) -> bytes:
+    """One document of several reports; where there are several, the suites' names begin with the reports' labels."""
+    several = len(reports) > 1
+    named = [(f"{label}: " if several else "", image) for label, report in reports for image in report.images]
+    return _document([_suite(image, before + image.name) for before, image in named])
+
+
+def _document(suites: list[xml.Element]) -> bytes:
     root = xml.Element("testsuites", {"name": "imagebuilder", **_totals(suites)})
     root.extend(suites)
     xml.indent(root)
     return bytes(xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _suite(image: ImageReport) -> xml.Element:
+def _suite(image: ImageReport, name: str) -> xml.Element:
     cases = [_checked(image, check) for check in image.checks] + [_promised(image, row) for row in image.budget]
     counts = {name: str(sum(case.find(name) is not None for case in cases)) for name in ("failure", "skipped")}
-    suite = xml.Element("testsuite", name=image.name, tests=str(len(cases)), errors="0")
+    suite = xml.Element("testsuite", name=name, tests=str(len(cases)), errors="0")
     suite.set("failures", counts["failure"])
     suite.set("skipped", counts["skipped"])
     suite.extend(cases)

@@ -1,0 +1,95 @@
+"""``imagebuilder report``: what was measured, as pages and tables, from the documents alone."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from imagebuilder.cli import figures
+from imagebuilder.cli.drawing import stdout
+from imagebuilder.errors import InputError, OutputError
+from imagebuilder.formats.common import replacing
+from imagebuilder.measure.render.given import Given, read
+
+Reports = tuple[Given, ...]
+Target = click.Path(path_type=Path, allow_dash=True)
+STDOUT = Path("-")
+
+
+def _html(reports: Reports) -> bytes:
+    from imagebuilder.measure.render import html
+
+    return html.page(reports).encode()
+
+
+def _markdown(reports: Reports) -> bytes:
+    from imagebuilder.measure.render import markdown
+
+    return markdown.page(reports).encode()
+
+
+def _junit(reports: Reports) -> bytes:
+    from imagebuilder.measure import junit
+
+    return junit.write_all([(given.label, given.report) for given in reports])
+
+
+def _json(reports: Reports) -> bytes:
+    from imagebuilder.measure.render import joined
+
+    return joined.report(reports).to_bytes()
+
+
+WRITERS: Mapping[str, Callable[[Reports], bytes]] = {
+    "html": _html,
+    "markdown": _markdown,
+    "junit": _junit,
+    "json": _json,
+}
+
+
+@click.command("report")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--html", type=Target, metavar="FILE", help="Write one self-contained page, with pictures.")
+@click.option("--markdown", type=Target, metavar="FILE", help="Write a short table for a pull request.")
+@click.option("--junit", type=Target, metavar="FILE", help="Write JUnit XML.")
+@click.option("--json", type=Target, metavar="FILE", help="Write one report with the images of all of them.")
+def command(files: tuple[Path, ...], **targets: Path | None) -> None:
+    """Show the reports that 'imagebuilder test --json FILE' wrote, without booting again; '-' is standard output.
+
+    Several reports of the same image, from the same place, become its history in the order in which they are given.
+    """
+    wanted = {kind: path for kind, path in targets.items() if path is not None}
+    _check(files, list(wanted.values()))
+    reports = read(files)
+    made = [(path, WRITERS[kind](reports)) for kind, path in wanted.items()]  # all of them, before the first is written
+    for path, content in made:
+        _write(path, content)
+    if not wanted:
+        console = stdout()
+        for given in reports:
+            figures.show(console, given.report, why=given.label)
+
+
+def _check(files: tuple[Path, ...], targets: list[Path]) -> None:
+    """Find out what would go wrong before anything is read or written."""
+    taken = {path.resolve() for path in files}
+    for target in targets:
+        if target.resolve() in taken:
+            raise InputError(f"{target} is given twice: an output needs a file of its own")
+        taken.add(target.resolve())
+        if target != STDOUT and target.is_dir():
+            raise OutputError(f"{target} cannot be written: it is a folder")
+        if target != STDOUT and not target.absolute().parent.is_dir():
+            raise OutputError(f"{target} cannot be written: the folder {target.absolute().parent} is not there")
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path == STDOUT:
+        click.echo(content, nl=False)
+        return
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:  # no file can be made in this folder
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,36 @@
+"""Reports as one page that needs nothing else: no network, no script, no font. Light and dark, wide and narrow."""
+
+from collections.abc import Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import imagebuilder
+from imagebuilder.measure.render import figures, lines, words
+from imagebuilder.measure.render.given import Given
+
+TEMPLATE = "page.html.j2"
+
+
+def page(reports: Sequence[Given]) -> str:
+    """The page. The same reports give the same text. Every text of a report is escaped: by jinja2, or in pictures by
+    ElementTree."""
+    found = lines.places(reports)
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            places=found,
+            apart=lines.apart(found),
+            names=lines.PLACE,
+            holds=all(line.last.image.holds for place in found for line in place.lines),
+            of_image=figures.of_image,
+            history=figures.history,
+            words=words,
+            version=imagebuilder.__version__,
+        )
+    )
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("imagebuilder.measure.render", ".")
+    return Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)

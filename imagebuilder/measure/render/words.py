@@ -1,0 +1,98 @@
+"""Figures in words, the same in every kind of document."""
+
+from collections.abc import Callable, Mapping
+
+from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.report import ImageReport, Startup
+from imagebuilder.measure.statistics import Summary
+
+NOT_MEASURED = "not measured"
+
+
+def ms(value: float | None) -> str:
+    """A time in ms."""
+    return NOT_MEASURED if value is None else f"{value:,.1f} ms"
+
+
+def size(value: float | None) -> str:
+    """A size in MB of 10^6 bytes, in kB below one."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value / 1e6:,.1f} MB" if value >= 1e6 else f"{value / 1e3:,.1f} kB"
+
+
+def mib(value: float | None) -> str:
+    """Memory as machines are given it."""
+    return NOT_MEASURED if value is None else f"{value:,.0f} MiB"
+
+
+def times(value: float | None) -> str:
+    """A multiple of the floor."""
+    return NOT_MEASURED if value is None else f"{value:,.1f} ×"
+
+
+def count(value: float | None) -> str:
+    """A number of things."""
+    return NOT_MEASURED if value is None else f"{value:,.0f}"
+
+
+# The end of a name -> how its value is said.
+UNITS: Mapping[str, Callable[[float | None], str]] = {
+    "_bytes": size,
+    "_ms": ms,
+    "_mib": mib,
+    "_floors": times,
+    "instructions": count,
+}
+
+
+def value(key: str, amount: float | None) -> str:
+    """A figure whose name has its unit, as a budget's have."""
+    said = next((say for end, say in UNITS.items() if key.endswith(end)), None)
+    if said is not None:
+        return said(amount)
+    return NOT_MEASURED if amount is None else f"{amount:,}"
+
+
+def mark(holds: bool | None) -> str:
+    """✓ and ✗, and – for what was not reached."""
+    return {True: "✓", False: "✗", None: "–"}[holds]
+
+
+def promise(row: BudgetRow) -> str:
+    """A row of a budget that is not kept, in words."""
+    limit = value(row.key, row.limit)
+    if row.value is None:
+        return f"{row.key} was not measured, and at most {limit} is promised"
+    return f"{row.key} is {value(row.key, row.value)}, and at most {limit} is promised"
+
+
+def shortfalls(image: ImageReport) -> tuple[str, ...]:
+    """Each check and promise of an image that is not kept, in words."""
+    checks = [f"{check.name}: {check.message or 'failed'}" for check in image.checks if check.holds is False]
+    unreached = [f"{check.name}: not reached" for check in image.checks if check.holds is None]
+    return (*checks, *unreached, *(promise(row) for row in image.budget if not row.holds))
+
+
+def floors(startup: Startup | None) -> float | None:
+    """The time to ready in multiples of the floor of the same run."""
+    if startup is None:
+        return None
+    return startup.floors.median if startup.floors else startup.ready_ms.median / startup.floor_ms.median
+
+
+def shape(image: ImageReport) -> str:
+    """The machine and kernel of an image."""
+    machine = image.machine
+    if machine is None:
+        return "no machine"
+    cpus = f"{machine.cpus} CPU{'s' if machine.cpus != 1 else ''}"
+    made = f"kernel {image.kernel or 'unknown'}, root {image.root or 'unknown'}"
+    return f"{made}, {machine.type} with {machine.memory_mib} MiB and {cpus}"
+
+
+def interval(summary: Summary) -> tuple[float, float, str]:
+    """The interval to draw around a median, and what it is called."""
+    if summary.ci95 is not None:
+        return *summary.ci95, "where the median lies with 95 % confidence"
+    return summary.min, summary.max, "from the smallest to the largest"
