@@ -19,7 +19,7 @@ def percent(element: xml.Element, name: str) -> float:
 
 def test_bars_follow_each_other_to_scale() -> None:
     rows = (Row("a", "", (Piece("a", 25, "c0"),)), Row("b", "", (Piece("b", 50, "c1"), Piece("c", 25, "c2")), 25))
-    root = xml.fromstring(bars(rows, title="t", say=words.ms))
+    root = xml.fromstring(bars(rows, title="t", unit=words.ms))
     drawn = [each for each in root.iter("rect") if each.get("class") != "track"]
     assert [(each.get("class"), percent(each, "x"), percent(each, "width")) for each in drawn] == [
         ("c0", 0, 25),
@@ -29,13 +29,13 @@ def test_bars_follow_each_other_to_scale() -> None:
 
 
 def test_what_was_not_measured_has_no_bar() -> None:
-    root = xml.fromstring(bars([Row("a", words.ms(None))], title="t", say=words.ms))
+    root = xml.fromstring(bars([Row("a", words.ms(None))], title="t", unit=words.ms))
     assert [each.get("class") for each in root.iter("rect")] == ["track"]
     assert "not measured" in "".join(root.itertext())
 
 
 def test_every_sample_is_a_dot_where_it_belongs() -> None:
-    root = xml.fromstring(strip(Summary.of([10, 20, 30]), title="t", interval=(10, 30), say=words.ms))
+    root = xml.fromstring(strip(Summary.of([10, 20, 30]), title="t", interval=(10, 30), unit=words.ms))
     shares = [percent(each, "cx") for each in root.iter("circle")]
     assert shares[1] == 50 and shares[1] - shares[0] == pytest.approx(shares[2] - shares[1], abs=0.02)
     (median,) = [each for each in root.iter("line") if each.get("class") == "median"]
@@ -49,7 +49,7 @@ def test_every_sample_is_a_dot_where_it_belongs() -> None:
 
 def test_a_gap_in_a_trend_is_a_gap() -> None:
     values = [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), None, (3.0, 3.0, 3.0)]
-    root = xml.fromstring(trend(values, title="t", say=words.ms))
+    root = xml.fromstring(trend(values, title="t", unit=words.ms))
     assert len(list(root.iter("circle"))) == 3
     assert len([each for each in root.iter("line") if each.get("class") == "trend"]) == 1
 
@@ -65,9 +65,9 @@ def test_any_figures_and_any_label_draw(amounts: list[float], label: str) -> Non
     label = "".join(letter for letter in label if letter.isprintable())
     summary = Summary.of(amounts)
     pictures = (
-        bars([Row(label, label, (Piece(label, each, "c0"),)) for each in amounts], title=label, say=words.size),
-        strip(summary, title=label, interval=(summary.min, summary.max), say=words.ms),
-        trend([(each, each, each) for each in amounts], title=label, say=words.count),
+        bars([Row(label, label, (Piece(label, each, "c0"),)) for each in amounts], title=label, unit=words.size),
+        strip(summary, title=label, interval=(summary.min, summary.max), unit=words.ms),
+        trend([(each, each, each) for each in amounts], title=label, unit=words.count),
     )
     for picture in pictures:
         root = xml.fromstring(picture)

@@ -9,6 +9,7 @@ from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.lines import Line
 from imagebuilder.measure.render.pictures import Piece, Row, bars, colour, strip, trend
+from imagebuilder.measure.render.words import Unit
 from imagebuilder.measure.report import ImageReport, Memory, Startup
 from imagebuilder.measure.statistics import Summary
 
@@ -88,7 +89,7 @@ def _phases(image: ImageReport) -> Figure:
         begin += took
     sentence = "they add up to it" if adds_up(parts, whole) else "in this report they do not add up to it"
     text = f"The phases of run {run + 1}, the one nearest to the median: ready after {words.ms(whole)}; {sentence}."
-    picture = bars(rows, title=f"Phases of the start of {image.name}, {words.ms(whole)} in all", say=words.ms)
+    picture = bars(rows, title=f"Phases of the start of {image.name}, {words.ms(whole)} in all", unit=words.ms)
     cells = [_phase(index, part, whole, startup.phases_ms.get(part[0])) for index, part in enumerate(parts)]
     total = Cells(("ready", words.ms(whole), "", _span(startup.ready_ms)), last=True)
     return Figure(
@@ -106,7 +107,7 @@ def _span(summary: Summary | None) -> str:
 
 
 # What a start gave samples of -> its name in words, and how a value is said.
-SAMPLED: Mapping[str, tuple[str, Callable[[float | None], str]]] = {
+SAMPLED: Mapping[str, tuple[str, Unit]] = {
     "ready_ms": ("time to ready", words.ms),
     "floor_ms": ("the floor", words.ms),
     "floors": ("multiples of the floor", words.times),
@@ -126,7 +127,7 @@ def _samples(image: ImageReport) -> Figure:
         name, say = SAMPLED[key]
         if summary is not None:
             low, high, _ = words.interval(summary)
-            pictures.append((name, strip(summary, title=f"{name} of {image.name}", interval=(low, high), say=say)))
+            pictures.append((name, strip(summary, title=f"{name} of {image.name}", interval=(low, high), unit=say)))
     band = words.interval(startup.ready_ms)[2]
     text = f"A dot is one start, the line the median, the band {band}. The axes need not begin at 0."
     if startup.ready_ms.ci95 and startup.ready_ms.inconclusive:
@@ -157,7 +158,7 @@ def _beside_the_floor(image: ImageReport) -> Figure:
         Row("ready", words.ms(ready.median), (Piece("ready", ready.median, "c0"),), whisker=(ready.min, ready.max)),
     )
     text = f"An empty machine of the same kind, started in turn with the image. The image takes {multiple} as long."
-    picture = bars(rows, title=f"{image.name} beside an empty machine: {multiple} the floor", say=words.ms)
+    picture = bars(rows, title=f"{image.name} beside an empty machine: {multiple} the floor", unit=words.ms)
     cells = (
         Cells(("floor", words.ms(floor.median), "1.0 ×"), "c7"),
         Cells(("ready", words.ms(ready.median), multiple), "c0"),
@@ -173,7 +174,7 @@ def _initcalls(image: ImageReport) -> Figure | None:
     largest = sorted(spent.items(), key=lambda each: -each[1])
     shown, rest = largest[:INITCALLS], sum(took for _, took in largest[INITCALLS:])
     rows = [Row(name, words.ms(took), (Piece(name, took, "c1"),)) for name, took in shown]
-    picture = bars(rows, title=f"The largest initcalls of {image.name}", say=words.ms)
+    picture = bars(rows, title=f"The largest initcalls of {image.name}", unit=words.ms)
     cells = [Cells((name, words.ms(took))) for name, took in shown]
     if len(largest) > INITCALLS:
         cells.append(Cells((f"{len(largest) - INITCALLS} others", words.ms(rest))))
@@ -194,12 +195,12 @@ def _memory(image: ImageReport) -> Figure:
         return Figure("memory", title, f"Its memory was {words.NOT_MEASURED}.")
     given = image.machine.memory_mib * MIB_BYTES if image.machine else None
     rows = (
-        _given("the machine has", given, "c7", "MiB"),
-        _given("least memory with which it answers", memory.minimum_bytes, "c2", "MiB"),
+        _given("the machine has", given, "c7"),
+        _given("least memory with which it answers", memory.minimum_bytes, "c2"),
         _parts("in the guest", memory.guest_used_bytes, guest_pieces(memory)),
         _parts("of the host, QEMU included", memory.host_pss_bytes, host_pieces(memory)),
     )
-    picture = bars(rows, title=f"Memory of {image.name}", say=words.size)
+    picture = bars(rows, title=f"Memory of {image.name}", unit=words.size)
     cells = [cell for row in rows for cell in _with_pieces(row)]
     text = "When it is ready. Of the host counts QEMU's proportional set size."
     return Figure("memory", title, text, (("", picture),), ("", "bytes"), tuple(cells))
@@ -209,8 +210,12 @@ def guest_pieces(memory: Memory) -> tuple[Piece, ...]:
     """Where the guest's memory is; by kind where the report has that, else all that is used."""
     kinds = {kind: amount for kind, amount in (memory.guest_bytes or {}).items() if kind != "total"}
     if kinds:
-        return tuple(Piece(kind, amount, colour(index)) for index, (kind, amount) in enumerate(kinds.items()))
+        return tuple(Piece(kind, amount, _shade(kind, index)) for index, (kind, amount) in enumerate(kinds.items()))
     return () if memory.guest_used_bytes is None else (Piece("used", memory.guest_used_bytes, "c0"),)
+
+
+def _shade(kind: str, index: int) -> str:
+    return "free" if kind == "free" else colour(index)
 
 
 def host_pieces(memory: Memory) -> tuple[Piece, ...]:
@@ -224,7 +229,7 @@ def host_pieces(memory: Memory) -> tuple[Piece, ...]:
     return (Piece("QEMU's own, as an empty machine takes", floor, "c7"), Piece("for this guest", whole - floor, "c3"))
 
 
-def _given(label: str, amount: int | None, shade: str, unit: str) -> Row:
+def _given(label: str, amount: int | None, shade: str) -> Row:
     said = words.mib(None if amount is None else amount / MIB_BYTES)
     return Row(label, said, () if amount is None else (Piece(label, amount, shade),))
 
@@ -254,7 +259,7 @@ def _size(image: ImageReport) -> Figure:
     promised = [row.limit for row in image.budget if row.key == "image_bytes"]
     limits = [Row("promised, at most", words.size(limit), (Piece("promised", limit, "c7"),)) for limit in promised]
     rows = (Row("as shipped", words.size(image.bytes), pieces), *limits)
-    picture = bars(rows, title=f"Size of {image.name} as shipped: {words.size(image.bytes)}", say=words.size)
+    picture = bars(rows, title=f"Size of {image.name} as shipped: {words.size(image.bytes)}", unit=words.size)
     cells = [Cells((piece.name, words.size(piece.amount)), piece.colour) for piece in pieces]
     text = "Packed with tar and zstd -19. Each part is packed alone too, so that their sum is a little off the whole."
     total = Cells(("as shipped", words.size(image.bytes)), last=True)
@@ -265,14 +270,14 @@ def _size(image: ImageReport) -> Figure:
 
 Values = tuple[float, float, float] | None
 # What is followed over several reports: its name, how it is said, and its (low, value, high) in an image's report.
-FOLLOWED: Mapping[str, tuple[Callable[[float | None], str], Callable[[ImageReport], Values]]] = {
+FOLLOWED: Mapping[str, tuple[Unit, Callable[[ImageReport], Values]]] = {
     "time to ready": (words.ms, lambda image: _spread(image.startup.ready_ms if image.startup else None)),
     "multiples of the floor": (words.times, lambda image: _alone(words.floors(image.startup))),
     "guest instructions": (words.count, lambda image: _spread(image.startup.instructions if image.startup else None)),
     "size as shipped": (words.size, lambda image: _alone(image.bytes)),
     "used in the guest": (words.size, lambda image: _alone(image.memory.guest_used_bytes if image.memory else None)),
     "taken from the host": (words.size, lambda image: _alone(image.memory.host_pss_bytes if image.memory else None)),
-    "least memory": (words.size, lambda image: _alone(image.memory.minimum_bytes if image.memory else None)),
+    "least memory": (words.mib, lambda image: _alone(_least_mib(image.memory))),
 }
 
 
@@ -285,7 +290,7 @@ def history(line: Line) -> Figure | None:
     followed = {name: (say, [of(image) for image in images]) for name, (say, of) in FOLLOWED.items()}
     followed = {name: row for name, row in followed.items() if any(row[1])}
     pictures = tuple(
-        (name, trend(values, title=f"{name} of {line.last.image.name} over {len(values)} reports", say=say))
+        (name, trend(values, title=f"{name} of {line.last.image.name} over {len(values)} reports", unit=say))
         for name, (say, values) in followed.items()
     )
     rows = [
@@ -294,6 +299,10 @@ def history(line: Line) -> Figure | None:
     ]
     text = "In the order in which the reports were given. The axes need not begin at 0; a gap was not measured."
     return Figure("history", "History", text, pictures, ("", "report", *followed), tuple(rows))
+
+
+def _least_mib(memory: Memory | None) -> float | None:
+    return None if memory is None or memory.minimum_bytes is None else memory.minimum_bytes / MIB_BYTES
 
 
 def _spread(summary: Summary | None) -> Values:

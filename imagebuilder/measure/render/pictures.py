@@ -12,6 +12,7 @@ from xml.etree import ElementTree as xml
 
 from markupsafe import Markup
 
+from imagebuilder.measure.render.words import Unit
 from imagebuilder.measure.statistics import Summary
 
 COLOURS = 8
@@ -20,7 +21,7 @@ ROW_PX, BAR_PX, LABEL_PX = 40, 14, 14
 AXIS_PX = 22
 DOT_PX, LEVELS = 4, 5
 NEAR_PERCENT = 2.2  # dots that are closer than this share of the width are put beside each other
-TREND_PX = 130
+TREND_PX, TREND_LEFT_PERCENT = 130, 20  # what is left of the line is for the words of its axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,24 @@ def colour(index: int) -> str:
     return f"c{index % COLOURS}"
 
 
-def bars(rows: Sequence[Row], *, title: str, say: Callable[[float], str]) -> Markup:
-    """Bars below each other on one axis that begins at 0. ``say`` puts a value of the axis in words."""
+def bars(rows: Sequence[Row], *, title: str, unit: Unit) -> Markup:
+    """Bars below each other on one axis that begins at 0."""
     most = max((row.end for row in rows), default=0) or 1
     height = len(rows) * ROW_PX + AXIS_PX
     root = _picture(title, height)
-    _axis(root, ticks(0, most), lambda at: _share(at, 0, most), height, say)
+    _axis(root, ticks(0, most), lambda at: _share(at, 0, most), height, unit)
     for index, row in enumerate(rows):
-        _bar(root, row, index * ROW_PX, most, say)
+        _bar(root, row, index * ROW_PX, most, unit)
     return _markup(root)
 
 
-def strip(summary: Summary, *, title: str, interval: tuple[float, float], say: Callable[[float], str]) -> Markup:
+def strip(summary: Summary, *, title: str, interval: tuple[float, float], unit: Unit) -> Markup:
     """Every sample as a dot, over a band for the interval and a line for the median. The axis need not begin at 0."""
     low, high = _padded(min(summary.min, interval[0]), max(summary.max, interval[1]))
     middle = LABEL_PX + 12 + (LEVELS // 2) * 2 * DOT_PX
     height = 2 * middle - LABEL_PX + AXIS_PX
     root = _picture(title, height)
-    _axis(root, ticks(low, high, 4), lambda at: _share(at, low, high), height, say)
+    _axis(root, ticks(low, high, 4), lambda at: _share(at, low, high), height, unit)
     left, right = (_share(bound, low, high) for bound in interval)
     span = {"x": _percent(left), "width": _percent(max(right - left, 0.2))}
     _add(
@@ -79,16 +80,16 @@ def strip(summary: Summary, *, title: str, interval: tuple[float, float], say: C
     )
     at = _share(summary.median, low, high)
     _vertical(root, at, LABEL_PX + 4, 2 * middle - LABEL_PX - 4, "median")
-    _text(root, at, LABEL_PX - 2, f"median {say(summary.median)}", kind="value")
+    _text(root, at, LABEL_PX - 2, f"median {unit(summary.median)}", kind="value")
     shares = [_share(sample, low, high) for sample in summary.samples]
     for run, (sample, share, level) in enumerate(zip(summary.samples, shares, levels(shares), strict=True), 1):
         dot = _add(root, "circle", cx=_percent(share), cy=str(middle + level * 2 * DOT_PX), r=str(DOT_PX))
         dot.set("class", "dot")
-        _add(dot, "title").text = f"run {run}: {say(sample)}"
+        _add(dot, "title").text = f"run {run}: {unit(sample)}"
     return _markup(root)
 
 
-def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, say: Callable[[float], str]) -> Markup:
+def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, unit: Unit) -> Markup:
     """A line over several reports: (low, value, high) of each, None where it was not measured, which leaves a gap."""
     known = [value for value in values if value is not None]
     low, high = _padded(min(each[0] for each in known), max(each[2] for each in known)) if known else (0.0, 1.0)
@@ -100,8 +101,9 @@ def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, sa
     for at in ticks(low, high, 3):
         y = height_of(at)
         _add(root, "line", x1="0%", x2="100%", y1=f"{y:.1f}", y2=f"{y:.1f}", **{"class": "grid"})
-        _text(root, 0, y - 3, _round(at, say), kind="tick")
-    points = [(100 * (index + 0.5) / len(values), value) for index, value in enumerate(values)]
+        _text(root, 0, y - 3, unit.at(at), kind="tick")
+    width = (100 - TREND_LEFT_PERCENT) / len(values)
+    points = [(TREND_LEFT_PERCENT + width * (index + 0.5), value) for index, value in enumerate(values)]
     for (x, here), (next_x, there) in pairwise(points):
         if here and there:
             ends = {"y1": f"{height_of(here[1]):.1f}", "y2": f"{height_of(there[1]):.1f}"}
@@ -111,7 +113,7 @@ def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, sa
             _vertical(root, x, height_of(each[2]), height_of(each[0]), "whisker")
             dot = _add(root, "circle", cx=_percent(x), cy=f"{height_of(each[1]):.1f}", r=str(DOT_PX))
             dot.set("class", "dot")
-            _add(dot, "title").text = f"{number}: {say(each[1])}"
+            _add(dot, "title").text = f"{number}: {unit(each[1])}"
         _text(root, x, TREND_PX - 2, str(number), kind="tick", anchor="middle")
     return _markup(root)
 
@@ -144,7 +146,7 @@ def shortened(label: str) -> str:
     return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
 
 
-def _bar(root: xml.Element, row: Row, top: int, most: float, say: Callable[[float], str]) -> None:
+def _bar(root: xml.Element, row: Row, top: int, most: float, unit: Unit) -> None:
     _text(root, 0, top + LABEL_PX - 2, shortened(row.label), kind="label", anchor="start")
     _text(root, 100, top + LABEL_PX - 2, row.said, kind="value", anchor="end")
     y = str(top + LABEL_PX + 4)
@@ -155,7 +157,7 @@ def _bar(root: xml.Element, row: Row, top: int, most: float, say: Callable[[floa
         width = _percent(max(right - left, 0.3))
         bar = _add(root, "rect", x=_percent(min(left, 99.7)), width=width, y=y, height=str(BAR_PX), rx="2")
         bar.set("class", piece.colour)
-        _add(bar, "title").text = f"{piece.name}: {say(piece.amount)}"
+        _add(bar, "title").text = f"{piece.name}: {unit(piece.amount)}"
         begin += piece.amount
     if row.whisker:
         middle = top + LABEL_PX + 4 + BAR_PX / 2
@@ -163,17 +165,10 @@ def _bar(root: xml.Element, row: Row, top: int, most: float, say: Callable[[floa
         _add(root, "line", y1=f"{middle}", y2=f"{middle}", **ends, **{"class": "whisker"})
 
 
-def _axis(
-    root: xml.Element, at: Iterable[float], share: Callable[[float], float], height: int, say: Callable[[float], str]
-) -> None:
+def _axis(root: xml.Element, at: Iterable[float], share: Callable[[float], float], height: int, unit: Unit) -> None:
     for value in at:
         _vertical(root, share(value), 0, height - AXIS_PX + 4, "grid")
-        _text(root, share(value), height - 5, _round(value, say), kind="tick")
-
-
-def _round(value: float, say: Callable[[float], str]) -> str:
-    """A round value on an axis: without decimals that say nothing."""
-    return say(value).replace(".0 ", " ") if value else "0"
+        _text(root, share(value), height - 5, unit.at(value), kind="tick")
 
 
 def _text(root: xml.Element, x: float, y: float, text: str, *, kind: str, anchor: str | None = None) -> None:

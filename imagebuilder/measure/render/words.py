@@ -1,6 +1,7 @@
 """Figures in words, the same in every kind of document."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.report import ImageReport, Startup
@@ -9,35 +10,36 @@ from imagebuilder.measure.statistics import Summary
 NOT_MEASURED = "not measured"
 
 
-def ms(value: float | None) -> str:
-    """A time in ms."""
-    return NOT_MEASURED if value is None else f"{value:,.1f} ms"
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How a figure is said. ``scales`` are what it is counted in, the largest first, each with its decimals."""
+
+    scales: tuple[tuple[str, float, int], ...]
+
+    def __call__(self, value: float | None) -> str:
+        """The figure as it is read; None was not measured."""
+        if value is None:
+            return NOT_MEASURED
+        name, one, decimals = self._scale(value)
+        return f"{value / one:,.{decimals}f} {name}".rstrip()
+
+    def at(self, value: float) -> str:
+        """A place on an axis: as many decimals as it needs."""
+        name, one, _ = self._scale(value)
+        return f"{value / one:,.10g} {name}".rstrip() if value else "0"
+
+    def _scale(self, value: float) -> tuple[str, float, int]:
+        return next((scale for scale in self.scales if value >= scale[1]), self.scales[-1])
 
 
-def size(value: float | None) -> str:
-    """A size in MB of 10^6 bytes, in kB below one."""
-    if value is None:
-        return NOT_MEASURED
-    return f"{value / 1e6:,.1f} MB" if value >= 1e6 else f"{value / 1e3:,.1f} kB"
-
-
-def mib(value: float | None) -> str:
-    """Memory as machines are given it."""
-    return NOT_MEASURED if value is None else f"{value:,.0f} MiB"
-
-
-def times(value: float | None) -> str:
-    """A multiple of the floor."""
-    return NOT_MEASURED if value is None else f"{value:,.1f} ×"
-
-
-def count(value: float | None) -> str:
-    """A number of things."""
-    return NOT_MEASURED if value is None else f"{value:,.0f}"
-
+ms = Unit((("ms", 1, 1),))
+size = Unit((("MB", 1e6, 2), ("kB", 1e3, 1)))
+mib = Unit((("MiB", 1, 0),))
+times = Unit((("×", 1, 1),))
+count = Unit((("", 1, 0),))
 
 # The end of a name -> how its value is said.
-UNITS: Mapping[str, Callable[[float | None], str]] = {
+UNITS: Mapping[str, Unit] = {
     "_bytes": size,
     "_ms": ms,
     "_mib": mib,
