@@ -1,0 +1,161 @@
+"""The fixtures. Nothing is imported here that costs time: pytest reads this module in every session."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from imagebuilder.bundle import Bundle
+    from imagebuilder.measure.report import ImageReport
+    from imagebuilder.pytest_plugin.running import Probe, Running
+    from imagebuilder.pytest_plugin.workshop import Shape, Workshop
+
+RECIPE = "recipe.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a test leaves when it fails: its machines, and folders that were written already."""
+
+    folder: Path
+    running: "list[Running]" = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+
+TRACES = pytest.StashKey[Traces]()
+
+
+class InstanceFactory(Protocol):
+    """Starts machines; they are gone when the test ends, however it ends."""
+
+    def __call__(
+        self,
+        image: "Bundle | None" = None,
+        *,
+        machine: "Shape | dict[str, Any] | None" = None,
+        ready: bool = True,
+        on_console: Callable[[bytes], None] | None = None,
+    ) -> "Running":
+        """Start the image under test, or another one, in the machine of the test, or another or changed one; with
+        ``ready`` wait for its first answer. Raises NotReady, GuestFailed, MachineError."""
+
+
+@pytest.fixture(scope="session")
+def imagebuilder_workshop(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[Workshop]":
+    """What the tests of the session share. Tests of recipes need it seldom."""
+    from imagebuilder.pytest_plugin.workshop import Shape, Wishes, Workshop
+
+    option, here = request.config.getoption, request.config.invocation_params.dir
+    base, worker = tmp_path_factory.getbasetemp(), hasattr(request.config, "workerinput")
+    out = here / option("--ib-out")
+    artefacts = here / option("--ib-artefacts") if option("--ib-artefacts") else out / "artefacts"
+    shape = Shape(option("--ib-accel"), option("--ib-memory"), option("--ib-cpus"))
+    workshop = Workshop(Wishes(shape, option("--ib-runs"), out, artefacts, base.parent if worker else base))
+    try:
+        yield workshop
+    finally:
+        workshop.close()
+
+
+@pytest.fixture
+def recipe_folder(request: pytest.FixtureRequest) -> Path:
+    """The recipe under test: that of the marker ``recipe("NAME")``, else the one beside the test or above it, else
+    ``--ib-recipe``."""
+    from imagebuilder.recipe.load import find
+
+    marker = request.node.get_closest_marker("recipe")
+    if marker is not None:
+        return find(marker.args[0])
+    top = request.config.rootpath
+    for folder in (request.path.parent, *request.path.parent.parents):
+        if (folder / RECIPE).is_file():
+            return folder
+        if folder == top:
+            break
+    named = request.config.getoption("--ib-recipe")
+    if named is None:
+        pytest.fail(
+            f"no {RECIPE} beside this test: mark it with @pytest.mark.recipe(NAME), or give --ib-recipe", pytrace=False
+        )
+    return find(named)
+
+
+@pytest.fixture
+def image(recipe_folder: Path, imagebuilder_workshop: "Workshop") -> "Bundle":
+    """The built image of the recipe under test."""
+    return imagebuilder_workshop.image(recipe_folder)
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest, imagebuilder_workshop: "Workshop") -> "Shape":
+    """The machine: that of the options, with what the test changes by
+    ``parametrize("machine", [{"memory_mib": 64}], indirect=True)``."""
+    return imagebuilder_workshop.wishes.shape.but(getattr(request, "param", None))
+
+
+@pytest.fixture
+def instance_factory(request: pytest.FixtureRequest, imagebuilder_workshop: "Workshop") -> Iterator[InstanceFactory]:
+    """Starts as many machines as a test needs."""
+    from imagebuilder.pytest_plugin.running import Running
+
+    traces = _traces(request, imagebuilder_workshop)
+    with ExitStack() as stack:
+
+        def start(
+            image: "Bundle | None" = None,
+            *,
+            machine: "Shape | dict[str, Any] | None" = None,
+            ready: bool = True,
+            on_console: Callable[[bytes], None] | None = None,
+        ) -> "Running":
+            __tracebackhide__ = True
+            shape: Shape = request.getfixturevalue("machine").but(machine)
+            booted: Bundle = request.getfixturevalue("image") if image is None else image
+            spec = imagebuilder_workshop.spec(booted, shape)
+            running = Running(imagebuilder_workshop.background, booted, spec=spec, on_console=on_console)
+            traces.running.append(stack.enter_context(running))
+            if ready:
+                running.wait_ready()
+            return running
+
+        yield start
+
+
+@pytest.fixture
+def instance(image: "Bundle", machine: "Shape", instance_factory: InstanceFactory) -> "Running":
+    """The image under test, booted and ready."""
+    return instance_factory(image, machine=machine)
+
+
+@pytest.fixture
+def probe(instance: "Running", imagebuilder_workshop: "Workshop") -> "Probe":
+    """Asks the instance: ``probe.get("/")``, ``probe.tcp(b"PING\\r\\n")``."""
+    from imagebuilder.pytest_plugin.running import Probe
+
+    return Probe(instance, imagebuilder_workshop.background)
+
+
+@pytest.fixture
+def figures(
+    request: pytest.FixtureRequest,
+    image: "Bundle",
+    machine: "Shape",
+    recipe_folder: Path,
+    imagebuilder_workshop: "Workshop",
+) -> "ImageReport":
+    """All that is measured of the image, as a report has it; once a session."""
+    _traces(request, imagebuilder_workshop).folders.append(imagebuilder_workshop.figures_folder(image))
+    return imagebuilder_workshop.figures(recipe_folder, machine)
+
+
+def _traces(request: pytest.FixtureRequest, workshop: "Workshop") -> Traces:
+    node: pytest.Item = request.node
+    if TRACES not in node.stash:
+        node.stash[TRACES] = Traces(workshop.folder_of(node.nodeid))
+    return node.stash[TRACES]

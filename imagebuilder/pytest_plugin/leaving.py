@@ -1,0 +1,46 @@
+"""What a failing test leaves: a folder with all that there is to see of its machines, named in its report."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagebuilder.pytest_plugin.fixtures import TRACES, Traces
+
+if TYPE_CHECKING:
+    from imagebuilder.pytest_plugin.running import Running
+
+TITLE = "imagebuilder"
+COMMAND = "command.txt"
+
+
+def leave(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Write the artefacts of the test's machines, and say in the report where they are."""
+    traces = item.stash.get(TRACES, None)
+    if traces is None:
+        return
+    try:
+        lines = [*_machines(traces), *(line for folder in traces.folders for line in _written(folder))]
+    except OSError as error:
+        lines = [f"{traces.folder} cannot be written: {error.strerror}"]
+    if lines:
+        report.sections.append((TITLE, "\n".join(lines)))
+
+
+def _machines(traces: Traces) -> Iterator[str]:
+    for number, running in enumerate(traces.running, 1):
+        folder = traces.folder if len(traces.running) == 1 else traces.folder / str(number)
+        running.write_artefacts(folder)
+        yield from _written(folder)
+        yield f"phases so far: {_phases(running)}"
+
+
+def _written(folder: Path) -> Iterator[str]:
+    if (folder / COMMAND).is_file():
+        yield f"artefacts: {folder} ({', '.join(sorted(path.name for path in folder.iterdir()))})"
+        yield f"by hand: {(folder / COMMAND).read_text(encoding='utf-8').strip()}"
+
+
+def _phases(running: "Running") -> str:
+    return ", ".join(f"{name} {at_ms:.0f} ms" for name, at_ms in running.phases_ms.items())

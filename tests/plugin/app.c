@@ -1,0 +1,50 @@
+/* The application of the tests of the plugin: each word of its command line is one thing to do, in order. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void flood(long mib)
+{
+    static char block[1 << 16];
+    memset(block, 'x', sizeof block);
+    for (size_t at = 63; at < sizeof block; at += 64)
+        block[at] = '\n';
+    for (long blocks = mib * 16; blocks > 0; blocks--)
+        if (write(1, block, sizeof block) < 0)
+            exit(98);
+}
+
+/* Answer every request on port 80 with this status. */
+static void serve(int status)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(80)};
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    char text[128], asked[2048];
+    int length = snprintf(text, sizeof text, "HTTP/1.1 %d Told\r\nContent-Length: 9\r\n\r\nIt works\n", status);
+
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 64))
+        exit(99);
+    for (;;) {
+        int connection = accept(listener, NULL, NULL);
+        if (read(connection, asked, sizeof asked) > 0 && write(connection, text, length) < 0)
+            exit(97);
+        close(connection);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        char *word = argv[i], *value = strchr(word, '=');
+        value = value ? value + 1 : "";
+        if (!strncmp(word, "say=", 4)) { puts(value); fflush(stdout); }
+        if (!strncmp(word, "exit=", 5)) exit(atoi(value));
+        if (!strncmp(word, "flood=", 6)) flood(atol(value));
+        if (!strncmp(word, "http=", 5)) serve(atoi(value));
+        if (!strcmp(word, "wait")) for (;;) pause();
+    }
+    return 0;
+}

@@ -1,0 +1,214 @@
+"""Boot tests as users write them, and images that fail in many ways: a sentence, the artefacts, nothing left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_left_behind import processes
+
+from .conftest import CONSOLE, HTTP, Run, Write
+
+pytestmark = pytest.mark.vm
+
+WEB = HTTP.format(timeout_s=120)
+KEPT = {"console.log", "qmp-events.json", "qemu-stderr.log", "phases.json", "command.txt"}
+GONE_S = 20.0
+
+
+def gone(name: str) -> bool:
+    """Whether no process has the name in its command line, or none has it soon."""
+    until = time.monotonic() + GONE_S
+    while processes(name) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not processes(name)
+
+
+def test_a_recipe_alone(write: Write, run: Run) -> None:
+    more = "[budget]\nimage_bytes = 100\nguest_used_bytes = 30_000_000\nstartup_floors = 100_000\n"
+    name = write("say=hello", more=more)
+    result = run("app/recipe.toml", "--ib-runs=1", "--junitxml=report.xml")
+    assert result.ret == 1
+    result.assert_outcomes(passed=8, failed=1)
+    result.stdout.fnmatch_lines([f"{name}: image_bytes is *, and at most 100 is promised"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_tests_beside_a_recipe(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    name = write("http=200", ready=WEB)
+    (pytester.path / "app" / "test_app.py").write_text(
+        f"""
+import pytest
+
+def test_image(image):
+    assert image.image.name == {name!r} and image.root.is_file()
+
+@pytest.mark.parametrize("machine", [{{"memory_mib": 40}}], indirect=True)
+def test_instance(instance, probe, machine):
+    assert machine.memory_mib == instance.spec.memory_mib == 40
+    assert 0 < instance.phases_ms["greeting"] < instance.phases_ms["application"] <= instance.ready_ms
+    assert instance.guest_memory().total_bytes < 40 << 20 < instance.host_memory().rss_bytes
+    answer = probe.get("/")
+    assert (answer.status, answer.text) == (200, "It works\\n")
+    assert probe.tcp(b"GET /\\r\\n\\r\\n", until=b"\\r\\n") == b"HTTP/1.1 200 Told\\r\\n"
+
+def test_two_at_once(instance_factory):
+    one, two = instance_factory(), instance_factory(machine={{"memory_mib": 36}})
+    assert one.host_port(80) != two.host_port(80) and two.spec.memory_mib == 36
+    found = one.terminate()
+    assert found.signal == 15 and two.wait_ready() > two.ready_ms
+"""
+    )
+    result = run("app")
+    assert result.ret == 0, result.outlines
+    result.assert_outcomes(passed=3)
+    assert gone(name) and not (pytester.path / "out" / "artefacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "ready", "more", "sentence"),
+    [
+        (("say=here", "wait"), CONSOLE.replace("120", "5"), "", "was not ready within 5 s: no line of the console"),
+        (("say=why", "exit=3"), CONSOLE, "", "the application exited with status 3 before it was ready"),
+        (("exit=0",), CONSOLE, '[kernel]\ncmdline = "rdinit=/usr/bin/app"\n', "the guest's kernel panicked: Attempted"),
+    ],
+    ids=["never ready", "exits at once", "panics"],
+)
+def test_images_that_fail(
+    write: Write, run: Run, pytester: pytest.Pytester, words: tuple[str, ...], ready: str, more: str, sentence: str
+) -> None:
+    name = write(*words, ready=ready, more=more)
+    result = run("app/recipe.toml", "-k", "gets_ready")
+    assert result.ret == 1
+    result.assert_outcomes(failed=1, deselected=5)
+    result.stdout.fnmatch_lines([f"{name}*{sentence}*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    folder = pytester.path / "out" / "artefacts" / "app-recipe.toml-gets_ready"
+    result.stdout.fnmatch_lines([f"artefacts: {folder} (*)", "by hand: qemu-system-x86_64 *", "phases so far: *"])
+    assert {path.name for path in folder.iterdir()} == KEPT
+    assert list(json.loads((folder / "phases.json").read_text()))[:2] == ["spawned", "greeting"]
+    if "exit=3" in words:
+        assert "why" in (folder / "console.log").read_text()
+    assert gone(name)
+
+
+def test_a_server_that_answers_with_another_status(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    name = write("http=500", ready=WEB)
+    (pytester.path / "app" / "test_app.py").write_text(
+        "from imagebuilder.recipe.model import Http, Ready\n"
+        "def test_it(instance_factory):\n"
+        "    running = instance_factory(ready=False)\n"
+        "    running.wait_ready(Ready(http=Http(port=80, status=500)), timeout_s=120)\n"
+        "    running.wait_ready(timeout_s=3)\n"
+    )
+    result = run("app")
+    assert result.ret == 1
+    sentence = f"E *NotReady: {name} was not ready within 3 s: port 80 answered with HTTP status 500 instead of 200*"
+    result.stdout.fnmatch_lines([sentence, "artefacts: *"])
+    assert gone(name)
+
+
+def test_the_command_line_that_is_left_repeats_the_boot(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    write("say=goodbye", "exit=3")
+    result = run("app/recipe.toml", "-k", "gets_ready", "--ib-artefacts=left")
+    assert result.ret == 1
+    line = (pytester.path / "left" / "app-recipe.toml-gets_ready" / "command.txt").read_text()
+    argv = ["sh", "-c", f"exec timeout 120 {line}"]
+    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert "goodbye" in done.stdout, (line, done)
+
+
+def test_a_qemu_that_is_killed_from_outside(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    name = write("http=200", ready=WEB)
+    (pytester.path / "app" / "test_app.py").write_text(
+        "import os, signal\n"
+        "def test_it(instance):\n"
+        "    os.kill(instance.pid, signal.SIGKILL)\n"
+        "    instance.wait_ready()\n"
+    )
+    result = run("app")
+    assert result.ret == 1
+    sentence = f"E *GuestFailed: {name}: QEMU was ended by SIGKILL before it was ready*"
+    result.stdout.fnmatch_lines([sentence, "artefacts: *"])
+    assert gone(name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_session_that_is_ended_leaves_nothing(
+    write: Write, run: Run, pytester: pytest.Pytester, number: signal.Signals
+) -> None:
+    name = write("http=200", ready=WEB)
+    (pytester.path / "app" / "test_app.py").write_text(
+        "import pathlib, time\ndef test_it(instance, image):\n    pathlib.Path('there').touch()\n    time.sleep(600)\n"
+    )
+    argv = [sys.executable, "-m", "pytest", "--ib-accel=tcg", "app"]
+    session = subprocess.Popen(argv, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not (pytester.path / "there").exists() and session.poll() is None:
+            time.sleep(0.05)
+        assert processes(name)
+        session.send_signal(number)
+        session.wait(timeout=120)
+    finally:
+        session.kill()
+    assert gone(name)
+
+
+@pytest.mark.slow
+def test_a_console_that_is_flooded(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    """100 MB, of which the beginning and the end are kept."""
+    name = write("say=first", "flood=100", "say=last", "exit=3", ready='console = "^never"\ntimeout_s = 3000')
+    result = run("app/recipe.toml", "-k", "gets_ready", "-o", "timeout=0", timeout_s=3600)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([f"{name}: the application exited with status 3 before it was ready*"])
+    console = (pytester.path / "out" / "artefacts" / "app-recipe.toml-gets_ready" / "console.log").read_text()
+    assert console.startswith("first") and "last" in console[-200:] and "bytes left out" in console
+    assert len(console) < 1 << 20 and gone(name)
+
+
+JUNIT = {  # element -> its attributes and children, as Jenkins' xUnit plug-in has them (junit-10.xsd)
+    "testsuites": ("name duration time tests errors disabled failures", "testsuite"),
+    "testsuite": (
+        "name tests failures errors group time skipped timestamp hostname id package file log url version",
+        "testsuite properties testcase system-out system-err",
+    ),
+    "testcase": ("name time classname group", "skipped error failure system-out system-err"),
+    "failure": ("type message", ""),
+    "error": ("type message", ""),
+    "skipped": ("type message", ""),
+}
+
+
+def check_junit(path: Path) -> int:
+    """Raises AssertionError for what the schema does not know; returns the number of cases."""
+    from xml.etree import ElementTree as xml
+
+    root = xml.parse(path).getroot()
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        attributes, children = JUNIT.get(element.tag, ("", ""))
+        assert set(element.attrib) <= set(attributes.split()), (element.tag, element.attrib)
+        assert {child.tag for child in element} <= set(children.split()), element.tag
+    return len(list(root.iter("testcase")))
+
+
+@pytest.mark.slow
+def test_thirty_boots_by_two_workers(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    name = write("http=200", ready=WEB, more="[budget]\nimage_bytes = 100\n")
+    (pytester.path / "app" / "test_app.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('number', range(30))\n"
+        "def test_it(probe, instance, number):\n"
+        "    print('port', instance.host_port(80))\n"
+        "    assert probe.get('/').status == 200\n"
+    )
+    result = run("app", "app/recipe.toml", "-n2", "--junitxml=report.xml", "--ib-runs=1", timeout_s=1800)
+    assert result.ret == 1
+    result.assert_outcomes(passed=36, failed=1)  # nothing is as small as 100 bytes
+    assert check_junit(pytester.path / "report.xml") == 37
+    assert gone(name)
+    assert not [path for path in (Path(os.environ["IMAGEBUILDER_CACHE"]) / "scratch").iterdir() if path.is_dir()]

@@ -1,0 +1,88 @@
+"""What is collected, and what that costs: nothing is built or booted, nothing is imported that nobody asked for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run, Write
+
+GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status_0", "same_bytes_twice"]
+HEAVY = ("pydantic", "asyncio", "jinja2", "imagebuilder.machine", "imagebuilder.measure", "imagebuilder.recipe")
+
+
+def collected(result: pytest.RunResult) -> list[str]:
+    """The tests that pytest names with ``--collect-only -q``."""
+    return [line.rpartition("::")[2] for line in result.outlines if "::" in line]
+
+
+def test_a_session_that_boots_nothing_imports_nothing_for_it() -> None:
+    code = f"import sys, pytest\nbefore = set(sys.modules)\nimport imagebuilder.pytest_plugin\nheavy = {HEAVY!r}\n"
+    code += "print([name for name in set(sys.modules) - before if name.startswith(heavy)])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_recipes_are_collected_when_they_are_asked_for(
+    write: Write, run: Run, pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(more="[budget]\nimage_bytes = 3_000_000\nmemory_mib = 20\n")
+    promises = ["keeps[image_bytes]", "keeps[memory_mib]"]
+    own = tmp_path / "own-cache"
+    monkeypatch.setenv("IMAGEBUILDER_CACHE", str(own))
+    assert collected(run("--collect-only", "-q")) == []
+    assert collected(run("--collect-only", "-q", "app")) == []
+    asked = collected(run("--collect-only", "-q", "app/recipe.toml"))
+    assert sorted(asked) == sorted(GENERATED + promises)
+    assert collected(run("--collect-only", "-q", "--imagebuilder")) == asked
+    assert collected(run("--collect-only", "-q", "-o", "imagebuilder=true")) == asked
+    assert not own.exists() and not (pytester.path / "out").exists()
+
+
+def test_without_a_budget_nothing_is_measured(write: Write, run: Run) -> None:
+    write()
+    assert sorted(collected(run("--collect-only", "-q", "app/recipe.toml"))) == sorted(GENERATED)
+
+
+def test_mistakes_of_a_recipe_are_sentences(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    write(more="[budget]\nimage_bytes = 'small'\nmemory_mb = 3\n")
+    result = run("app/recipe.toml")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*app/recipe.toml:*budget.image_bytes: expected a whole number*"])
+    result.stdout.fnmatch_lines(["*app/recipe.toml:*memory_mb*did you mean 'memory_mib'*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_an_image_that_cannot_be_built_is_wrong_input(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    write()
+    (pytester.path / "app" / "app").write_bytes(b"")
+    recipe = pytester.path / "app" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('"/usr/bin/app"', '"/usr/bin/ap"'))
+    result = run("app/recipe.toml", "-k", "builds")
+    assert result.ret == 2
+    result.assert_outcomes(failed=1, deselected=len(GENERATED) - 1)
+    result.stdout.fnmatch_lines(["*/usr/bin/ap*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_machine_without_qemu(write: Write, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    write()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    result = run("app/recipe.toml", "-k", "boots")
+    assert result.ret == 3
+    result.stdout.fnmatch_lines(["*qemu-system-x86_64 is needed*sudo apt-get install qemu-system-x86*"])
+
+
+def test_a_test_without_a_recipe_is_told_how_to_name_one(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(image): pass")
+    result = run()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*no recipe.toml beside this test: mark it with*"])
+
+
+@pytest.mark.parametrize("options", [["--ib-recipe", "hello"], []])
+def test_a_recipe_by_name(run: Run, pytester: pytest.Pytester, options: list[str]) -> None:
+    mark = "" if options else '@pytest.mark.recipe("hello")\n'
+    pytester.makepyfile(f"import pytest\n{mark}def test_it(recipe_folder): assert recipe_folder.name == 'hello'")
+    assert run("--strict-markers", *options).ret == 0
