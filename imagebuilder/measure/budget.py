@@ -19,6 +19,7 @@ class Measured:
     ready_ms: Summary | None = None
     guest_used_bytes: int | None = None
     host_pss_bytes: int | None = None
+    instructions: Summary | None = None
 
     @property
     def startup_floors(self) -> float | None:
@@ -44,6 +45,7 @@ PROBES: Mapping[str, Callable[[Measured], int | float | None]] = {
     "startup_floors": lambda measured: measured.startup_floors,
     "guest_used_bytes": lambda measured: measured.guest_used_bytes,
     "host_pss_bytes": lambda measured: measured.host_pss_bytes,
+    "instructions": lambda measured: round(measured.instructions.median) if measured.instructions else None,
 }
 
 

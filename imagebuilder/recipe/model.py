@@ -276,6 +276,8 @@ class Budget(Part):
     """Memory that is used inside the guest when it is ready, in bytes."""
     host_pss_bytes: fields.Count | None = None
     """Memory that the machine takes from the host when it is ready (proportional set size), in bytes."""
+    instructions: fields.Count | None = None
+    """Guest instructions from power-on to ready, which are the same on a busy host; the median of three counts."""
 
 
 class Recipe(Part):

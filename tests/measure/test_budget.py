@@ -15,6 +15,7 @@ ALL = Measured(
     ready_ms=Summary.of([500, 505, 600]),
     guest_used_bytes=7,
     host_pss_bytes=8,
+    instructions=Summary.of([900, 1000, 1300]),
 )
 
 
@@ -31,6 +32,7 @@ def test_every_promise_of_a_recipe_has_its_probe() -> None:
         ("startup_floors", 10.1),
         ("guest_used_bytes", 7),
         ("host_pss_bytes", 8),
+        ("instructions", 1000),
     ],
 )
 def test_a_promise_is_kept_up_to_its_limit(key: str, value: float) -> None:

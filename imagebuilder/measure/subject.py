@@ -1,0 +1,182 @@
+"""What is measured: an image of ours, or somebody else's machine as a file describes it.
+
+Such a machine (a distribution's cloud image, a unikernel) has no init of ours. Its phases are not known, and it is
+ready when it answers or prints what the file says, seen from outside alone.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
+from pydantic_core import InitErrorDetails
+
+from imagebuilder.bundle import Bundle
+from imagebuilder.errors import Problem, RecipeError
+from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, spec_of
+from imagebuilder.recipe import fields
+from imagebuilder.recipe.base import Part, mistake, mistake_at
+from imagebuilder.recipe.locate import line_of, locate
+from imagebuilder.recipe.model import Ready
+from imagebuilder.recipe.words import explain
+
+
+def _readable(name: str, info: ValidationInfo) -> str:
+    """A file that is there, from the folder of the description."""
+    if isinstance(info.context, Path) and not (info.context / name).is_file():
+        raise mistake(f"there is no file '{name}'", f"paths begin at {info.context}")
+    return name
+
+
+File = Annotated[str, Field(min_length=1), AfterValidator(_readable)]
+
+
+class DiskFormat(StrEnum):
+    """How a disk's file is written."""
+
+    RAW = "raw"
+    QCOW2 = "qcow2"
+
+
+class ForeignDisk(Part):
+    """A disk of the machine. Its file is never changed: what the guest writes is gone with it."""
+
+    file: File
+    """The file with its content."""
+    format: DiskFormat = DiskFormat.RAW
+    """How the file is written."""
+
+
+class Hardware(Part):
+    """The virtual machine."""
+
+    type: Literal["microvm", "q35"] = "q35"
+    """QEMU's machine."""
+    memory_mib: fields.Count = 256
+    """Its memory in MiB."""
+    cpus: fields.Count = 1
+    """Its virtual processors."""
+    ports: tuple[fields.Port, ...] = ()
+    """TCP ports of the guest that can be reached from the host; the one of [ready] is added by itself."""
+    network: fields.Yes = True
+    """Whether it has a network."""
+    acpi: fields.Yes = True
+    """Whether it has ACPI tables; a microvm without them names its devices on the kernel's command line."""
+
+
+class Boot(Part):
+    """What the machine starts. Without a kernel its firmware starts the first disk."""
+
+    kernel: File | None = None
+    """A kernel that QEMU can load."""
+    initrd: File | None = None
+    """Its initial file system."""
+    cmdline: fields.Line = ""
+    """Its command line; no word is added."""
+    firmware: File | None = None
+    """Another firmware than QEMU's own."""
+
+
+class Foreign(Part):
+    """Somebody else's machine."""
+
+    name: fields.Name
+    """Its name in reports: a-z, 0-9 and '-'."""
+    version: fields.Version | None = None
+    """What is in it."""
+    machine: Hardware = Hardware()
+    """The virtual machine."""
+    boot: Boot = Boot()
+    """What it starts."""
+    disks: tuple[ForeignDisk, ...] = ()
+    """Its disks, in order."""
+    ready: Ready
+    """How one sees that it is ready: http, tcp or console, as in a recipe."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """Something to start, and a sign that can be seen from outside."""
+        boot, ready = raw.get("boot", {}), raw.get("ready", {})
+        if not raw.get("disks") and isinstance(boot, dict) and not boot.get("kernel"):
+            yield mistake_at(("boot", "kernel"), "there is nothing to start", "give boot.kernel or [[disks]]")
+        if isinstance(ready, dict) and "exit" in ready:
+            yield mistake_at(("ready", "exit"), "only our own init tells an exit status", "use http, tcp or console")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something to measure. ``bundle`` is the image when it is one of ours."""
+
+    name: str
+    spec: MachineSpec
+    ready: Ready
+    version: str | None = None
+    bundle: Bundle | None = None
+
+
+def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None) -> Subject:
+    """An image of ours; several kernels of one recipe are told apart by their folders."""
+    spec = spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib)
+    ready = Ready.model_validate(bundle.image.ready)
+    return Subject(bundle.folder.name, spec, ready, bundle.image.version, bundle)
+
+
+def of_file(path: Path, accelerator: Accelerator) -> Subject:
+    """Somebody else's machine. Raises RecipeError with every mistake of the file: its line, key, and what is right."""
+    return foreign_subject(load(path), path.absolute().parent, accelerator)
+
+
+def foreign_subject(foreign: Foreign, folder: Path, accelerator: Accelerator) -> Subject:
+    """The machine of a description whose files begin at ``folder``."""
+    hardware, boot, asked = foreign.machine, foreign.boot, foreign.ready.port
+    ports = dict.fromkeys((*hardware.ports, *((asked,) if asked else ())))
+
+    def at(name: str | None) -> Path | None:
+        return None if name is None else folder / name
+
+    spec = MachineSpec(
+        machine=MachineType(hardware.type),
+        accelerator=accelerator,
+        kernel=at(boot.kernel),
+        initrd=at(boot.initrd),
+        cmdline=boot.cmdline,
+        memory_mib=hardware.memory_mib,
+        cpus=hardware.cpus,
+        disks=tuple(Disk(path=at(each.file), format=each.format.value, snapshot=True) for each in foreign.disks),
+        forwards=tuple(Forward(None, port) for port in ports),
+        network=hardware.network,
+        channel=False,
+        acpi=hardware.acpi,
+        name=foreign.name,
+        firmware=at(boot.firmware),
+        foreign=True,
+    )
+    return Subject(foreign.name, spec, foreign.ready, foreign.version)
+
+
+def load(path: Path) -> Foreign:
+    """The description in a file. Raises RecipeError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise _one(path, f"it cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _one(path, f"this is not TOML: {error}") from error
+    try:
+        return Foreign.model_validate(document, context=path.absolute().parent)
+    except ValidationError as error:
+        lines = locate(text)
+        found = []
+        for each in error.errors(include_url=False):
+            message, hint = explain(each)
+            key = ".".join(str(step) for step in each["loc"] if isinstance(step, str))
+            found.append(Problem(path, line_of(lines, each["loc"]), key, message, hint))
+        raise RecipeError(tuple(sorted(found, key=lambda problem: problem.line))) from error
+
+
+def _one(path: Path, message: str) -> RecipeError:
+    return RecipeError((Problem(path, 0, "", message),))
