@@ -17,6 +17,10 @@ INITCALLS = 12  # so many are shown
 ADDS_UP_MS, ADDS_UP_SHARE = 1, 0.01  # phases that miss the whole by more than both do not add up
 
 
+NOT_TOLD_APART = "not told apart"
+Part = tuple[str, float | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Cells:
     """A row of a table, with the colour that it has in the picture."""
@@ -52,28 +56,30 @@ def median_run(ready: Summary) -> int:
     return min(range(len(ready.samples)), key=lambda run: abs(ready.samples[run] - ready.median))
 
 
-def waterfall(startup: Startup) -> tuple[tuple[str, float], ...]:
-    """The phases of the median run in ms, which add up to its time to ready. What cannot be told apart is one part."""
+def waterfall(startup: Startup) -> tuple[Part, ...]:
+    """The phases of the median run in ms, which add up to its time to ready; None is not known. What is left between
+    phases that are not known is a part of its own."""
     run = median_run(startup.ready_ms)
     runs = len(startup.ready_ms.samples)
-    each = {
-        name: summary.samples[run] if summary and len(summary.samples) == runs else None
+    parts: list[Part] = [
+        (name, summary.samples[run] if summary and len(summary.samples) == runs else None)
         for name, summary in startup.phases_ms.items()
-    }
-    unknown = [name for name, took in each.items() if took is None]
-    rest = startup.ready_ms.samples[run] - sum(took for took in each.values() if took is not None)
-    parts = []
-    for name, took in each.items():
-        if took is not None:
-            parts.append((name, took))
-        elif name == unknown[0]:
-            parts.append((f"not told apart: {', '.join(unknown)}", max(rest, 0)))
+    ]
+    whole = startup.ready_ms.samples[run]
+    unknown = [index for index, (_, took) in enumerate(parts) if took is None]
+    if unknown and not adds_up(parts, whole) and total(parts) < whole:
+        parts.insert(unknown[0], (NOT_TOLD_APART, whole - total(parts)))
     return tuple(parts)
 
 
-def adds_up(parts: Sequence[tuple[str, float]], whole_ms: float) -> bool:
+def total(parts: Sequence[Part]) -> float:
+    """What the known phases come to."""
+    return sum(took for _, took in parts if took is not None)
+
+
+def adds_up(parts: Sequence[Part], whole_ms: float) -> bool:
     """Whether phases come to the whole."""
-    return abs(sum(took for _, took in parts) - whole_ms) <= max(ADDS_UP_MS, ADDS_UP_SHARE * whole_ms)
+    return abs(total(parts) - whole_ms) <= max(ADDS_UP_MS, ADDS_UP_SHARE * whole_ms)
 
 
 def _phases(image: ImageReport) -> Figure:
@@ -85,20 +91,23 @@ def _phases(image: ImageReport) -> Figure:
     whole = startup.ready_ms.samples[run]
     rows, begin = [], 0.0
     for index, (name, took) in enumerate(parts):
-        rows.append(Row(name, words.ms(took), (Piece(name, took, colour(index)),), begin))
-        begin += took
+        if took is not None:
+            rows.append(Row(name, words.ms(took), (Piece(name, took, colour(index)),), begin))
+            begin += took
     sentence = "they add up to it" if adds_up(parts, whole) else "in this report they do not add up to it"
     text = f"The phases of run {run + 1}, the one nearest to the median: ready after {words.ms(whole)}; {sentence}."
     picture = bars(rows, title=f"Phases of the start of {image.name}, {words.ms(whole)} in all", unit=words.ms)
     cells = [_phase(index, part, whole, startup.phases_ms.get(part[0])) for index, part in enumerate(parts)]
-    total = Cells(("ready", words.ms(whole), "", _span(startup.ready_ms)), last=True)
+    last = Cells(("ready", words.ms(whole), "", _span(startup.ready_ms)), last=True)
     return Figure(
-        "phases", title, text, (("", picture),), ("phase", f"run {run + 1}", "share", "all runs"), (*cells, total)
+        "phases", title, text, (("", picture),), ("phase", f"run {run + 1}", "share", "all runs"), (*cells, last)
     )
 
 
-def _phase(index: int, part: tuple[str, float], whole: float, summary: Summary | None) -> Cells:
+def _phase(index: int, part: Part, whole: float, summary: Summary | None) -> Cells:
     name, took = part
+    if took is None:
+        return Cells((name, words.ms(None), "", ""))
     return Cells((name, words.ms(took), f"{100 * took / whole:.0f} %", _span(summary)), colour(index))
 
 
@@ -154,13 +163,13 @@ def _beside_the_floor(image: ImageReport) -> Figure:
     floor, ready = startup.floor_ms, startup.ready_ms
     multiple = words.times(words.floors(startup))
     rows = (
-        Row("floor", words.ms(floor.median), (Piece("floor", floor.median, "c7"),), whisker=(floor.min, floor.max)),
+        Row("floor", words.ms(floor.median), (Piece("floor", floor.median, "grey"),), whisker=(floor.min, floor.max)),
         Row("ready", words.ms(ready.median), (Piece("ready", ready.median, "c0"),), whisker=(ready.min, ready.max)),
     )
     text = f"An empty machine of the same kind, started in turn with the image. The image takes {multiple} as long."
     picture = bars(rows, title=f"{image.name} beside an empty machine: {multiple} the floor", unit=words.ms)
     cells = (
-        Cells(("floor", words.ms(floor.median), "1.0 ×"), "c7"),
+        Cells(("floor", words.ms(floor.median), "1.0 ×"), "grey"),
         Cells(("ready", words.ms(ready.median), multiple), "c0"),
     )
     return Figure("floor", title, text, (("", picture),), ("", "median", "of the floor"), cells)
@@ -195,7 +204,7 @@ def _memory(image: ImageReport) -> Figure:
         return Figure("memory", title, f"Its memory was {words.NOT_MEASURED}.")
     given = image.machine.memory_mib * MIB_BYTES if image.machine else None
     rows = (
-        _given("the machine has", given, "c7"),
+        _given("the machine has", given, "grey"),
         _given("least memory with which it answers", memory.minimum_bytes, "c2"),
         _parts("in the guest", memory.guest_used_bytes, guest_pieces(memory)),
         _parts("of the host, QEMU included", memory.host_pss_bytes, host_pieces(memory)),
@@ -226,7 +235,7 @@ def host_pieces(memory: Memory) -> tuple[Piece, ...]:
     floor = (memory.host_bytes or {}).get("floor_pss")
     if floor is None or floor > whole:
         return (Piece("QEMU and the guest", whole, "c3"),)
-    return (Piece("QEMU's own, as an empty machine takes", floor, "c7"), Piece("for this guest", whole - floor, "c3"))
+    return (Piece("QEMU's own, as an empty machine takes", floor, "grey"), Piece("for this guest", whole - floor, "c3"))
 
 
 def _given(label: str, amount: int | None, shade: str) -> Row:
@@ -257,7 +266,7 @@ def _size(image: ImageReport) -> Figure:
     amounts = {"kernel": parts.kernel, "root": parts.root, "rest": parts.rest} if parts else {"image": image.bytes}
     pieces = tuple(Piece(name, amount, colour(index)) for index, (name, amount) in enumerate(amounts.items()))
     promised = [row.limit for row in image.budget if row.key == "image_bytes"]
-    limits = [Row("promised, at most", words.size(limit), (Piece("promised", limit, "c7"),)) for limit in promised]
+    limits = [Row("promised, at most", words.size(limit), (Piece("promised", limit, "grey"),)) for limit in promised]
     rows = (Row("as shipped", words.size(image.bytes), pieces), *limits)
     picture = bars(rows, title=f"Size of {image.name} as shipped: {words.size(image.bytes)}", unit=words.size)
     cells = [Cells((piece.name, words.size(piece.amount)), piece.colour) for piece in pieces]

@@ -10,6 +10,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.measure.report import Report, load, parse
 
 LARGEST = 10**18  # nothing that we measure, in any unit that we use, comes near to it
+SIGNED = ".difference"  # the one kind of figure that can be less than 0
 # Turn the direction of the text around them: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
 TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, separators of lines and paragraphs
@@ -72,7 +73,7 @@ def _tame(value: Any, where: str, place: str) -> Any:
             return [_tame(each, where, f"{place}.{index}") for index, each in enumerate(value)]
         case bool() | None:
             return value
-        case _ if not 0 <= value <= LARGEST:  # a NaN is not between any two numbers
+        case _ if not (-LARGEST if place.endswith(SIGNED) else 0) <= value <= LARGEST:  # as no NaN does
             raise InputError(f"{where}: {plain(place)} is {str(value)[:20]}, which cannot be: make the report again")
         case _:
             return value

@@ -47,7 +47,9 @@ def _title(found: Sequence[Place]) -> str:
 def _place(place: Place) -> list[str]:
     head = ["| | image |" + "".join(f" {name} |" for name in COLUMNS), "|---|---|" + "---:|" * len(COLUMNS)]
     table = "\n".join([*head, *map(_row, place.lines)])
-    falls = [f"- {_name(line)}: {escaped(text)}" for line in place.lines for text in words.shortfalls(line.last.image)]
+    falls = [
+        f"- ✗ {_name(line)}: {escaped(text)}" for line in place.lines for text in words.shortfalls(line.last.image)
+    ]
     return [table, *(["\n".join(falls)] if falls else []), _where(place)]
 
 
@@ -58,12 +60,12 @@ def _row(line: Line) -> str:
 
 def _name(line: Line) -> str:
     image = line.last.image
-    return " ".join(part for part in (f"**{escaped(image.name)}**", escaped(image.version or "")) if part)
+    return " ".join(part for part in (escaped(image.name), escaped(image.version or "")) if part)
 
 
 def _cell(line: Line, say: Callable[[ImageReport], str]) -> str:
     first, last = say(line.points[0].image), say(line.last.image)
-    return last if first == last else f"{last} (was {first})"
+    return last if first in (last, words.NOT_MEASURED) else f"{last} (was {first})"
 
 
 def _kept(image: ImageReport) -> str:

@@ -1,5 +1,5 @@
 """Pictures as SVG to stand in a page. Widths are percentages and heights pixels, so that a picture fills its column and
-its letters keep their size on a narrow screen. Colours are classes of the page's style sheet (``c0`` to ``c7``).
+its letters keep their size on a narrow screen. Colours are classes of the page's style sheet (``c0`` to ``c8``).
 
 All text goes through ElementTree, which escapes it: no text of a report becomes markup.
 """
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from imagebuilder.measure.render.words import Unit
 from imagebuilder.measure.statistics import Summary
 
-COLOURS = 8
+COLOURS = 9
 LABEL_CHARACTERS = 34
 ROW_PX, BAR_PX, LABEL_PX = 40, 14, 14
 AXIS_PX = 22

@@ -8,6 +8,7 @@ from imagebuilder.measure.report import ImageReport, Startup
 from imagebuilder.measure.statistics import Summary
 
 NOT_MEASURED = "not measured"
+TWO_DIGITS = 10  # from here on a second decimal says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Unit:
         if value is None:
             return NOT_MEASURED
         name, one, decimals = self._scale(value)
-        return f"{value / one:,.{decimals}f} {name}".rstrip()
+        amount = value / one
+        return f"{amount:,.{decimals if amount < TWO_DIGITS else min(decimals, 1)}f} {name}".rstrip()
 
     def at(self, value: float) -> str:
         """A place on an axis: as many decimals as it needs."""
