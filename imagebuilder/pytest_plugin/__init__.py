@@ -66,12 +66,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         return None
     config = parent.config
     wanted = config.getoption("--imagebuilder") or config.getini("imagebuilder")
-    if not (wanted or parent.session.isinitpath(file_path)):
+    if not (wanted or _named(file_path, config)):
         return None
     from imagebuilder.pytest_plugin.recipes import RecipeFile
 
     made: pytest.Collector = RecipeFile.from_parent(parent, path=file_path)
     return made
+
+
+def _named(file_path: Path, config: pytest.Config) -> bool:
+    """Whether the file is one of the arguments (pytest drops those that lie in a folder which is named too)."""
+    here = config.invocation_params.dir
+    return any((here / argument.split("::")[0]).resolve() == file_path.resolve() for argument in config.args)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -68,7 +68,8 @@ def write(pytester: pytest.Pytester, application: Path) -> Write:
 def run(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run pytest in the folder of the test."""
     monkeypatch.setenv("IMAGEBUILDER_CACHE", str(cache))
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    others = "-p no:hypothesispytest -p no:asyncio"  # they take longer to come up than ours
+    pytester.makeini(f"[pytest]\naddopts = {others}\n")
 
     def ran(*words: str, timeout_s: float = 400) -> pytest.RunResult:
         return pytester.runpytest_subprocess("--ib-accel=tcg", *words, timeout=timeout_s)

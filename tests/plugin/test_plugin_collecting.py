@@ -35,6 +35,8 @@ def test_recipes_are_collected_when_they_are_asked_for(
     assert collected(run("--collect-only", "-q", "app")) == []
     asked = collected(run("--collect-only", "-q", "app/recipe.toml"))
     assert sorted(asked) == sorted(GENERATED + promises)
+    assert collected(run("--collect-only", "-q", "app", "app/recipe.toml")) == asked
+    assert collected(run("--collect-only", "-q", "app/recipe.toml::builds")) == ["builds"]
     assert collected(run("--collect-only", "-q", "--imagebuilder")) == asked
     assert collected(run("--collect-only", "-q", "-o", "imagebuilder=true")) == asked
     assert not own.exists() and not (pytester.path / "out").exists()
