@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from imagebuilder.errors import InputError
+from imagebuilder.measure.render import html
 from imagebuilder.measure.render.given import labels, plain, read, tamed
 
 from .reports import FULL, given
@@ -28,7 +29,7 @@ def test_an_honest_report_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1, 1e19, -0.001])
-@pytest.mark.parametrize("path", [("bytes",), ("startup", "ready_ms", "median"), ("memory", "guest_bytes", "kernel")])
+@pytest.mark.parametrize("path", [("bytes",), ("startup", "ready_ms", "median"), ("memory", "host_bytes", "pss")])
 def test_figures_that_cannot_be(tmp_path: Path, path: tuple[str, ...], number: float) -> None:
     changed = document()
     place = changed["images"][0]
@@ -38,6 +39,13 @@ def test_figures_that_cannot_be(tmp_path: Path, path: tuple[str, ...], number: f
     with pytest.raises(InputError) as caught:
         read([written(tmp_path, changed)])
     assert "\n" not in str(caught.value) and "make the report again" in str(caught.value)
+
+
+def test_what_the_guest_sums_up_late_may_be_less_than_0(tmp_path: Path) -> None:
+    changed = document()
+    changed["images"][0]["memory"]["guest_bytes"]["kernel"] = -4096
+    (found,) = read([written(tmp_path, changed)])
+    assert "-4.1 kB" not in html.page([found]) and found.report.images[0].memory
 
 
 @pytest.mark.parametrize("name", ["ready_ms", "floor_ms"])

@@ -219,7 +219,9 @@ def guest_pieces(memory: Memory) -> tuple[Piece, ...]:
     """Where the guest's memory is; by kind where the report has that, else all that is used."""
     kinds = {kind: amount for kind, amount in (memory.guest_bytes or {}).items() if kind != "total"}
     if kinds:
-        return tuple(Piece(kind, amount, _shade(kind, index)) for index, (kind, amount) in enumerate(kinds.items()))
+        return tuple(
+            Piece(kind, max(amount, 0), _shade(kind, index)) for index, (kind, amount) in enumerate(kinds.items())
+        )
     return () if memory.guest_used_bytes is None else (Piece("used", memory.guest_used_bytes, "c0"),)
 
 

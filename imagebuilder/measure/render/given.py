@@ -1,5 +1,6 @@
 """Reports as they are given to us: anybody may have written them, so they are checked and tamed before use."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from imagebuilder.errors import InputError
 from imagebuilder.measure.report import Report, load, parse
 
 LARGEST = 10**18  # nothing that we measure, in any unit that we use, comes near to it
-SIGNED = ".difference"  # the one kind of figure that can be less than 0
+# Differences can be less than 0, and so can what is left when the kernel's counters of its memory are summed up late.
+SIGNED = re.compile(r"\.(difference|guest_bytes\.\w+)$")
 # Turn the direction of the text around them: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
 TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, separators of lines and paragraphs
@@ -73,7 +75,7 @@ def _tame(value: Any, where: str, place: str) -> Any:
             return [_tame(each, where, f"{place}.{index}") for index, each in enumerate(value)]
         case bool() | None:
             return value
-        case _ if not (-LARGEST if place.endswith(SIGNED) else 0) <= value <= LARGEST:  # as no NaN does
+        case _ if not (-LARGEST if SIGNED.search(place) else 0) <= value <= LARGEST:  # as no NaN does
             raise InputError(f"{where}: {plain(place)} is {str(value)[:20]}, which cannot be: make the report again")
         case _:
             return value
