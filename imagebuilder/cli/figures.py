@@ -8,16 +8,12 @@ from rich.text import Text
 
 from imagebuilder.cli.options import megabytes
 from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.phases import MEANING
 from imagebuilder.measure.report import ImageReport, Report, Startup
 from imagebuilder.measure.statistics import Summary
 
 BAR_CELLS = 40
-MEANING = {
-    "qmp": "QEMU starts, until it greets",
-    "kernel": "until the first instruction of init",
-    "init": "until the application's exec succeeded",
-    "application": "until the first real answer",
-}
+COARSE = "the guest's clock went in steps of {:g} ms in some of the starts: its phases are no truer than that"
 
 
 def show(console: Console, report: Report, *, why: str) -> None:
@@ -38,6 +34,8 @@ def _image(image: ImageReport) -> Iterator[Table | Text]:
             yield Text(f"✗ {check.name}: {told}", style="red" if check.holds is False else "dim")
     if image.startup is not None:
         yield _waterfall(image.startup)
+        if image.startup.clock_step_ms is not None:
+            yield Text(COARSE.format(image.startup.clock_step_ms), style="yellow")
     yield _figures(image)
     if image.budget:
         yield _budget(image.budget)

@@ -19,6 +19,10 @@ class Unanswered(Exception):
     """No answer, or not the expected one; the text completes "port 80 …"."""
 
 
+class Refused(Unanswered):
+    """Not a byte came back: nobody listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The beginning of an HTTP answer, and how its body ends."""
@@ -60,7 +64,7 @@ async def ask_tcp(host_port: int, expected: Tcp) -> int:
         if expected.expect is not None:
             await _find(_rest(reader), expected.expect, "an answer")
         elif not await reader.read(1):
-            raise Unanswered("closed the connection without an answer")
+            raise Refused("closed the connection without an answer")
         return time.monotonic_ns()
 
 
@@ -79,7 +83,7 @@ async def _connected(host_port: int) -> AsyncIterator[tuple[asyncio.StreamReader
     try:
         yield reader, writer
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-        raise Unanswered(_why(error)) from error
+        raise (Refused if isinstance(error, EOFError | ConnectionError) else Unanswered)(_why(error)) from error
     finally:
         writer.close()
 
@@ -143,4 +147,6 @@ async def _find(parts: AsyncIterator[bytes], text: str, what: str) -> None:
         if seen_bytes > MOST_BYTES:
             break
         rest = (rest + part)[-len(wanted) :]
-    raise Unanswered(f"gave {what} without {text!r}" if seen_bytes else "closed the connection without a whole answer")
+    if not seen_bytes:
+        raise Refused("closed the connection without a whole answer")
+    raise Unanswered(f"gave {what} without {text!r}")

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import cast
 
 from imagebuilder.machine.waiting import resolve
@@ -17,8 +17,9 @@ from imagebuilder.machine.waiting import resolve
 LINE_BYTES = 4096
 MOST_ODD_LINES = 16
 MOST_PHASES = 64
-LINE = re.compile(rb"(\d{1,18}) (phase|exit|signal|error|memory) ([ -~]{1,1024})")
+LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory) ([ -~]{1,1024})")
 PHASE = re.compile(r"([a-z][a-z0-9_-]{0,31}) (\d{1,18})")
+NANOSECONDS = re.compile(r"\d{1,18}")
 BYTE = re.compile(r"\d{1,3}")
 MEMORY = re.compile(r"(?:[a-z]+=\d{1,18}(?: |$))+")
 
@@ -29,6 +30,14 @@ class Phase:
 
     name: str
     at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """By how much the guest's clock goes on at once: microseconds, or a tick of 10 ms when its kernel found no better
+    clock than its timer."""
+
+    step_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,20 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class GuestMemory:
-    """The guest's memory in bytes, as its ``/proc/meminfo`` has it."""
+    """The guest's memory in bytes, as its ``/proc/meminfo`` has it; None is what an older init did not tell."""
 
     total_bytes: int
     free_bytes: int
     available_bytes: int
     cached_bytes: int
     slab_bytes: int
+    buffers_bytes: int | None = None
+    shmem_bytes: int | None = None
+    anonymous_bytes: int | None = None
+    mapped_bytes: int | None = None
+    stacks_bytes: int | None = None
+    tables_bytes: int | None = None
+    percpu_bytes: int | None = None
 
     @property
     def used_bytes(self) -> int:
@@ -68,7 +84,10 @@ class GuestMemory:
         return self.total_bytes - self.available_bytes
 
 
-Message = Phase | Exited | Signalled | Failed | GuestMemory
+MEMORY_KEYS = tuple(each.name.removesuffix("_bytes") for each in fields(GuestMemory))
+LEAST_KEYS = 5  # those that init has always told
+
+Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory
 
 
 def parse(line: bytes) -> tuple[int, Message] | None:
@@ -86,6 +105,10 @@ def _phase(text: str) -> Phase | None:
     return Phase(match[1], int(match[2])) if match else None
 
 
+def _clock(text: str) -> ClockStep | None:
+    return ClockStep(int(text)) if NANOSECONDS.fullmatch(text) else None
+
+
 def _exited(text: str) -> Exited | None:
     return Exited(int(text)) if BYTE.fullmatch(text) and int(text) <= 255 else None
 
@@ -98,12 +121,14 @@ def _memory(text: str) -> GuestMemory | None:
     if MEMORY.fullmatch(text) is None:
         return None
     sizes = {key: int(value) for key, value in (word.split("=") for word in text.split())}
-    names = ("total", "free", "available", "cached", "slab")
-    return GuestMemory(*(sizes[name] for name in names)) if sizes.keys() >= set(names) else None
+    if not sizes.keys() >= set(MEMORY_KEYS[:LEAST_KEYS]):
+        return None
+    return GuestMemory(**{f"{key}_bytes": sizes[key] for key in MEMORY_KEYS if key in sizes})
 
 
 PARSERS: Mapping[str, Callable[[str], Message | None]] = {
     "phase": _phase,
+    "clock": _clock,
     "exit": _exited,
     "signal": _signalled,
     "error": Failed,
@@ -137,6 +162,8 @@ class Reports:
     clock: Clock = field(default_factory=Clock)
     phases: dict[str, int] = field(default_factory=dict)
     """Guest time in ns, by name; the first of a name stands."""
+    clock_step_ns: int | None = None
+    """The steps of the guest's clock; None when it was not told."""
     end: Exited | Signalled | Failed | None = None
     """How the application ended, or init did."""
     end_ns: int | None = None
@@ -155,6 +182,8 @@ class Reports:
         self.clock.learn(sent_ns=sent_ns, arrived_ns=arrived_ns)
         if isinstance(message, Phase) and len(self.phases) < MOST_PHASES:
             self.phases.setdefault(message.name, message.at_ns)
+        elif isinstance(message, ClockStep):
+            self.clock_step_ns = message.step_ns
         elif isinstance(message, Exited | Signalled | Failed) and self.end is None:
             self.end, self.end_ns = message, arrived_ns
         return message

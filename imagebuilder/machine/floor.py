@@ -1,15 +1,33 @@
 """The floor: how long the same machine takes to be there with nothing in it. Start-ups are told in its multiples."""
 
+from dataclasses import dataclass, replace
+
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import Accelerator, MachineSpec, MachineType
+from imagebuilder.machine.usage import HostMemory
 
 MEMORY_MIB = 32
 
 
-async def floor_ns(accelerator: Accelerator, machine: MachineType, *, host_cpus: tuple[int, ...] = ()) -> int:
-    """From spawning an empty machine, whose processor does not run, to QEMU's greeting, in ns."""
-    spec = MachineSpec(
-        machine, accelerator, memory_mib=MEMORY_MIB, network=False, channel=False, paused=True, host_cpus=host_cpus
-    )
-    async with Instance.start(spec) as instance:
-        return instance.greeting_ns - instance.spawned_ns
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """An empty machine: from spawning it to QEMU's greeting, and what it takes from the host."""
+
+    took_ns: int
+    memory: HostMemory
+
+
+def floor_spec(accelerator: Accelerator, machine: MachineType) -> MachineSpec:
+    """An empty machine, whose processor does not run."""
+    return MachineSpec(machine, accelerator, memory_mib=MEMORY_MIB, network=False, channel=False, paused=True)
+
+
+async def floor(accelerator: Accelerator, machine: MachineType, *, host_cpus: tuple[int, ...] = ()) -> Floor:
+    """Start an empty machine once, on these processors of the host (none: on any)."""
+    async with Instance.start(replace(floor_spec(accelerator, machine), host_cpus=host_cpus)) as instance:
+        return Floor(instance.greeting_ns - instance.spawned_ns, instance.host_memory())
+
+
+async def floor_ns(accelerator: Accelerator, machine: MachineType) -> int:
+    """From spawning an empty machine to QEMU's greeting, in ns."""
+    return (await floor(accelerator, machine)).took_ns

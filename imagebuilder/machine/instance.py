@@ -57,6 +57,7 @@ class Instance:
         self._qmp = Qmp(spec.name, self._on_event)
         self._panic = self._console.watch(PANIC)
         self._stopped = False
+        self._listening_ns: int | None = None
         self._wires = Wires(spec)
         try:
             self._argv = argv(spec, wiring=self._wires.wiring)
@@ -138,6 +139,21 @@ class Instance:
         return self._qmp.greeting_ns
 
     @property
+    def running_ns(self) -> int:
+        """When the guest's processor was let run: QEMU answers QMP only from then on."""
+        return self._qmp.running_ns
+
+    @property
+    def listening_ns(self) -> int | None:
+        """When the application was seen to listen: as ``Attempts.listening_ns`` says. None: nobody asked a port."""
+        return self._listening_ns
+
+    @property
+    def clock_step_ns(self) -> int | None:
+        """The steps of the guest's clock, and so of ``phases_ns``; None when init has not told."""
+        return self._channel.reports.clock_step_ns
+
+    @property
     def phases_ns(self) -> dict[str, int]:
         """``kernel`` and what init reported, in order; empty when nothing came over the channel."""
         return self._channel.reports.phases_ns(not_before_ns=self.greeting_ns)
@@ -180,10 +196,14 @@ class Instance:
         found: Any = await self._qmp.execute("query-replay")
         return int(found["icount"])
 
-    async def at_rest(self) -> bool:
-        """Whether the guest waits for an interrupt, or has ended and stays there. Raises MachineError."""
+    async def ended(self) -> bool:
+        """Whether the guest of a machine with ``icount``, which stays at its end, has ended. Raises MachineError."""
         status: Any = await self._qmp.execute("query-status")
-        if status["status"] in ("shutdown", "paused"):
+        return bool(status["status"] == "shutdown")
+
+    async def at_rest(self) -> bool:
+        """Whether the guest waits for an interrupt, or has ended. Raises MachineError."""
+        if await self.ended():
             return True
         registers = await self._qmp.execute("human-monitor-command", **{"command-line": "info registers -a"})
         return "HLT=1" in str(registers) and "HLT=0" not in str(registers)
@@ -204,7 +224,7 @@ class Instance:
                 await all_of(self._ended, timeout_s=LAST_WORDS_S)
                 await all_of(probe, timeout_s=0)
             if probe.done():
-                ready_ns = probe.result()
+                ready_ns, self._listening_ns = probe.result(), attempts.listening_ns
                 if self.spec.channel and not self._ended.done():
                     await self._channel.wait_started(PORT_S)
                 return ready_ns

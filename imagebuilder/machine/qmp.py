@@ -35,6 +35,8 @@ class Qmp:
     def __init__(self, name: str, on_event: Callable[[QmpEvent], None]) -> None:
         self.events: deque[QmpEvent] = deque(maxlen=MOST_EVENTS)
         self.greeting_ns = 0
+        self.running_ns = 0
+        """When it answered first: it does so from its main loop, which it enters right after the processor may run."""
         self.version = ""
         """QEMU's version, as in ``7.2.22``."""
         self._on_event = on_event
@@ -55,6 +57,7 @@ class Qmp:
         # qemu.qmp asserts that the session runs, which is not so when QEMU ended right after its greeting.
         except (QMPError, AssertionError) as error:
             raise EOFError(f"QEMU ended while it greeted: {error}") from error
+        self.running_ns = time.monotonic_ns()
         greeting = self._client.greeting
         version: Any = greeting.QMP.version["qemu"] if greeting else {}
         self.version = ".".join(str(version[part]) for part in ("major", "minor", "micro") if part in version)

@@ -7,12 +7,13 @@ the first that is answered counts, at the time of its answer.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from imagebuilder.machine.answers import Unanswered, ask_http, ask_tcp
+from imagebuilder.machine.answers import Refused, Unanswered, ask_http, ask_tcp
 from imagebuilder.machine.waiting import all_of, any_of, resolve
 from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import ReadyKind
@@ -47,10 +48,27 @@ Ask = Callable[[], Coroutine[Any, Any, int]]
 
 @dataclass(slots=True)
 class Attempts:
-    """What came of asking: the last thing that was wrong with an answer."""
+    """What came of asking: the last thing that was wrong with an answer, and when somebody listened."""
 
     last: str = "has not answered"
     waiting: set[asyncio.Task[int]] = field(default_factory=set)
+    opened_ns: dict[asyncio.Task[int], int] = field(default_factory=dict)
+
+    def note(self, task: asyncio.Task[int]) -> None:
+        """A connection that was opened since the application started."""
+        self.opened_ns[task] = time.monotonic_ns()
+
+    def refused(self, task: asyncio.Task[int]) -> None:
+        """Nobody listened yet when this connection came: nor when those before it did."""
+        at_ns = self.opened_ns.get(task, 0)
+        self.opened_ns = {other: opened for other, opened in self.opened_ns.items() if opened > at_ns}
+
+    @property
+    def listening_ns(self) -> int | None:
+        """When the application was seen to listen: the moment at which the first connection was opened that the guest
+        did not refuse, of those since its start. As connections are opened every ``INTERVAL_S``, it began at most that
+        long before. None: no port was asked, or none since the start."""
+        return min(self.opened_ns.values(), default=None)
 
 
 async def first_answer(ask: Ask, *, started: asyncio.Event | None, attempts: Attempts) -> int:
@@ -66,12 +84,16 @@ async def first_answer(ask: Ask, *, started: asyncio.Event | None, attempts: Att
             resolve(answered, task.result())
         elif isinstance(error, Unanswered):
             attempts.last = str(error)
+            if isinstance(error, Refused):
+                attempts.refused(task)
         elif not answered.done():
             answered.set_exception(error)
 
     async def open_more() -> None:
         while True:
             task = asyncio.create_task(ask())
+            if started is not None and started.is_set():
+                attempts.note(task)
             attempts.waiting.add(task)
             task.add_done_callback(take)
             await _pause(started, len(attempts.waiting))

@@ -128,7 +128,13 @@ def _started(report: ImageReport, budget: Mapping[str, Any], starts: Starts, lea
     startup, host, guest = starts.startup, starts.host_pss_bytes, starts.guest_used_bytes
     minimum_bytes = None if least.minimum_mib is None else least.minimum_mib * MIB_BYTES
     found = Measured(report.bytes, least.seen_mib, startup.floor_ms, startup.ready_ms, guest, host)
-    taken = Memory(host_pss_bytes=host, guest_used_bytes=guest, minimum_bytes=minimum_bytes)
+    taken = Memory(
+        host_pss_bytes=host,
+        guest_used_bytes=guest,
+        minimum_bytes=minimum_bytes,
+        guest_bytes=starts.guest_bytes(report.machine.memory_mib) if report.machine else None,
+        host_bytes=starts.host_bytes,
+    )
     return report.model_copy(update={"startup": startup, "memory": taken, "budget": rows(budget, found)})
 
 

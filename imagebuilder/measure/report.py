@@ -37,6 +37,9 @@ class Startup(_Part):
     """The processor time of QEMU (user and system) from spawning it to ready: what a busy host disturbs less."""
     instructions: Summary | None = None
     """Guest instructions from power-on to ready, counted in runs of their own."""
+    clock_step_ms: float | None = None
+    """The steps of the guest's clock where they were coarse (its kernel found no better clock than its timer in one of
+    the starts): the phases after ``machine`` are then no truer than that. null: the clock was a good one."""
     initcalls_ms: dict[str, float] | None = None
     """What the kernel's own start spent, by initcall, largest first; from a run of its own."""
 

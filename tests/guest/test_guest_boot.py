@@ -25,6 +25,7 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 MACHINE_NETWORK = ("-netdev", "user,id=n,guestfwd=tcp:10.0.2.100:7-cmd:cat", "-device", "virtio-net-device,netdev=n")
+TICK_NS = 10_000_000  # CONFIG_HZ_100
 Make = Callable[..., Tree]
 
 
@@ -83,8 +84,11 @@ def test_success_is_silent_and_reported(kernel: Path, image: Make) -> None:
     guest = boot(kernel, image("say=hello"))
     assert guest.console.text == "say [hello]\n"
     assert guest.reports[-1] == "exit 0"
-    assert list(guest.phases_ns) == ["init", "mounts", "application"]
+    assert list(guest.phases_ns) == ["init", "mounts", "network", "application"]
     assert list(guest.phases_ns.values()) == sorted(guest.phases_ns.values())
+    (clock,) = (line for line in guest.reports if line.startswith("clock "))
+    step_ns = int(clock.split()[1])
+    assert step_ns % TICK_NS == 0 or 0 < step_ns < TICK_NS  # a clock that stands still between two ticks, or a good one
 
 
 def test_an_exit_status_is_reported(kernel: Path, image: Make) -> None:
@@ -306,8 +310,10 @@ def test_signals_and_memory(kernel: Path, image: Make) -> None:
         guest.channel.say(b"signal 12\n")
     (memory,) = (line for line in guest.reports if line.startswith("memory "))
     figures = {key: int(value) for key, value in (word.split("=") for word in memory.split()[1:])}
-    assert list(figures) == ["total", "free", "available", "cached", "slab"]
+    told = "total free available buffers cached anonymous mapped shmem slab stacks tables percpu"
+    assert list(figures) == told.split()
     assert 64 << 20 > figures["total"] > figures["free"] > 0
+    assert figures["anonymous"] > 0 and figures["stacks"] > 0 and figures["tables"] > 0
     assert guest.reports[-1] == "exit 0"
 
 
@@ -336,7 +342,7 @@ def test_a_port_that_comes_late(kernel: Path, image: Make) -> None:
         guest.monitor.say(b"device_add virtserialport,chardev=channel,name=imagebuilder.0\n")
         guest.channel.until("phase application")
         guest.channel.say(b"terminate\n")
-    assert list(guest.phases_ns) == ["init", "mounts", "application"]
+    assert list(guest.phases_ns) == ["init", "mounts", "network", "application"]
     assert guest.reports[-1] == "exit 0"
 
 
@@ -356,11 +362,13 @@ def test_a_host_that_listens_late(kernel: Path, image: Make, tmp_path_factory: p
         with socket.socket(socket.AF_UNIX) as late:
             late.connect(str(path))
             stream = late.makefile("rw")
-            heard = [stream.readline().split()[1:3] for _ in range(3)]
+            heard = [stream.readline().split()[1:3] for _ in range(5)]
             stream.write("terminate\n")
             stream.flush()
             heard.append(stream.readline().split()[1:3])
-    assert heard == [["phase", "init"], ["phase", "mounts"], ["phase", "application"], ["exit", "0"]]
+    told = [words for words in heard if words[0] != "clock"]
+    phases = [["phase", name] for name in ("init", "mounts", "network", "application")]
+    assert told == [*phases, ["exit", "0"]]
 
 
 def used_ms(guest: Guest) -> int:

@@ -46,8 +46,13 @@ async def test_each_way_to_be_ready(make: Make, words: tuple[str, ...], ready: R
         ready_ns = await instance.wait_ready(ready)
         assert ready_ns <= time.monotonic_ns()
         moments = [instance.spawned_ns, instance.greeting_ns, *instance.phases_ns.values(), ready_ns]
+        assert instance.greeting_ns < instance.running_ns
+        listening_ns = instance.listening_ns
     assert list(instance.phases_ns) == ["kernel", "init", "mounts", "network", "application"]
     assert moments == sorted(moments)
+    # Seen to listen: by the connection that was answered, or one before it; not asked where no port is.
+    assert (listening_ns is None) == (ready.port is None)
+    assert listening_ns is None or instance.phases_ns["application"] < listening_ns < ready_ns
 
 
 async def test_a_port_where_nobody_listens_is_never_ready(make: Make) -> None:

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagebuilder.machine.channel import Clock, Exited, Failed, GuestMemory, Message, Phase, Reports, Signalled, parse
+from imagebuilder.machine.channel import (
+    Clock,
+    ClockStep,
+    Exited,
+    Failed,
+    GuestMemory,
+    Message,
+    Phase,
+    Reports,
+    Signalled,
+    parse,
+)
 from imagebuilder.machine.ending import Exit, Facts, How, judge
 
 SECOND = 10**9
@@ -19,6 +30,12 @@ SECOND = 10**9
         (b"7 signal 11", Signalled(11)),
         (b"7 error cannot mount /x: no such device", Failed("cannot mount /x: no such device")),
         (b"7 memory total=5 free=4 available=3 cached=2 slab=1", GuestMemory(5, 4, 3, 2, 1)),
+        (b"7 clock 1200", ClockStep(1200)),
+        (
+            b"7 memory total=5 free=4 available=3 cached=2 slab=1 buffers=9 shmem=8 anonymous=7 mapped=6 stacks=5 "
+            b"tables=4 percpu=3",
+            GuestMemory(5, 4, 3, 2, 1, 9, 8, 7, 6, 5, 4, 3),
+        ),
         (b"7 memory slab=1 cached=2 available=3 free=4 total=5 more=6", GuestMemory(5, 4, 3, 2, 1)),
     ],
 )
@@ -41,6 +58,8 @@ def test_the_lines_of_the_contract(line: bytes, message: Message) -> None:
         b"7 signal 0",
         b"7 phase init",
         b"7 phase INIT 5",
+        b"7 clock -1",
+        b"7 clock fine",
         b"7 memory total=5",
         b"7 memory total=x free=4 available=3 cached=2 slab=1",
         b"7 exit 0\r",
@@ -61,7 +80,7 @@ def test_no_line_does_harm(line: bytes) -> None:
 
 
 @given(
-    st.from_regex(rb"[0-9]{1,20} (phase|exit|signal|error|memory) [ -~]{0,60}", fullmatch=True),
+    st.from_regex(rb"[0-9]{1,20} (phase|clock|exit|signal|error|memory) [ -~]{0,60}", fullmatch=True),
     st.integers(0, 2**63),
 )
 def test_nor_does_one_that_looks_right(line: bytes, arrived_ns: int) -> None:

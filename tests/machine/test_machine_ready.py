@@ -203,3 +203,37 @@ async def test_what_is_wrong_with_us_is_not_swallowed() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await first_answer(ask, started=None, attempts=Attempts())
+
+
+async def test_when_somebody_began_to_listen() -> None:
+    """Seen by the first connection that was not refused: whoever came before one that was, came too early."""
+    attempts = Attempts()
+    first, second, third, fourth = tasks = [asyncio.create_task(asyncio.sleep(0, number)) for number in range(4)]
+    for task in tasks:
+        attempts.note(task)
+        await asyncio.sleep(0.001)
+    opened_ns = dict(attempts.opened_ns)
+    assert attempts.listening_ns == opened_ns[first]
+    attempts.refused(second)
+    attempts.refused(first)
+    assert attempts.listening_ns == opened_ns[third]
+    attempts.refused(fourth)
+    assert attempts.listening_ns is None
+
+
+async def test_a_server_that_says_no_listens() -> None:
+    started, attempts = asyncio.Event(), Attempts()
+    started.set()
+    async with server(saying(b"HTTP/1.1 503 Not yet\r\n\r\n")) as port:
+        asking = first_answer(partial(ask_http, port, HTTP), started=started, attempts=attempts)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asking, 0.5)
+    assert attempts.listening_ns is not None
+    assert attempts.listening_ns == min(attempts.opened_ns.values())
+
+
+async def test_nobody_is_seen_to_listen_before_the_application_started() -> None:
+    async with server(saying(b"HTTP/1.1 200 OK\r\n\r\nIt works")) as port:
+        attempts = Attempts()
+        await first_answer(partial(ask_http, port, HTTP), started=asyncio.Event(), attempts=attempts)
+    assert attempts.listening_ns is None

@@ -9,6 +9,7 @@ from imagebuilder.errors import GuestFailed, NotReady, RecipeError
 from imagebuilder.events import Begun, Ended, Event, Progress
 from imagebuilder.machine.spec import Accelerator, spec_of
 from imagebuilder.measure import memory, startup
+from imagebuilder.measure.footprint import guest_parts
 from imagebuilder.measure.host import host
 from imagebuilder.measure.image import Wish, measure, not_built
 from imagebuilder.measure.phases import PHASES
@@ -29,9 +30,10 @@ async def test_phases_of_a_start(make: Make) -> None:
     quick = (await startup.boot_once(spec_of(make(0, 0), accelerator=TCG), READY)).start
     slow = (await startup.boot_once(spec_of(make(0, PAUSE_MS), accelerator=TCG), READY)).start
     for start in (quick, slow):
-        phases = [phase for phase in start.phases_ms.values() if phase]
-        assert len(phases) == len(PHASES)
-        assert sum(phases) == pytest.approx(start.ready_ns / 1e6)
+        phases = {name: phase for name, phase in start.phases_ms.items() if phase is not None}
+        assert phases.keys() == PHASES.keys() - {"answer"}  # no port was asked
+        assert sum(phases.values()) == pytest.approx(start.ready_ns / 1e6)
+        assert start.clock_step_ns
     assert (slow.phases_ms["application"] or 0) >= PAUSE_MS > (quick.phases_ms["application"] or 0)
 
 
@@ -52,6 +54,11 @@ async def test_memory_that_the_application_touches_is_seen_on_both_sides(make: M
     assert more.guest.used_bytes - less.guest.used_bytes == pytest.approx(touched, rel=0.25)
     assert more.host.pss_bytes - less.host.pss_bytes > touched / 2
     assert less.guest.total_bytes < 48 << 20
+    before, after = (guest_parts(boot.guest, memory_bytes=48 << 20) for boot in (less, more) if boot.guest)
+    assert before and after
+    assert sum(before.values()) == sum(after.values()) == 48 << 20
+    assert min(*before.values(), *after.values()) >= 0
+    assert after["anonymous"] - before["anonymous"] == pytest.approx(touched, rel=0.1)
 
 
 @pytest.mark.slow
@@ -83,6 +90,12 @@ async def test_a_whole_report(make: Make, tmp_path: Path) -> None:
     assert len(found.budget) == len(promised) and broken == ["startup_floors", "host_pss_bytes"]
     assert {row.key: row.value for row in found.budget}["memory_mib"] == 47
     assert found.memory and found.memory.minimum_bytes is None  # nobody looked for it
+    assert found.memory.guest_bytes and sum(found.memory.guest_bytes.values()) == 48 << 20
+    assert found.memory.host_bytes
+    host_memory = found.memory.host_bytes
+    assert host_memory["floor_pss"] < host_memory["pss"] <= host_memory["rss"]
+    assert found.startup and found.startup.cpu_ms and found.startup.floors
+    assert found.startup.cpu_ms.min > 0 and found.startup.floors.min > 1
     assert found.bytes and found.parts
     assert found.parts.kernel + found.parts.root + found.parts.rest == pytest.approx(found.bytes, rel=0.01)
 

@@ -20,7 +20,8 @@ void text_add(struct text *text, const char *more);
 void text_join(struct text *text, ...) __attribute__((sentinel));  /* const char *…, NULL */
 struct digits digits(long long number);
 bool number_read(const char *s, unsigned long long most, unsigned long long *number);
-long long now_ns(void);  /* CLOCK_MONOTONIC */
+long long now_ns(void);         /* CLOCK_MONOTONIC */
+long long clock_step_ns(void);  /* by how much it goes on at once */
 #define DIGITS(number) (digits(number).s)
 
 /* --- conf.c: /init.conf ----------------------------------------------------------------------------------------- */

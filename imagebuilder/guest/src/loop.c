@@ -51,7 +51,8 @@ static void memory(char *rest)
 {
     static const struct { const char *line, *key; } KEYS[] = {
         {"MemTotal:", " total="}, {"MemFree:", " free="}, {"MemAvailable:", " available="}, {"Cached:", " cached="},
-        {"Slab:", " slab="},
+        {"Slab:", " slab="}, {"Buffers:", " buffers="}, {"Shmem:", " shmem="}, {"AnonPages:", " anonymous="},
+        {"Mapped:", " mapped="}, {"KernelStack:", " stacks="}, {"PageTables:", " tables="}, {"Percpu:", " percpu="},
     };
     static char info[4096];
     struct text answer = {0};

@@ -107,10 +107,9 @@ static void names_and_network(void)
     if (sethostname(name, strlen(name)))
         FAIL("cannot set the host name ", name, ": ", REASON);
     network_loopback();
-    if (boot.ip && *boot.ip) {
+    if (boot.ip && *boot.ip)
         network_up(boot.ip);
-        channel_phase("network", now_ns());
-    }
+    channel_phase("network", now_ns());
 }
 
 /* What is left of the image's processes ends, so that nothing writes to a disk any more. */
@@ -163,6 +162,7 @@ int main(void)
     boot_read(&boot, cmdline);
     channel_begin(boot.channel);
     channel_phase("init", begin_ns);
+    LINE("clock ", DIGITS(clock_step_ns()));
     conf_load();
     modules_load(&conf);
     if (conf.overlay)
