@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder.errors import InputError
 from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.compare import Comparison
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.statistics import Summary
 
@@ -119,6 +120,10 @@ class ImageReport(_Part):
     """What was tried."""
     budget: tuple[BudgetRow, ...] = ()
     """What was promised."""
+    comparison: Comparison | None = None
+    """It beside a reference: an older report, or another image of the same run."""
+    warnings: tuple[str, ...] = ()
+    """What is to be known of the figures before anything is concluded from them."""
 
     @property
     def holds(self) -> bool:
@@ -137,6 +142,8 @@ class Report(_Part):
     """The machine that measured. Figures of two machines, or of two accelerators, are not to be compared."""
     images: tuple[ImageReport, ...]
     """The images, in the order in which they were asked for."""
+    pinned: tuple[int, ...] | None = None
+    """The processors of the host to which all machines were kept; null: to none, as far as is known."""
 
     @property
     def holds(self) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.compare import Change, Comparison, Verdict
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.render.given import Given
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Report, Startup
@@ -22,6 +23,7 @@ STARTUP = Startup(
     floors=Summary.of([15, 14.52, 14.77]),
     cpu_ms=Summary.of([580, 585, 590]),
     instructions=Summary.of([98_000_000, 98_000_100, 98_000_050]),
+    clock_step_ms=10,
     initcalls_ms={f"call_{number}": 20.5 - number for number in range(20)},
 )
 FULL = ImageReport(
@@ -47,13 +49,24 @@ FULL = ImageReport(
         BudgetRow("startup_floors", 10, 14.52, False),
         BudgetRow("host_pss_bytes", 10, None, False),
     ),
+    comparison=Comparison(
+        reference="last week",
+        paired=False,
+        verdict=Verdict.SLOWER,
+        why="another run on this host",
+        changes=(
+            Change("ready", Verdict.SLOWER, 1.082, 1.041, 1.123, 46.5),
+            Change("kernel", Verdict.UNDECIDED, 0.99, 0.9, 1.05, -3.25),
+        ),
+    ),
+    warnings=("The interval is wide.",),
 )
 BARE = ImageReport(name="bare", checks=(Check(name="builds", holds=False, message="no such package"),))
 
 
 def given(*images: ImageReport, label: str = "r.json", **host: Any) -> Given:
     """A report of some images; ``host`` is what differs in its host."""
-    return Given(label, Report(schema="imagebuilder.report/1", host=replace(HOST, **host), images=images))
+    return Given(label, Report(schema="imagebuilder.report/1", host=replace(HOST, **host), images=images, pinned=(1,)))
 
 
 def ready_after(*samples_ms: float) -> ImageReport:

@@ -42,6 +42,7 @@ def test_what_falls_short_is_told() -> None:
     shown = PARSER.render(markdown.page([given(FULL)]))
     assert "startup_floors is 14.5 ×, and at most 10.0 × is promised" in shown
     assert "host_pss_bytes was not measured" in shown
+    assert "slower beside last week: ready 1.082 times, 99 % interval 1.041 to 1.123" in shown
 
 
 def test_what_it_was_before_stands_beside_it_in_the_same_place_only() -> None:

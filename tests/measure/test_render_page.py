@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from shutil import which
@@ -64,6 +65,10 @@ class Read(HTMLParser):
 def with_texts(texts: list[str]) -> ImageReport:
     """The full image with foreign texts wherever a report holds text."""
     name, version, digest, kernel, root, message, phase, kind, call, key = texts
+    assert FULL.comparison
+    beside = replace(
+        FULL.comparison, reference=name, why=message, changes=(replace(FULL.comparison.changes[0], what=key),)
+    )
     startup = STARTUP.model_copy(
         update={"phases_ms": {phase: Summary.of([600, 610, 650])}, "initcalls_ms": {call: 1.0}}
     )
@@ -79,6 +84,8 @@ def with_texts(texts: list[str]) -> ImageReport:
         "memory": FULL.memory.model_copy(update={"guest_bytes": {kind: 1}}),
         "checks": (Check(name=key, holds=False, message=message),),
         "budget": (BudgetRow(key, 1, 2, False),),
+        "comparison": beside,
+        "warnings": (message, kind),
     }
     return FULL.model_copy(update=changed)
 
@@ -125,6 +132,12 @@ def test_every_figure_is_there() -> None:
         "98,000,050",
         "20.5 ms",
         "408.0 ms",
+        "1.082",
+        "1.041 to 1.123",
+        "last week",
+        "The interval is wide.",
+        "steps of 10.0 ms",
+        "kept to processors",
     ):
         assert said in text, said
     assert "✗ falls short" in text and "10.0 ×" in text
@@ -167,8 +180,8 @@ def test_phases_that_do_not_add_up_are_told() -> None:
     image = FULL.model_copy(
         update={"startup": STARTUP.model_copy(update={"phases_ms": {"qmp": Summary.of([1, 2, 3])}})}
     )
-    assert "do not add up" in of_image(image)[0].text
-    assert "they add up" in of_image(FULL)[0].text
+    said = [{figure.key: figure.text for figure in of_image(each)}["phases"] for each in (image, FULL)]
+    assert "do not add up" in said[0] and "they add up" in said[1]
 
 
 def test_places_are_shown_apart() -> None:

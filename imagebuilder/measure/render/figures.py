@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from imagebuilder.measure.compare import Change
+from imagebuilder.measure.footprint import MEANING as KINDS
 from imagebuilder.measure.memory import MIB_BYTES
+from imagebuilder.measure.phases import MEANING
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.lines import Line
-from imagebuilder.measure.render.pictures import Piece, Row, bars, colour, strip, trend
+from imagebuilder.measure.render.pictures import Piece, Row, bars, colour, ratios, strip, trend
 from imagebuilder.measure.render.words import Unit
 from imagebuilder.measure.report import ImageReport, Memory, Startup
 from imagebuilder.measure.statistics import Summary
@@ -23,11 +26,12 @@ Part = tuple[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A row of a table, with the colour that it has in the picture."""
+    """A row of a table, with the colour that it has in the picture, and what stands small below its name."""
 
     cells: tuple[str, ...]
     colour: str = ""
     last: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,15 @@ class Figure:
 
 def of_image(image: ImageReport) -> tuple[Figure, ...]:
     """All figures of one image, those that were not measured too."""
-    made = (_phases(image), _samples(image), _beside_the_floor(image), _memory(image), _size(image), _initcalls(image))
+    made = (
+        _comparison(image),
+        _phases(image),
+        _samples(image),
+        _beside_the_floor(image),
+        _memory(image),
+        _size(image),
+        _initcalls(image),
+    )
     return tuple(figure for figure in made if figure)
 
 
@@ -96,6 +108,9 @@ def _phases(image: ImageReport) -> Figure:
             begin += took
     sentence = "they add up to it" if adds_up(parts, whole) else "in this report they do not add up to it"
     text = f"The phases of run {run + 1}, the one nearest to the median: ready after {words.ms(whole)}; {sentence}."
+    if startup.clock_step_ms is not None:
+        step = words.ms(startup.clock_step_ms)
+        text += f" The guest's clock went in steps of {step} in some of the starts: its phases are no truer than that."
     picture = bars(rows, title=f"Phases of the start of {image.name}, {words.ms(whole)} in all", unit=words.ms)
     cells = [_phase(index, part, whole, startup.phases_ms.get(part[0])) for index, part in enumerate(parts)]
     last = Cells(("ready", words.ms(whole), "", _span(startup.ready_ms)), last=True)
@@ -106,9 +121,10 @@ def _phases(image: ImageReport) -> Figure:
 
 def _phase(index: int, part: Part, whole: float, summary: Summary | None) -> Cells:
     name, took = part
+    note = MEANING.get(name, "")
     if took is None:
-        return Cells((name, words.ms(None), "", ""))
-    return Cells((name, words.ms(took), f"{100 * took / whole:.0f} %", _span(summary)), colour(index))
+        return Cells((name, words.ms(None), "", ""), note=note)
+    return Cells((name, words.ms(took), f"{100 * took / whole:.0f} %", _span(summary)), colour(index), note=note)
 
 
 def _span(summary: Summary | None) -> str:
@@ -194,6 +210,27 @@ def _initcalls(image: ImageReport) -> Figure | None:
     )
 
 
+# --- beside a reference -----------------------------------------------------------------------------------------------
+
+
+def _comparison(image: ImageReport) -> Figure | None:
+    """Only where there was a reference."""
+    found = image.comparison
+    if found is None:
+        return None
+    how = "in the same run" if found.paired else "in another run"
+    text = f"Beside {found.reference}, measured {how}: {found.verdict} ({found.why})."
+    spans = [(change.what, (change.low, change.ratio, change.high)) for change in found.changes]
+    pictures = (("", ratios(spans, title=f"{image.name} beside {found.reference}", unit=words.times)),) if spans else ()
+    heads = ("", "ratio", "99 % interval", "verdict")
+    return Figure("comparison", "Beside a reference", text, pictures, heads, tuple(map(_change, found.changes)))
+
+
+def _change(change: Change) -> Cells:
+    ratio, interval = f"{change.ratio:.3f}", f"{change.low:.3f} to {change.high:.3f}"
+    return Cells((change.what, ratio, interval, change.verdict.value))
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +290,10 @@ def _with_pieces(row: Row) -> tuple[Cells, ...]:
     """A row of the picture in the table, and its pieces below it when it has several."""
     if len(row.pieces) < 2:
         return (Cells((row.label, row.said), row.pieces[0].colour if row.pieces else ""),)
-    pieces = tuple(Cells((piece.name, words.size(piece.amount)), piece.colour) for piece in row.pieces)
+    pieces = tuple(
+        Cells((piece.name, words.size(piece.amount)), piece.colour, note=KINDS.get(piece.name, ""))
+        for piece in row.pieces
+    )
     return (Cells((row.label, row.said)), *pieces)
 
 

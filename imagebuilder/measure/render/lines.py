@@ -51,6 +51,7 @@ class Place:
     host: Host
     labels: tuple[str, ...]
     lines: tuple[Line, ...]
+    pinned: tuple[int, ...] | None = None
 
 
 def places(reports: Sequence[Given]) -> tuple[Place, ...]:
@@ -86,8 +87,9 @@ def _of_one(reports: Sequence[Given]) -> Place:
         for image in given.report.images:
             key = (image.name, image.kernel, image.machine)
             lines.setdefault(key, []).append(Point(given.label, given.report.host, image))
-    hosts, labels = [given.report.host for given in reports], tuple(given.label for given in reports)
-    return Place(hosts[-1], labels, tuple(Line(tuple(points)) for points in lines.values()))
+    labels = tuple(given.label for given in reports)
+    last = reports[-1].report
+    return Place(last.host, labels, tuple(Line(tuple(points)) for points in lines.values()), last.pinned)
 
 
 def _listed(words: Sequence[str]) -> str:

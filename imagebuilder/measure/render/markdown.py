@@ -50,7 +50,11 @@ def _place(place: Place) -> list[str]:
     falls = [
         f"- ✗ {_name(line)}: {escaped(text)}" for line in place.lines for text in words.shortfalls(line.last.image)
     ]
-    return [table, *(["\n".join(falls)] if falls else []), _where(place)]
+    beside = [
+        f"- · {_name(line)}: {escaped(compared)}" for line in place.lines if (compared := _compared(line.last.image))
+    ]
+    told = [*falls, *beside]
+    return [table, *(["\n".join(told)] if told else []), _where(place)]
 
 
 def _row(line: Line) -> str:
@@ -71,6 +75,16 @@ def _cell(line: Line, say: Callable[[ImageReport], str]) -> str:
 def _kept(image: ImageReport) -> str:
     kept = sum(row.holds for row in image.budget)
     return f"{kept} of {len(image.budget)}" if image.budget else "none"
+
+
+def _compared(image: ImageReport) -> str | None:
+    """The verdict beside a reference, with the ratio of the times to ready."""
+    found = image.comparison
+    if found is None or not found.changes:
+        return None
+    first = found.changes[0]
+    ratio = f"{first.what} {first.ratio:.3f} times, 99 % interval {first.low:.3f} to {first.high:.3f}"
+    return f"{found.verdict} beside {found.reference}: {ratio}"
 
 
 def _where(place: Place) -> str:

@@ -19,6 +19,7 @@ COLOURS = 9
 LABEL_CHARACTERS = 34
 ROW_PX, BAR_PX, LABEL_PX = 40, 14, 14
 AXIS_PX = 22
+RATIO_PX = 30
 DOT_PX, LEVELS = 4, 5
 NEAR_PERCENT = 2.2  # dots that are closer than this share of the width are put beside each other
 TREND_PX, TREND_LEFT_PERCENT = 130, 20  # what is left of the line is for the words of its axis
@@ -115,6 +116,23 @@ def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, un
             dot.set("class", "dot")
             _add(dot, "title").text = f"{number}: {unit(each[1])}"
         _text(root, x, TREND_PX - 2, str(number), kind="tick", anchor="middle")
+    return _markup(root)
+
+
+def ratios(spans: Sequence[tuple[str, tuple[float, float, float]]], *, title: str, unit: Unit) -> Markup:
+    """For each name a dot on its interval (low, value, high), all on one axis with a line at 1: no change."""
+    low, high = _padded(min(1, *(span[0] for _, span in spans)), max(1, *(span[2] for _, span in spans)))
+    height = len(spans) * RATIO_PX + AXIS_PX
+    root = _picture(title, height)
+    _axis(root, ticks(low, high, 4), lambda at: _share(at, low, high), height, unit)
+    _vertical(root, _share(1, low, high), 0, height - AXIS_PX + 4, "median")
+    for index, (name, span) in enumerate(spans):
+        y = index * RATIO_PX + LABEL_PX + 6
+        left, middle, right = (_share(bound, low, high) for bound in span)
+        _text(root, 0, y - 8, shortened(name), kind="label", anchor="start")
+        _add(root, "line", x1=_percent(left), x2=_percent(right), y1=str(y), y2=str(y), **{"class": "whisker"})
+        dot = _add(root, "circle", cx=_percent(middle), cy=str(y), r=str(DOT_PX), **{"class": "dot"})
+        _add(dot, "title").text = f"{name}: {span[1]:.3f} ({span[0]:.3f} to {span[2]:.3f})"
     return _markup(root)
 
 

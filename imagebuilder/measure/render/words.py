@@ -35,7 +35,7 @@ class Unit:
 
 
 ms = Unit((("ms", 1, 1),))
-size = Unit((("MB", 1e6, 2), ("kB", 1e3, 1)))
+size = Unit((("MB", 1e6, 2), ("kB", 1e3, 1), ("B", 1, 0)))
 mib = Unit((("MiB", 1, 0),))
 times = Unit((("×", 1, 1),))
 count = Unit((("", 1, 0),))
