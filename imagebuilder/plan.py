@@ -93,6 +93,7 @@ def plan(given: Ingredients) -> Plan:
     slim = step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
     system = {"application": given.application, "files": given.files, "init": given.init, "kernel": given.kernel}
     system["root"] = given.recipe.get("root")
+    system["hostname"] = given.name
     system["format"] = given.root_format
     root = step(StepKind.ROOT, f"root of {given.name}", system, (slim,))
     pack = step(StepKind.PACK, f"pack {given.name}", {"format": given.root_format, "epoch_s": given.epoch_s}, (root,))
