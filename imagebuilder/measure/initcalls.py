@@ -1,0 +1,58 @@
+"""What the kernel spends in its own start, initcall by initcall, from a boot of its own."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from imagebuilder.errors import MachineError
+from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.spec import MachineSpec
+from imagebuilder.recipe.model import Ready
+
+WORDS = "initcall_debug ignore_loglevel"  # Documentation/admin-guide/kernel-parameters.txt of Linux
+RETURNED = re.compile(
+    r"initcall (?P<name>[\w.]+)(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[\w+\])? returned .*?after (?P<us>\d+) usecs"
+)
+SYMBOL = re.compile(r"^([0-9a-f]{16}) [tT] (\S+)$", re.MULTILINE)
+US_PER_MS = 1000
+
+
+async def initcalls(spec: MachineSpec, ready: Ready, *, names: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Boot once and list how long each initcall took, in ms, largest first.
+
+    They are not the kernel's whole phase, but that part of it that its subsystems and drivers bring. The printing makes
+    this start a slow one, though not the initcalls; until the kernel has found its clock (at the level ``fs``), their
+    times are in ticks. ``names`` are those of a kernel that was built without its symbols, by address (``symbols``).
+    Raises NotReady, GuestFailed, MachineError when the kernel does not tell.
+    """
+    said = bytearray()
+    async with Instance.start(replace(spec, cmdline=f"{spec.cmdline} {WORDS}"), on_console=said.extend) as instance:
+        await instance.wait_ready(ready)
+        await instance.terminate()
+    found = parse(said.decode(errors="replace"), names=names)
+    if not found:
+        raise MachineError(
+            f"{spec.name}: its kernel does not tell of its initcalls",
+            hint="it needs CONFIG_PRINTK and a word console= on its command line",
+        )
+    return found
+
+
+def parse(console: str, *, names: Mapping[str, str] | None = None) -> dict[str, float]:
+    """The initcalls that a kernel with ``initcall_debug`` printed, in ms, largest first; of equal ones in their order.
+
+    A kernel without its symbols (``CONFIG_KALLSYMS=n``, as ``micro``) prints addresses: they stay what they are where
+    ``names`` does not know them.
+    """
+    took_us: defaultdict[str, int] = defaultdict(int)
+    for match in RETURNED.finditer(console):
+        name = match["name"]
+        took_us[(names or {}).get(name, name)] += int(match["us"])
+    return {name: us / US_PER_MS for name, us in sorted(took_us.items(), key=lambda item: -item[1])}
+
+
+def symbols(system_map: Path) -> dict[str, str]:
+    """The functions of a kernel by address, as it prints them, from the ``System.map`` of the same build."""
+    return {f"0x{address}": name for address, name in SYMBOL.findall(system_map.read_text())}
