@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ VERBS: Mapping[str, Verb] = {
     "run": Verb("run", "Boot an image with the console attached"),
     "test": Verb("test", "Build, boot and measure images; hold them against their budgets"),
     "report": Verb("report", "Show reports as a page, a table, JUnit XML or Markdown, without booting again"),
+    "bench": Verb("bench", "Start images in turn, again and again: how fast, and faster or slower than before"),
     "inspect": Verb("inspect", "Show what is in an image and why, by size"),
     "list": Verb("list", "List the recipes that are at hand"),
     "new": Verb("new", "Write a commented recipe that works"),
@@ -83,6 +85,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point: exit status 0, 1 (a promise or an instance failed), 2 (the input is wrong), 3 (this machine lacks
     something), 130 (Ctrl-C)."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         status = cli.main(prog_name="imagebuilder", standalone_mode=False)
     except click.exceptions.Abort:
@@ -101,6 +104,11 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         status = _say(OutputError(f"{place}{error.strerror or error}"))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """Leave by an exception, so that whatever is under way is tidied up."""
+    raise SystemExit(128 + number)
 
 
 def _say(error: ImagebuilderError) -> int:

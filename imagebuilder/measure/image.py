@@ -1,7 +1,7 @@
 """All that is measured of one image, as its part of the report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
 from imagebuilder.events import Say, silent, step
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
-from imagebuilder.measure import memory, size, startup
+from imagebuilder.measure import instructions, memory, size, startup
 from imagebuilder.measure.budget import Measured, rows
 from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts
@@ -70,6 +70,8 @@ class Work:
         try:
             await startup.boot_once(self.spec, ready, artefacts=artefacts)
             starts = await startup.measure(self.spec, ready, runs=self.wish.runs, say=self.say, artefacts=artefacts)
+            if self.bundle.image.budget.get("instructions"):
+                starts = replace(starts, instructions=await instructions.measure(self.spec, ready, say=self.say))
         except (NotReady, GuestFailed) as error:
             return (_well(BUILDS), _well(BOOTS), Check(name=READY, holds=False, message=str(error))), None
         except MachineError as error:
@@ -127,7 +129,9 @@ def not_built(name: str, error: ImagebuilderError, *, budget: Mapping[str, Any] 
 def _started(report: ImageReport, budget: Mapping[str, Any], starts: Starts, least: Least) -> ImageReport:
     startup, host, guest = starts.startup, starts.host_pss_bytes, starts.guest_used_bytes
     minimum_bytes = None if least.minimum_mib is None else least.minimum_mib * MIB_BYTES
-    found = Measured(report.bytes, least.seen_mib, startup.floor_ms, startup.ready_ms, guest, host)
+    found = Measured(
+        report.bytes, least.seen_mib, startup.floor_ms, startup.ready_ms, guest, host, startup.instructions
+    )
     taken = Memory(
         host_pss_bytes=host,
         guest_used_bytes=guest,

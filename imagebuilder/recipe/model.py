@@ -277,7 +277,7 @@ class Budget(Part):
     host_pss_bytes: fields.Count | None = None
     """Memory that the machine takes from the host when it is ready (proportional set size), in bytes."""
     instructions: fields.Count | None = None
-    """Guest instructions from power-on to ready, which are the same on a busy host; the median of three counts."""
+    """Guest instructions from power-on to ready, which are the same on a busy host; the median of five counts."""
 
 
 class Recipe(Part):

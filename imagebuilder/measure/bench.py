@@ -1,0 +1,177 @@
+"""Starts of several images and an empty machine in turn, so that all of them feel the same weather.
+
+A round is one start of each, after a floor; every other round goes backwards, so that what drifts (a host that warms
+up, a neighbour who comes) favours nobody. The first round counts for nothing: it fills the host's caches and shows
+whether everything works.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from imagebuilder.events import Progress, Say, silent, step
+from imagebuilder.machine.floor import Floor, floor
+from imagebuilder.machine.spec import MachineType
+from imagebuilder.measure import budget, instructions, size
+from imagebuilder.measure.budget import Measured
+from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Startup
+from imagebuilder.measure.startup import Boot, Starts, boot_once
+from imagebuilder.measure.statistics import LEAST_SAMPLES, WIDEST, Summary
+from imagebuilder.measure.subject import Subject
+from imagebuilder.store import Store
+
+RUNS = 10
+LEFT_CPUS = 1  # of the host, for us who ask and look at the clock
+PINNED_CPUS = 2  # QEMU has a thread for the guest's processor and one for all else
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How to measure. ``host_cpus`` are the processors that the machines are kept to, ``counts`` the starts in which
+    instructions are counted (0: none), ``artefacts`` the folder for what there is to see of a start that failed."""
+
+    runs: int = RUNS
+    host_cpus: tuple[int, ...] = ()
+    counts: int = 0
+    artefacts: Path | None = None
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was taken of one subject, round by round."""
+
+    subject: Subject
+    floors: list[Floor] = field(default_factory=list)
+    boots: list[Boot] = field(default_factory=list)
+    counts: Summary | None = None
+
+    @property
+    def starts(self) -> Starts:
+        """All rounds."""
+        middle = sorted((each.memory for each in self.floors), key=lambda memory: memory.pss_bytes)
+        took = tuple(each.took_ns for each in self.floors)
+        return Starts(took, tuple(self.boots), middle[(len(middle) - 1) // 2])
+
+    @property
+    def startup(self) -> Startup:
+        """All rounds, as the report has them."""
+        found = self.starts.startup
+        phases = {name: each.with_interval() if each else None for name, each in found.phases_ms.items()}
+        figures = {name: getattr(found, name) for name in ("floor_ms", "ready_ms", "floors", "cpu_ms")}
+        summed = {name: each.with_interval() if each else None for name, each in figures.items()}
+        return found.model_copy(update={**summed, "phases_ms": phases, "instructions": self.counts})
+
+
+def pinnable(cpus: int, allowed: Sequence[int] | None = None) -> tuple[int, ...]:
+    """The processors of this host for machines with so many: the last ones, with one left over; none when there are too
+    few to keep machines to some of them."""
+    ours = sorted(os.sched_getaffinity(0)) if allowed is None else sorted(allowed)
+    wanted = max(PINNED_CPUS, cpus + 1)
+    return tuple(ours[-wanted:]) if len(ours) >= wanted + LEFT_CPUS else ()
+
+
+async def measure(subjects: Sequence[Subject], wish: Wish, *, say: Say = silent) -> list[Taken]:
+    """``wish.runs`` rounds after one that does not count. Raises NotReady, GuestFailed, MachineError: figures of the
+    others beside one that failed would not be a comparison."""
+    taken = [Taken(_pinned(subject, wish.host_cpus)) for subject in subjects]
+    for each in taken:
+        await _boot(each, wish)
+    with step(say, "rounds", f"start {_names(subjects)} {wish.runs} times in turn", total=wish.runs):
+        for done in range(wish.runs):
+            await _round(taken if done % 2 == 0 else taken[::-1], wish)
+            say(Progress("rounds", done + 1))
+    for each in taken:
+        if wish.counts:
+            spec, ready = each.subject.spec, each.subject.ready
+            each.counts = await instructions.measure(spec, ready, runs=wish.counts, say=say)
+    return taken
+
+
+async def _round(taken: Sequence[Taken], wish: Wish) -> None:
+    floors: dict[MachineType, Floor] = {}
+    for each in taken:
+        spec = each.subject.spec
+        if spec.machine not in floors:
+            floors[spec.machine] = await floor(spec.accelerator, spec.machine, host_cpus=wish.host_cpus)
+        each.floors.append(floors[spec.machine])
+        each.boots.append(await _boot(each, wish))
+
+
+async def _boot(taken: Taken, wish: Wish) -> Boot:
+    artefacts = wish.artefacts / taken.subject.name if wish.artefacts else None
+    return await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts)
+
+
+def _pinned(subject: Subject, host_cpus: tuple[int, ...]) -> Subject:
+    return replace(subject, spec=replace(subject.spec, host_cpus=host_cpus))
+
+
+def _names(subjects: Sequence[Subject]) -> str:
+    return ", ".join(subject.name for subject in subjects)
+
+
+def describe(taken: Taken, *, store: Store) -> ImageReport:
+    """The part of a report for one subject."""
+    subject, starts, startup = taken.subject, taken.starts, taken.startup
+    spec = subject.spec
+    report = ImageReport(
+        name=subject.name,
+        version=subject.version,
+        machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
+        startup=startup,
+        memory=Memory(
+            host_pss_bytes=starts.host_pss_bytes,
+            guest_used_bytes=starts.guest_used_bytes,
+            minimum_bytes=None,
+            guest_bytes=starts.guest_bytes(spec.memory_mib),
+            host_bytes=starts.host_bytes,
+        ),
+        checks=(Check(name="ready", holds=True),),
+        warnings=tuple(warnings(startup)),
+    )
+    return report if subject.bundle is None else report.model_copy(update=_of_ours(report, subject, store))
+
+
+def _of_ours(report: ImageReport, subject: Subject, store: Store) -> dict[str, Any]:
+    """What is known besides of an image of ours. The least memory is not looked for, so no promise of it is held."""
+    assert subject.bundle is not None and report.startup is not None and report.memory is not None
+    image, startup, memory = subject.bundle.image, report.startup, report.memory
+    packed = size.shipped(subject.bundle, store)
+    found = Measured(
+        image_bytes=packed.total_bytes,
+        floor_ms=startup.floor_ms,
+        ready_ms=startup.ready_ms,
+        guest_used_bytes=memory.guest_used_bytes,
+        host_pss_bytes=memory.host_pss_bytes,
+        instructions=startup.instructions,
+    )
+    return {
+        "digest": image.digest,
+        "kernel": image.kernel.name,
+        "root": image.root.format,
+        "bytes": packed.total_bytes,
+        "parts": Parts(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes),
+        "budget": budget.rows(_looked_at(image.budget, found), found),
+    }
+
+
+def _looked_at(promised: Mapping[str, Any], found: Measured) -> dict[str, Any]:
+    return {
+        key: limit for key, limit in promised.items() if key in budget.PROBES and budget.PROBES[key](found) is not None
+    }
+
+
+def warnings(startup: Startup) -> list[str]:
+    """Why nothing should be concluded from these figures."""
+    ready = startup.ready_ms
+    if len(ready.samples) < LEAST_SAMPLES:
+        return [f"{len(ready.samples)} starts say nothing about how they scatter: give --runs {RUNS}"]
+    if ready.inconclusive and ready.ci95:
+        low, high = ready.ci95
+        return [
+            f"the time scatters too much to conclude anything: the median lies between {low:.0f} and {high:.0f} ms, "
+            f"more than {WIDEST:.0%} apart; a quieter host or more --runs help"
+        ]
+    return []

@@ -1,0 +1,121 @@
+"""Starts in turn, and counted instructions, of images that really boot; and what a report says of both."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.errors import GuestFailed, NotReady
+from imagebuilder.machine.spec import Accelerator, spec_of
+from imagebuilder.measure import bench, instructions, subject
+from imagebuilder.measure.bench import Wish, pinnable
+from imagebuilder.measure.compare import Verdict, paired
+from imagebuilder.measure.report import Startup
+from imagebuilder.measure.statistics import Summary
+from imagebuilder.paths import cache_dir
+from imagebuilder.recipe.model import Ready
+from imagebuilder.store import Store
+
+from .images import Make
+
+TCG = Accelerator.TCG
+READY = Ready(console="^here I am")
+MORE_MIB = 8
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cpus", "pinned"),
+    [
+        ([0], 1, ()),
+        ([0, 1], 1, ()),
+        ([0, 1, 2], 1, (1, 2)),
+        ([3, 0, 8, 5], 1, (5, 8)),
+        ([0, 1, 2, 3], 2, (1, 2, 3)),
+        ([0, 1, 2, 3], 4, ()),
+    ],
+)
+def test_machines_are_pinned_where_a_processor_is_left_for_us(
+    allowed: list[int], cpus: int, pinned: tuple[int, ...]
+) -> None:
+    assert pinnable(cpus, allowed) == pinned
+
+
+def started(*samples: float) -> Startup:
+    """A start with these samples."""
+    ready = Summary.of(samples).with_interval()
+    return Startup(floor_ms=ready, ready_ms=ready, phases_ms={})
+
+
+def test_a_warning_says_when_nothing_can_be_concluded() -> None:
+    assert bench.warnings(started(500, 510, 505, 495, 500)) == []
+    (wide,) = bench.warnings(started(500, 900, 400, 1500, 700))
+    assert "scatters too much" in wide
+    (few,) = bench.warnings(started(500, 500))
+    assert "2 starts" in few
+
+
+@pytest.mark.vm
+async def test_two_images_and_the_floor_in_turn(make: Make) -> None:
+    processor = max(os.sched_getaffinity(0))
+    subjects = [subject.of_bundle(make(mib, 0), TCG) for mib in (0, MORE_MIB)]
+    less, more = await bench.measure(subjects, Wish(runs=3, host_cpus=(processor,)))
+    assert less.subject.spec.host_cpus == (processor,)
+    for taken in (less, more):
+        found = taken.startup
+        assert found.floors is not None and found.cpu_ms is not None
+        assert len(found.ready_ms.samples) == len(found.floors.samples) == len(found.cpu_ms.samples) == 3
+        assert found.ready_ms.ci95 is not None and found.floors.ci95 is not None
+        # On one processor, QEMU's work takes at least the time that it takes of it.
+        assert found.cpu_ms.min > 0
+    assert less.startup.floor_ms.samples == more.startup.floor_ms.samples
+    described = bench.describe(more, store=Store(cache_dir()))
+    assert described.bytes and described.digest and described.startup
+    assert paired(more.startup, less.startup, reference="less").verdict is Verdict.UNDECIDED  # three rounds are too few
+
+
+@pytest.mark.vm
+async def test_somebody_elses_machine_has_no_phases_of_the_guest(make: Make, tmp_path: Path) -> None:
+    bundle = make(0, 0)
+    text = f"""
+        name = "theirs"
+        machine = {{ type = "microvm", memory_mib = 48, acpi = false }}
+        boot = {{ kernel = "{bundle.kernel.absolute()}", initrd = "{bundle.root.absolute()}",
+                 cmdline = "{bundle.image.cmdline} {bundle.image.boot.cmdline_tcg}" }}
+        ready = {{ console = "^here I am" }}
+    """.replace(",\n                ", ", ")
+    (tmp_path / "theirs.toml").write_text(text)
+    (taken,) = await bench.measure([subject.of_file(tmp_path / "theirs.toml", TCG)], Wish(runs=1))
+    described = bench.describe(taken, store=Store(tmp_path))
+    assert described.startup is not None
+    assert described.startup.phases_ms["qmp"] is not None
+    assert described.startup.phases_ms["kernel"] is None
+    assert described.digest is None and described.bytes is None
+    assert described.budget == ()
+
+
+@pytest.mark.vm
+async def test_instructions_repeat_and_show_more_work(make: Make) -> None:
+    less, more = [spec_of(make(mib, 0), accelerator=TCG) for mib in (0, MORE_MIB)]
+    counts = [await instructions.count(less, READY) for _ in range(3)]
+    assert max(counts) - min(counts) < 0.005 * min(counts)
+    assert await instructions.count(more, READY) > 1.02 * max(counts)
+
+
+@pytest.mark.vm
+async def test_what_does_not_get_ready_cannot_be_counted(make: Make) -> None:
+    with pytest.raises(GuestFailed):
+        await instructions.count(spec_of(make(0, 0, 3), accelerator=TCG), READY)
+    with pytest.raises(NotReady):
+        await instructions.count(spec_of(make(0, 0), accelerator=TCG), Ready(console="^never", timeout_s=1))
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+async def test_a_slower_application_is_found_there_and_the_same_one_is_not(make: Make) -> None:
+    quick, again, slow = (subject.of_bundle(make(0, wait_ms), TCG) for wait_ms in (0, 0, 500))
+    first, second, third = await bench.measure([quick, again, slow], Wish())
+    assert paired(second.startup, first.startup, reference="itself").verdict is Verdict.UNDECIDED
+    found = paired(third.startup, first.startup, reference="quick")
+    said = {change.what: change.verdict for change in found.changes}
+    assert found.verdict is said["application"] is Verdict.SLOWER
+    assert said["kernel"] is said["qmp"] is Verdict.UNDECIDED
