@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as some
 
 from imagebuilder.measure.budget import BudgetRow
-from imagebuilder.measure.render import html
+from imagebuilder.measure.render import html, markdown
 from imagebuilder.measure.render.figures import NOT_TOLD_APART, adds_up, of_image, total, waterfall
 from imagebuilder.measure.report import Check, ImageReport
 from imagebuilder.measure.statistics import Summary
@@ -182,6 +182,11 @@ def test_phases_that_do_not_add_up_are_told() -> None:
     )
     said = [{figure.key: figure.text for figure in of_image(each)}["phases"] for each in (image, FULL)]
     assert "do not add up" in said[0] and "they add up" in said[1]
+
+
+def test_a_report_of_nothing_holds_nothing() -> None:
+    assert "no image was measured" in Read(html.page([given()])).text
+    assert "no image was measured" in markdown.page([given()])
 
 
 def test_places_are_shown_apart() -> None:

@@ -22,7 +22,7 @@ def page(reports: Sequence[Given]) -> str:
             places=found,
             apart=lines.apart(found),
             names=lines.PLACE,
-            holds=all(line.last.image.holds for place in found for line in place.lines),
+            images=[line.last.image for place in found for line in place.lines],
             of_image=figures.of_image,
             history=figures.history,
             words=words,

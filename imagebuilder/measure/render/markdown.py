@@ -37,6 +37,8 @@ def escaped(text: str) -> str:
 
 def _title(found: Sequence[Place]) -> str:
     images = [line.last.image for place in found for line in place.lines]
+    if not images:
+        return "### imagebuilder: no image was measured"
     short = sum(not image.holds for image in images)
     many = f"{len(images)} image{'s' if len(images) != 1 else ''}"
     if short:
