@@ -20,8 +20,8 @@ test: system-test $(VENV)/installed-dev ## run what a change must not break (boo
 	$(BIN)/pytest -m "not slow"
 
 check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house, the ready-built kernel and init
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layout.py
 

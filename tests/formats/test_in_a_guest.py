@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from imagebuilder.kernel import Kernel
 
 from imagebuilder import kernel as kernels
 from imagebuilder import process
 from imagebuilder.events import silent
 from imagebuilder.formats import FORMATS
 from imagebuilder.formats.common import time_s
+from imagebuilder.kernel import Kernel
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import Accelerator, Disk, MachineSpec, MachineType
 from imagebuilder.paths import cache_dir
