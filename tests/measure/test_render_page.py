@@ -15,7 +15,8 @@ from hypothesis import strategies as some
 
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.render import html, markdown
-from imagebuilder.measure.render.figures import NOT_TOLD_APART, adds_up, of_image, total, waterfall
+from imagebuilder.measure.render.figures import of_image
+from imagebuilder.measure.render.starts import NOT_TOLD_APART, adds_up, total, waterfall
 from imagebuilder.measure.report import Check, ImageReport
 from imagebuilder.measure.statistics import Summary
 

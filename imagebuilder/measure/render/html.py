@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import imagebuilder
-from imagebuilder.measure.render import figures, lines, words
+from imagebuilder.measure.render import figures, lines, series, words
 from imagebuilder.measure.render.given import Given
 
 TEMPLATE = "page.html.j2"
@@ -24,7 +24,7 @@ def page(reports: Sequence[Given]) -> str:
             names=lines.PLACE,
             images=[line.last.image for place in found for line in place.lines],
             of_image=figures.of_image,
-            history=figures.history,
+            history=series.history,
             words=words,
             version=imagebuilder.__version__,
         )
