@@ -61,6 +61,14 @@ async def test_memory_that_the_application_touches_is_seen_on_both_sides(make: M
     assert after["anonymous"] - before["anonymous"] == pytest.approx(touched, rel=0.1)
 
 
+async def test_a_busy_host_does_not_make_an_image_too_large(make: Make) -> None:
+    """The time taken when the host was idle is over before this machine can be ready: it is taken again, beside it."""
+    spec = spec_of(make(0, 0), accelerator=TCG)
+    assert await memory.answers(spec, READY, memory_mib=40, usual_s=0.01)
+    never = Ready(console="^nobody says this", timeout_s=2)
+    assert not await memory.answers(spec, never, memory_mib=40, usual_s=0.01)
+
+
 @pytest.mark.slow
 async def test_the_least_memory_grows_with_the_application(make: Make) -> None:
     least = []
