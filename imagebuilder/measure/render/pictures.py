@@ -20,6 +20,7 @@ LABEL_CHARACTERS = 34
 ROW_PX, BAR_PX, LABEL_PX = 40, 14, 14
 AXIS_PX = 22
 RATIO_PX = 30
+EDGE_PERCENT = {"tick": 12, "value": 22, "label": 12}  # text that is nearer to an edge does not fit around its place
 DOT_PX, LEVELS = 4, 5
 NEAR_PERCENT = 2.2  # dots that are closer than this share of the width are put beside each other
 TREND_PX, TREND_LEFT_PERCENT = 130, 20  # what is left of the line is for the words of its axis
@@ -191,7 +192,8 @@ def _axis(root: xml.Element, at: Iterable[float], share: Callable[[float], float
 
 def _text(root: xml.Element, x: float, y: float, text: str, *, kind: str, anchor: str | None = None) -> None:
     """Text at ``x`` percent; near an edge it grows away from it."""
-    anchor = anchor or ("start" if x < 12 else "end" if x > 88 else "middle")
+    edge = EDGE_PERCENT[kind]
+    anchor = anchor or ("start" if x < edge else "end" if x > 100 - edge else "middle")
     _add(root, "text", x=_percent(x), y=f"{y:.1f}", **{"class": kind, "text-anchor": anchor}).text = text
 
 

@@ -78,7 +78,7 @@ def _phase(index: int, part: Part, whole: float, summary: Summary | None) -> Cel
     note = MEANING.get(name, "")
     if took is None:
         return Cells((name, words.ms(None), "", ""), note=note)
-    return Cells((name, words.ms(took), f"{100 * took / whole:.0f} %", _span(summary)), colour(index), note=note)
+    return Cells((name, words.ms(took), f"{100 * took / whole:.1f} %", _span(summary)), colour(index), note=note)
 
 
 def _span(summary: Summary | None) -> str:
@@ -89,7 +89,7 @@ def _span(summary: Summary | None) -> str:
 SAMPLED: Mapping[str, tuple[str, Unit]] = {
     "ready_ms": ("time to ready", words.ms),
     "floor_ms": ("the floor", words.ms),
-    "floors": ("multiples of the floor", words.times),
+    "floors": ("multiples of the floor, each of its own", words.times),
     "cpu_ms": ("processor time of QEMU", words.ms),
     "instructions": ("guest instructions", words.count),
 }
