@@ -95,7 +95,10 @@ def paired(these: Figures, those: Figures, *, reference: str) -> Comparison:
     if these.cpu_ms and those.cpu_ms:
         changes.append(_paired(CPU, these.cpu_ms, those.cpu_ms))
     changes += _counted(these, those)
-    return _concluded(reference, True, changes[0].verdict, "the rounds of one run", changes)
+    verdict, why = changes[0].verdict, "the rounds of one run"
+    if verdict is Verdict.UNDECIDED:
+        verdict, why = _by_part(these, those, changes) or (verdict, why)
+    return _concluded(reference, True, verdict, why, changes)
 
 
 def apart(these: Figures, those: Figures, *, reference: str) -> Comparison:
@@ -147,6 +150,22 @@ def _apart(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Ch
     interval = bootstrap.of_ratio(this.samples, that.samples, confidence=CONFIDENCE)
     chance = bootstrap.chance_apart(this.samples, that.samples)
     return _judged(what, this.median / that.median, interval, chance, this.median - that.median, least)
+
+
+def _by_part(these: Figures, those: Figures, changes: Sequence[Change]) -> tuple[Verdict, str] | None:
+    """What one phase says of the whole, which scatters with all the others: when the phase differs by what matters to
+    the whole, so clearly that it would not happen by chance in any of them, and no other one objects."""
+    phases = {name: (this, that) for name, this, that in _common(these.phases_ms, those.phases_ms)}
+    decided = [change for change in changes if change.what in phases and change.verdict is not Verdict.UNDECIDED]
+    clear = [
+        change
+        for change in decided
+        if abs(change.difference) >= EFFECT * those.ready_ms.median
+        and bootstrap.chance_apart(*(each.samples for each in phases[change.what])) <= CHANCE / len(phases)
+    ]
+    if not clear or len({change.verdict for change in decided}) > 1:
+        return None
+    return clear[0].verdict, f"by its phase {clear[0].what}; the whole scatters too much to show it"
 
 
 def _judged(

@@ -99,6 +99,15 @@ def test_a_sleep_of_50_ms_in_init_is_found_there(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_a_sleep_is_found_where_the_whole_scatters(seed: int) -> None:
+    generator = random.Random(seed)
+    weather = stormy(generator)
+    these, those = (started(generator, weather, noise=0.1, init=more) for more in (150, 0))
+    comparison = paired(these, those, reference="before")
+    assert comparison.verdict is said(comparison)["init"] is Verdict.SLOWER
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_a_sleep_is_found_against_a_report_too(seed: int) -> None:
     generator = random.Random(seed)
     found = said(apart(started(generator, calm(), init=50), started(generator, calm()), reference="before"))
