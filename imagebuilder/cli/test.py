@@ -11,7 +11,7 @@ from rich.text import Text
 
 from imagebuilder.builder import Build
 from imagebuilder.bundle import Bundle
-from imagebuilder.cli import figures, options
+from imagebuilder.cli import boot_tests, figures, options
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.errors import ImagebuilderError, OutputError
 from imagebuilder.formats.common import replacing
@@ -42,6 +42,8 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.option("--junit", "junit_path", type=Target, metavar="FILE", help="Write the report as JUnit XML.")
 @click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), default=Path("out/artefacts"),
               show_default=True, help="The folder for the logs of a start that failed.")  # fmt: skip
+@click.option("--pytest", "pytest_words", metavar="ARGS",
+              help="Run the recipes' boot tests by pytest instead, with these arguments ('' for none).")  # fmt: skip
 @options.out
 @options.refresh
 @options.talk
@@ -56,6 +58,7 @@ def command(
     json_path: Path | None,
     junit_path: Path | None,
     artefacts: Path,
+    pytest_words: str | None,
     out: Path,
     refresh: bool,
     quiet: bool,
@@ -65,6 +68,12 @@ def command(
     with its budget. Exit status 1 when anything falls short."""
     for path in (json_path, junit_path):
         _check_writable(path)
+    if pytest_words is not None:
+        measured = {"--json": json_path, "--min-memory": minimum, "--kernel": kernels, "--refresh": refresh}
+        boot_tests.refuse({**measured, "--show-answer": show_answer})
+        given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-out": out}
+        given |= {"--ib-artefacts": artefacts, "--junitxml": junit_path}
+        raise SystemExit(boot_tests.run(names, pytest_words, given))
     recipes = [load(name) for name in names]
     store = options.open_store()
     failed: list[ImagebuilderError] = []
