@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from imagebuilder.cli import figures
+from imagebuilder.cli import figures, standings
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.formats.common import replacing
@@ -68,7 +68,9 @@ def command(files: tuple[Path, ...], **targets: Path | None) -> None:
     if not wanted:
         console = stdout()
         for given in reports:
-            figures.show(console, given.report, why=given.label)
+            compared = any(image.comparison for image in given.report.images)
+            show = standings.show if compared else figures.show
+            show(console, given.report, why=given.label)
 
 
 def _check(files: tuple[Path, ...], targets: list[Path]) -> None:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuilder.measure.compare import Change, Comparison, Verdict
+from imagebuilder.measure.render.words import promise
 from imagebuilder.measure.report import ImageReport, Report
 from imagebuilder.measure.statistics import Summary
 
@@ -61,9 +62,7 @@ def _below(image: ImageReport) -> Iterator[Text | Table]:
         yield Text(f"! {image.name}: {warning}", style="yellow")
     for row in image.budget:
         if not row.holds:
-            yield Text(
-                f"✗ {image.name}: {row.key} is {row.value:,}, and at most {row.limit:,} is promised", style="red"
-            )
+            yield Text(f"✗ {image.name}: {promise(row)}", style="red")
     if image.comparison is not None:
         yield _comparison(image.name, image.comparison)
 
@@ -78,7 +77,7 @@ def _comparison(name: str, comparison: Comparison) -> Table:
     for change in comparison.changes:
         verdict = Text(change.verdict.value, style=STYLES[change.verdict])
         interval = f"{change.low:.3f} to {change.high:.3f}"
-        table.add_row(change.what, f"{change.ratio:.3f}", interval, _difference(change), verdict)
+        table.add_row(Text(change.what), f"{change.ratio:.3f}", interval, _difference(change), verdict)
     return table
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import xml.etree.ElementTree as xml
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ def report(tmp_path: Path) -> Path:
 
 
 def test_the_table_is_what_one_sees_without_options(cli: Cli, report: Path) -> None:
+    ran = cli("report", "r.json")
+    assert ran.status == 0 and "slower" in ran.out and "610.0" in ran.out and "(r.json)" in ran.out, ran
+    report.write_bytes(given(FULL.model_copy(update={"comparison": None}), BARE).report.to_bytes())
     ran = cli("report", "r.json")
     assert ran.status == 0 and "nginx 1.22" in ran.out and "610.0" in ran.out and "(r.json)" in ran.out, ran
 
@@ -109,8 +113,13 @@ def test_a_folder_that_may_not_be_written(cli: Cli, report: Path, tmp_path: Path
         tmp_path.chmod(0o755)
 
 
-def test_a_foreign_report_steers_no_terminal(cli: Cli, report: Path) -> None:
-    image = FULL.model_copy(update={"name": "a\x1b[31m[red]b[/]", "version": "[/]"})
+@pytest.mark.parametrize("comparison", [True, None])
+def test_a_foreign_report_steers_no_terminal(cli: Cli, report: Path, comparison: bool | None) -> None:
+    assert FULL.comparison
+    beside = replace(FULL.comparison, reference="[/]", changes=(replace(FULL.comparison.changes[0], what="[/]"),))
+    image = FULL.model_copy(
+        update={"name": "a\x1b[31m[red]b[/]", "version": "[/]", "comparison": comparison and beside}
+    )
     report.write_bytes(given(image, cpu="[/bold]").report.to_bytes())
     ran = cli("report", "r.json")
     assert ran.status == 0 and "\x1b" not in ran.out and "[red]b[/]" in ran.out, ran
