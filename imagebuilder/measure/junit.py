@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as xml
 
 from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.render.given import plain
 from imagebuilder.measure.report import Check, ImageReport, Report
 
 
@@ -22,6 +23,8 @@ def write_all(reports: Sequence[tuple[str, Report]]) -> bytes:
 def _document(suites: list[xml.Element]) -> bytes:
     root = xml.Element("testsuites", {"name": "imagebuilder", **_totals(suites)})
     root.extend(suites)
+    for element in root.iter():  # a console's line may stand in a message, and XML knows no control characters
+        element.attrib.update({name: plain(value) for name, value in element.attrib.items()})
     xml.indent(root)
     return bytes(xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 

@@ -3,6 +3,7 @@
 from xml.etree import ElementTree as xml
 
 from imagebuilder.measure import junit
+from imagebuilder.measure.report import Check
 
 from .test_report import REPORT
 
@@ -26,6 +27,20 @@ def test_cases_say_what_went_wrong() -> None:
     assert [child.tag for child in cases["redis", "boots"]] == ["skipped"]
     (failure,) = cases["redis.budget", "image_bytes"]
     assert failure.get("message") == "image_bytes was not measured, and at most 6000000 is promised"
+
+
+def test_what_a_console_said_is_still_xml() -> None:
+    check = Check(name="ready", holds=False, message="\x1b[31mpanic\x00 \ud800 <&>")
+    report = REPORT.model_copy(update={"images": (REPORT.images[0].model_copy(update={"checks": (check,)}),)})
+    (failure,) = [case for case in xml.fromstring(junit.write(report)).iter("failure")]
+    assert failure.get("message") == "\ufffd[31mpanic\ufffd \ufffd <&>"
+
+
+def test_several_reports_say_whose_suite_it_is() -> None:
+    suites = xml.fromstring(junit.write_all([("a", REPORT), ("b", REPORT)]))
+    assert [suite.get("name") for suite in suites] == ["a: nginx", "a: redis", "b: nginx", "b: redis"]
+    assert suites.get("tests") == "12"
+    assert junit.write_all([("a", REPORT)]) == junit.write(REPORT)
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from imagebuilder.measure.render import words
-from imagebuilder.measure.render.pictures import Piece, Row, bars, levels, strip, ticks, trend
+from imagebuilder.measure.render.pictures import Piece, Row, bars, levels, ratios, strip, ticks, trend
 from imagebuilder.measure.statistics import Summary
 
 AMOUNTS = some.floats(0, 1e18)
@@ -52,6 +52,15 @@ def test_a_gap_in_a_trend_is_a_gap() -> None:
     root = xml.fromstring(trend(values, title="t", unit=words.ms))
     assert len(list(root.iter("circle"))) == 3
     assert len([each for each in root.iter("line") if each.get("class") == "trend"]) == 1
+
+
+def test_ratios_stand_around_1_and_are_cut_where_nobody_can_read_them() -> None:
+    spans = [("a", (0.9, 1.0, 1.1)), ("b", (0.5, 3.0, 9.0))]
+    root = xml.fromstring(ratios(spans, title="t", unit=words.times))
+    (dot,) = root.iter("circle")
+    (one,) = [each for each in root.iter("line") if each.get("class") == "median"]
+    assert percent(dot, "cx") == percent(one, "x1")
+    assert [percent(each, "x2") for each in root.iter("line") if each.get("class") == "whisker"][1] == 100
 
 
 def test_dots_that_are_close_are_told_apart() -> None:

@@ -20,6 +20,7 @@ LABEL_CHARACTERS = 34
 ROW_PX, BAR_PX, LABEL_PX = 40, 14, 14
 AXIS_PX = 22
 RATIO_PX = 30
+RATIOS = (0.4, 2.0)
 EDGE_PERCENT = {"tick": 12, "value": 22, "label": 12}  # text that is nearer to an edge does not fit around its place
 DOT_PX, LEVELS = 4, 5
 NEAR_PERCENT = 2.2  # dots that are closer than this share of the width are put beside each other
@@ -121,8 +122,10 @@ def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, un
 
 
 def ratios(spans: Sequence[tuple[str, tuple[float, float, float]]], *, title: str, unit: Unit) -> Markup:
-    """For each name a dot on its interval (low, value, high), all on one axis with a line at 1: no change."""
+    """For each name a dot on its interval (low, value, high), all on one axis with a line at 1: no change. What goes
+    beyond ``RATIOS`` is cut."""
     low, high = _padded(min(1, *(span[0] for _, span in spans)), max(1, *(span[2] for _, span in spans)))
+    low, high = max(low, RATIOS[0]), min(high, RATIOS[1])
     height = len(spans) * RATIO_PX + AXIS_PX
     root = _picture(title, height)
     _axis(root, ticks(low, high, 4), lambda at: _share(at, low, high), height, unit)
@@ -132,8 +135,9 @@ def ratios(spans: Sequence[tuple[str, tuple[float, float, float]]], *, title: st
         left, middle, right = (_share(bound, low, high) for bound in span)
         _text(root, 0, y - 8, shortened(name), kind="label", anchor="start")
         _add(root, "line", x1=_percent(left), x2=_percent(right), y1=str(y), y2=str(y), **{"class": "whisker"})
-        dot = _add(root, "circle", cx=_percent(middle), cy=str(y), r=str(DOT_PX), **{"class": "dot"})
-        _add(dot, "title").text = f"{name}: {span[1]:.3f} ({span[0]:.3f} to {span[2]:.3f})"
+        if low <= span[1] <= high:
+            dot = _add(root, "circle", cx=_percent(middle), cy=str(y), r=str(DOT_PX), **{"class": "dot"})
+            _add(dot, "title").text = f"{name}: {span[1]:.3f} ({span[0]:.3f} to {span[2]:.3f})"
     return _markup(root)
 
 

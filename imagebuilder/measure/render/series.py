@@ -32,6 +32,7 @@ def comparison(image: ImageReport) -> Figure | None:
         return None
     how = "in the same run" if found.paired else "in another run"
     text = f"Beside {found.reference}, measured {how}: {found.verdict} ({found.why})."
+    text += " Above 1 is more than the reference; the picture is cut at 2."
     spans = [(change.what, (change.low, change.ratio, change.high)) for change in found.changes]
     pictures = (("", ratios(spans, title=f"{image.name} beside {found.reference}", unit=words.times)),) if spans else ()
     heads = ("", "ratio", "99 % interval", "verdict")

@@ -110,7 +110,7 @@ def samples(image: ImageReport) -> Figure:
             pictures.append((name, strip(summary, title=f"{name} of {image.name}", interval=(low, high), unit=say)))
     band = words.interval(startup.ready_ms)[2]
     text = f"A dot is one start, the line the median, the band {band}. The axes need not begin at 0."
-    if startup.ready_ms.ci95 and startup.ready_ms.inconclusive:
+    if startup.ready_ms.ci95 and startup.ready_ms.inconclusive and not image.warnings:
         text += " The interval of the time to ready is too wide to conclude anything: more runs, or a quieter machine."
     heads = ("", "runs", "median", "p95", "smallest", "largest")
     return Figure(
