@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.events import Progress, Say, silent, step
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.spec import MachineType
@@ -101,7 +102,12 @@ async def _round(taken: Sequence[Taken], wish: Wish) -> None:
 
 async def _boot(taken: Taken, wish: Wish) -> Boot:
     artefacts = wish.artefacts / taken.subject.name if wish.artefacts else None
-    return await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts)
+    try:
+        return await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts)
+    except (NotReady, GuestFailed) as error:
+        if artefacts is not None:
+            error.hint = "; ".join(filter(None, (error.hint, f"its logs are in {artefacts}")))
+        raise
 
 
 def _pinned(subject: Subject, host_cpus: tuple[int, ...]) -> Subject:

@@ -110,6 +110,15 @@ async def test_what_does_not_get_ready_cannot_be_counted(make: Make) -> None:
 
 
 @pytest.mark.vm
+async def test_a_failing_start_names_the_folder_of_its_logs(make: Make, tmp_path: Path) -> None:
+    failing = subject.of_bundle(make(0, 0, 3), TCG)
+    with pytest.raises(GuestFailed) as raised:
+        await bench.measure([failing], Wish(runs=1, artefacts=tmp_path))
+    assert str(tmp_path / failing.name) in (raised.value.hint or "")
+    assert (tmp_path / failing.name / "command.txt").read_text().startswith("qemu-system-x86_64")
+
+
+@pytest.mark.vm
 @pytest.mark.slow
 async def test_a_slower_application_is_found_there_and_the_same_one_is_not(make: Make) -> None:
     quick, again, slow = (subject.of_bundle(make(0, wait_ms), TCG) for wait_ms in (0, 0, 500))
