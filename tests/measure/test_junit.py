@@ -32,7 +32,7 @@ def test_cases_say_what_went_wrong() -> None:
 def test_what_a_console_said_is_still_xml() -> None:
     check = Check(name="ready", holds=False, message="\x1b[31mpanic\x00 \ud800 <&>")
     report = REPORT.model_copy(update={"images": (REPORT.images[0].model_copy(update={"checks": (check,)}),)})
-    (failure,) = [case for case in xml.fromstring(junit.write(report)).iter("failure")]
+    (failure,) = xml.fromstring(junit.write(report)).iter("failure")
     assert failure.get("message") == "\ufffd[31mpanic\ufffd \ufffd <&>"
 
 
