@@ -13,6 +13,7 @@ from imagebuilder import bundle, guest
 from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
 from imagebuilder.closure import slim
+from imagebuilder.closure.groups import Group
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
 from imagebuilder.formats import FORMATS
@@ -29,7 +30,7 @@ from imagebuilder.recipe.values import FileKind
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.store import Store, key_of, sha256_file
-from imagebuilder.tree import Node, Tree, directory, file, symlink
+from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
 
 Result = Mapping[str, Any]
 
@@ -225,11 +226,26 @@ def _root(work: Build, wanted: Step) -> Result:
             for (entry, node), owner in zip(work._files, owners, strict=True)
         }
     )
-    tree = defaults((user, *owners))
+    users = tree = defaults((user, *owners))
     for above in (work.tree(slimmed), files, work.kernel.modules):
         tree, _ = overlay(tree, above)
     config = _init_config(work, user, overlay=_root_format(work, tree) != "initramfs")
-    return {"tree": tree.merge(init_layer(guest.provide_init(work.store, work.say), config)).save(work.store)}
+    layer = init_layer(guest.provide_init(work.store, work.say), config)
+    tree = tree.merge(layer)
+    added = {
+        ("imagebuilder: init", "starts the application"): Tree({"/init": layer["/init"]}),
+        ("imagebuilder: configuration", "every image has it"): users.merge(Tree({"/init.conf": layer["/init.conf"]})),
+        ("recipe: data", "the recipe adds it"): files,
+        (f"{work.kernel.name}: kernel module", "the kernel needs it"): work.kernel.modules,
+    }
+    groups = [_group(name, why, part, tree) for (name, why), part in added.items()]
+    return {"tree": tree.save(work.store), "contents": [group.describe() for group in groups if group.files]}
+
+
+def _group(name: str, why: str, part: Tree, whole: Tree) -> Group:
+    """What of a part stands in the whole: another may have brought a file of the same path."""
+    sizes = [node.size_bytes for path, node in part.items() if node.kind is Kind.FILE and whole.get(path) == node]
+    return Group(name, len(sizes), sum(sizes), True, why)
 
 
 def _pack(work: Build, wanted: Step) -> Result:
@@ -273,7 +289,7 @@ def _bundle(work: Build, wanted: Step) -> Result:
             "budget": recipe.budget.model_dump(mode="json", exclude_none=True),
             "recipe": describe(recipe),
             "packages": slimmed["packages"],
-            "contents": slimmed["contents"],
+            "contents": [*work.result(packed.needs[0])["contents"], *slimmed["contents"]],
         }
     )
     return image.sealed().model_dump(by_alias=True, mode="json")

@@ -119,3 +119,11 @@ def test_the_same_bytes_from_another_cache(built: Callable[[str], Bundle], tmp_p
     again = build(load(name), tmp_path / "out", store=Store(tmp_path / "cache"), say=silent)
     one, two = ({path.name: path.read_bytes() for path in bundle.files()} for bundle in (built(name), again))
     assert one == two
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_byte_of_the_root_has_its_line(built: Callable[[str], Bundle], store: Store, name: str) -> None:
+    kept = [line for line in built(name).image.contents if line.kept]
+    files = [node for node in Build(load(name), store, silent).root.values() if node.kind is Kind.FILE]
+    assert sum(line.bytes for line in kept) == sum(node.size_bytes for node in files)
+    assert sum(line.name == "imagebuilder: init" for line in kept) == 1

@@ -114,6 +114,8 @@ def describe(work: Work, packed: Size, checks: tuple[Check, ...], starts: Starts
         machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
         bytes=packed.total_bytes,
         parts=Parts(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes),
+        allocated_bytes=size.allocated_bytes(work.bundle),
+        contents_bytes=size.contents(image),
         checks=checks,
         budget=rows(image.budget, found),
     )

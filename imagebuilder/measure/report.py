@@ -112,6 +112,11 @@ class ImageReport(_Part):
     """What one would store or send: the bundle packed with tar and zstd -19."""
     parts: Parts | None = None
     """What these bytes are made of."""
+    allocated_bytes: int | None = None
+    """What the bundle's files take on the disk of the host that measured."""
+    contents_bytes: dict[str, int] | None = None
+    """Where the bytes of kernel and root went before they were packed: kernel, init, application, libraries, data, and
+    what the root's file system takes for itself."""
     startup: Startup | None = None
     """How fast it starts."""
     memory: Memory | None = None

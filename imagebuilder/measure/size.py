@@ -1,7 +1,7 @@
 """The size of an image: what a user would store or send, its bundle packed with ``tar`` and ``zstd -19``."""
 
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,20 @@ from typing import IO, cast
 
 import zstandard
 
-from imagebuilder.bundle import Bundle
+from imagebuilder.bundle import Bundle, Image
 from imagebuilder.store import Store, key_of, sha256_file
 
 LEVEL = 19
+SECTOR_BYTES = 512  # what st_blocks counts (stat(2))
+REST = "file_system"
+# The kind of a group of files (the last word of its name, see closure/groups.py) -> to which part its bytes belong.
+PARTS: Mapping[str, str] = {
+    "init": "init",
+    "program": "application",
+    "python": "application",
+    "library": "libraries",
+    "kernel module": "kernel",
+}
 REVISION = 1  # to be raised when the same files give another figure
 
 
@@ -41,6 +51,26 @@ def shipped(bundle: Bundle, store: Store) -> Size:
     )
     with ThreadPoolExecutor() as pool:  # the compressor needs no Python while it works
         return Size(*pool.map(lambda task: _remembered(store, *task), packed))
+
+
+def contents(image: Image) -> dict[str, int]:
+    """Where the bytes of kernel and root went, as they are in the image (that is, before ``zstd``).
+
+    ``kernel`` with its modules, ``init``, ``application`` (programs and scripts), ``libraries``, ``data`` (all other
+    files), and ``file_system``: folders, names and gaps of the root. They add up to the two files, except where a root
+    is compressed: then it is smaller than what is in it, and ``file_system`` is 0.
+    """
+    parts = dict.fromkeys(("kernel", "init", "application", "libraries", "data"), 0)
+    for line in image.contents:
+        if line.kept:
+            parts[PARTS.get(line.name.rpartition(": ")[2], "data")] += line.bytes
+    in_root = sum(parts.values())
+    return {**parts, "kernel": parts["kernel"] + image.kernel.bytes, REST: max(0, image.root.bytes - in_root)}
+
+
+def allocated_bytes(bundle: Bundle) -> int:
+    """What the bundle's files take on this disk, by whole blocks and without holes."""
+    return sum(path.stat().st_blocks for path in bundle.files()) * SECTOR_BYTES
 
 
 def _remembered(store: Store, files: Iterable[Path], write: Callable[["Counter"], None]) -> int:

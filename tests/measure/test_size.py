@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
-from imagebuilder.bundle import Boot, Bundle, Image, KernelPart, RootPart, write
+from imagebuilder.bundle import Boot, Bundle, ContentLine, Image, KernelPart, RootPart, write
 from imagebuilder.measure import size
 from imagebuilder.store import Store
 
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "cache")
 
 
-def bundle_in(folder: Path, store: Store, *, root: bytes = ROOT) -> Bundle:
+def bundle_in(folder: Path, store: Store, *, root: bytes = ROOT, contents: tuple[ContentLine, ...] = ()) -> Bundle:
     kernel, packed = store.put(KERNEL), store.put(root)
     image = Image(
         schema="imagebuilder.image/1",
@@ -34,6 +34,7 @@ def bundle_in(folder: Path, store: Store, *, root: bytes = ROOT) -> Bundle:
         ready={},
         budget={},
         recipe={},
+        contents=contents,
     )
     return write(image.sealed(), folder, store)
 
@@ -75,3 +76,42 @@ def test_is_remembered_by_content(tmp_path: Path, store: Store, monkeypatch: pyt
     other = size.shipped(bundle_in(tmp_path / "other", store, root=ROOT + b"more"), store)
     assert len(packed) == 3  # the bundle, its root and image.json; the kernel is the same
     assert other.kernel_bytes == found.kernel_bytes
+
+
+def line(name: str, size_bytes: int, *, kept: bool = True) -> ContentLine:
+    return ContentLine(name=name, files=1, bytes=size_bytes, kept=kept, why="a test")
+
+
+def test_where_the_bytes_went(tmp_path: Path, store: Store) -> None:
+    lines = (
+        line("imagebuilder: init", 31_000),
+        line("nginx: program", 1_000),
+        line("libssl3: library", 2_000),
+        line("libc6: library", 3_000),
+        line("nginx: configuration", 400),
+        line("recipe: data", 50),
+        line("micro: kernel module", 6),
+        line("nginx: documentation", 10**9, kept=False),
+    )
+    image = bundle_in(tmp_path / "one", store, contents=lines).image
+    found = size.contents(image)
+    assert found == {
+        "kernel": len(KERNEL) + 6,
+        "init": 31_000,
+        "application": 1_000,
+        "libraries": 5_000,
+        "data": 450,
+        "file_system": len(ROOT) - 37_456,
+    }
+    assert sum(found.values()) == image.kernel.bytes + image.root.bytes
+
+
+def test_a_compressed_root_is_smaller_than_what_is_in_it(tmp_path: Path, store: Store) -> None:
+    image = bundle_in(tmp_path / "one", store, contents=(line("nginx: program", 10**9),)).image
+    assert size.contents(image)["file_system"] == 0
+
+
+def test_allocated_as_du_counts(tmp_path: Path, store: Store) -> None:
+    bundle = bundle_in(tmp_path / "one", store)
+    by_du = sum(int(process.run(["du", "--block-size=1", path]).text.split()[0]) for path in bundle.files())
+    assert size.allocated_bytes(bundle) == by_du > 0
