@@ -1,6 +1,7 @@
 """Reports as one page that needs nothing else: no network, no script, no font. Light and dark, wide and narrow."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -31,6 +32,7 @@ def page(reports: Sequence[Given]) -> str:
     )
 
 
+@cache
 def _environment() -> Environment:
     loader = PackageLoader("imagebuilder.measure.render", ".")
     return Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)
