@@ -159,6 +159,8 @@ def _of_ours(report: ImageReport, subject: Subject, store: Store) -> dict[str, A
         "root": image.root.format,
         "bytes": packed.total_bytes,
         "parts": Parts(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes),
+        "allocated_bytes": size.allocated_bytes(subject.bundle),
+        "contents_bytes": size.contents(image),
         "budget": budget.rows(_looked_at(image.budget, found), found),
     }
 
