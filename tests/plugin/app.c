@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/reboot.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,6 +45,7 @@ int main(int argc, char **argv)
         if (!strncmp(word, "exit=", 5)) exit(atoi(value));
         if (!strncmp(word, "flood=", 6)) flood(atol(value));
         if (!strncmp(word, "http=", 5)) serve(atoi(value));
+        if (!strcmp(word, "reboot")) reboot(RB_AUTOBOOT);
         if (!strcmp(word, "wait")) for (;;) pause();
     }
     return 0;
