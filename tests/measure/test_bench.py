@@ -7,7 +7,7 @@ import pytest
 
 from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.machine.spec import Accelerator, spec_of
-from imagebuilder.measure import bench, instructions, subject
+from imagebuilder.measure import bench, image, instructions, subject
 from imagebuilder.measure.bench import Wish, pinnable
 from imagebuilder.measure.compare import Verdict, paired
 from imagebuilder.measure.report import Startup
@@ -99,6 +99,15 @@ async def test_instructions_repeat_and_show_more_work(make: Make) -> None:
     counts = [await instructions.count(less, READY) for _ in range(3)]
     assert max(counts) - min(counts) < 0.005 * min(counts)
     assert await instructions.count(more, READY) > 1.02 * max(counts)
+
+
+@pytest.mark.vm
+async def test_a_promise_of_instructions_is_counted(make: Make) -> None:
+    bundle = make(0, 0, budget={"instructions": 1})
+    found = await image.measure(bundle, image.Wish(TCG, runs=1), store=Store(cache_dir()))
+    assert found.startup is not None and found.startup.instructions is not None
+    (row,) = found.budget
+    assert not row.holds and row.value == round(found.startup.instructions.median)
 
 
 @pytest.mark.vm
