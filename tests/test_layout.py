@@ -18,6 +18,7 @@ DOORS = {
     "requests": ("kernel/", "sources/", "publish/"),
     "elftools": ("closure", "kernel/"),
     "jinja2": ("recipe/", "measure/render/"),
+    "pytest": ("cli/", "pytest_plugin/"),
 }
 # Room -> the rooms that it may know; a room that is not named here may not be known to any of these.
 BELOW = {
@@ -37,6 +38,7 @@ BELOW = {
     "bundle": ("errors", "store"),
     "machine": ("errors", "events", "paths", "process", "store", "bundle", "recipe"),
     "measure": ("errors", "events", "paths", "process", "store", "bundle", "recipe", "machine"),
+    "pytest_plugin": ("errors", "events", "paths", "store", "bundle", "recipe", "builder", "machine", "measure"),
 }
 LONGEST_FUNCTION_LINES = 80
 
