@@ -1,6 +1,6 @@
 """A report as people read it: a waterfall of the start, the figures, and what was promised."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,7 @@ from imagebuilder.measure.report import ImageReport, Report, Startup
 from imagebuilder.measure.statistics import Summary
 
 BAR_CELLS = 40
+MOST_INITCALLS = 12
 COARSE = "the guest's clock went in steps of {:g} ms in some of the starts: its phases are no truer than that"
 
 
@@ -36,6 +37,8 @@ def _image(image: ImageReport) -> Iterator[Table | Text]:
         yield _waterfall(image.startup)
         if image.startup.clock_step_ms is not None:
             yield Text(COARSE.format(image.startup.clock_step_ms), style="yellow")
+        if image.startup.initcalls_ms:
+            yield _initcalls(image.startup.initcalls_ms)
     yield _figures(image)
     if image.budget:
         yield _budget(image.budget)
@@ -71,6 +74,15 @@ def _waterfall(startup: Startup) -> Table:
     )
     floor = startup.floor_ms
     table.add_row("floor", f"{floor.median:.1f}", _spread(floor), "an empty machine, in the same run")
+    return table
+
+
+def _initcalls(took_ms: Mapping[str, float]) -> Table:
+    title = f"the kernel's initcalls: {sum(took_ms.values()):.1f} ms in all, the largest of {len(took_ms)}"
+    table = Table("initcall", title=title, title_justify="left")
+    table.add_column("ms", justify="right")
+    for name, took in list(took_ms.items())[:MOST_INITCALLS]:
+        table.add_row(Text(name), f"{took:.3f}")
     return table
 
 

@@ -35,6 +35,7 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Starts that count, per image.")
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option("--min-memory", "minimum", is_flag=True, help="Look for the least memory with which it answers.")
+@click.option("--initcalls", is_flag=True, help="List what the kernel's own start spent, in one more start.")
 @click.option("--kernel", "kernels", multiple=True, metavar="KERNEL",
               help="Another kernel than the recipe's; again for several, all measured in this run.")  # fmt: skip
 @click.option("--show-answer", is_flag=True, help="Boot once more and print what the application answers.")
@@ -53,6 +54,7 @@ def command(
     runs: int,
     memory_mib: int | None,
     minimum: bool,
+    initcalls: bool,
     kernels: tuple[str, ...],
     show_answer: bool,
     json_path: Path | None,
@@ -70,7 +72,7 @@ def command(
         _check_writable(path)
     if pytest_words is not None:
         measured = {"--json": json_path, "--min-memory": minimum, "--kernel": kernels, "--refresh": refresh}
-        boot_tests.refuse({**measured, "--show-answer": show_answer})
+        boot_tests.refuse({**measured, "--initcalls": initcalls, "--show-answer": show_answer})
         given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-out": out}
         given |= {"--ib-artefacts": artefacts, "--junitxml": junit_path}
         raise SystemExit(boot_tests.run(names, pytest_words, given))
@@ -79,7 +81,7 @@ def command(
     failed: list[ImagebuilderError] = []
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel, store=store)
-        wish = Wish(choice.accelerator, runs, minimum, artefacts, memory_mib)
+        wish = Wish(choice.accelerator, runs, minimum, artefacts, memory_mib, initcalls)
         images = []
         for recipe in recipes:
             for kernel in kernels or (None,):

@@ -7,10 +7,11 @@ from typing import Any
 
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
-from imagebuilder.events import Say, silent, step
+from imagebuilder.events import Say, Warned, silent, step
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
 from imagebuilder.measure import instructions, memory, size, startup
 from imagebuilder.measure.budget import Measured, rows
+from imagebuilder.measure.initcalls import initcalls
 from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts
 from imagebuilder.measure.size import Size
@@ -26,13 +27,14 @@ RUNS = 5
 class Wish:
     """What is to be measured, and how. ``minimum`` looks for the least memory, which takes about a dozen starts;
     ``artefacts`` is the folder for what there is to see of a start that failed; ``memory_mib`` is another memory than
-    the image's."""
+    the image's; ``initcalls`` opens the kernel's phase, in one more start."""
 
     accelerator: Accelerator
     runs: int = RUNS
     minimum: bool = False
     artefacts: Path | None = None
     memory_mib: int | None = None
+    initcalls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,20 @@ class Work:
         enough = await memory.answers(self.spec, self.ready, memory_mib=promised_mib, usual_s=usual_s)
         return Least(None, promised_mib if enough else None)
 
+    async def opened(self, report: ImageReport) -> ImageReport:
+        """The report with what the kernel's start spent, as far as that was wished for and the kernel tells."""
+        if not self.wish.initcalls or report.startup is None:
+            return report
+        try:
+            with step(
+                self.say, f"initcalls {self.spec.name}", f"what the kernel of {self.spec.name} does at its start"
+            ):
+                found = await initcalls(self.spec, self.ready)
+        except MachineError as error:
+            self.say(Warned(str(error)))
+            return report
+        return report.model_copy(update={"startup": report.startup.model_copy(update={"initcalls_ms": found})})
+
 
 async def measure(bundle: Bundle, wish: Wish, *, store: Store, say: Say = silent) -> ImageReport:
     """Measure an image. What falls short stands in the report; raised is only what no image can help (no QEMU)."""
@@ -98,7 +114,7 @@ async def measure(bundle: Bundle, wish: Wish, *, store: Store, say: Say = silent
         packed = size.shipped(bundle, store)
     checks, starts = await work.starts()
     least = await work.least(starts) if starts else Least()
-    return describe(work, packed, checks, starts, least)
+    return await work.opened(describe(work, packed, checks, starts, least))
 
 
 def describe(work: Work, packed: Size, checks: tuple[Check, ...], starts: Starts | None, least: Least) -> ImageReport:

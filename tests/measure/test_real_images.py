@@ -99,7 +99,9 @@ async def test_a_whole_report(make: Make, tmp_path: Path) -> None:
         "guest_used_bytes": 48 << 20,
         "host_pss_bytes": 1,
     }
-    found = await measure(make(0, 0, budget=promised), Wish(TCG, runs=2), store=Store(tmp_path / "cache"))
+    found = await measure(
+        make(0, 0, budget=promised), Wish(TCG, runs=2, initcalls=True), store=Store(tmp_path / "cache")
+    )
     report = Report(schema="imagebuilder.report/1", host=host("tcg"), images=(found,))
     jsonschema.validate(report.as_json(), json_schema())
     assert [check.name for check in found.checks if check.holds] == ["builds", "boots", "ready"]
@@ -112,6 +114,7 @@ async def test_a_whole_report(make: Make, tmp_path: Path) -> None:
     host_memory = found.memory.host_bytes
     assert host_memory["floor_pss"] < host_memory["pss"] <= host_memory["rss"]
     assert found.startup and found.startup.cpu_ms and found.startup.floors
+    assert found.startup.initcalls_ms
     assert found.startup.cpu_ms.min > 0 and found.startup.floors.min > 1
     assert found.bytes and found.parts
     assert found.parts.kernel + found.parts.root + found.parts.rest == pytest.approx(found.bytes, rel=0.01)
