@@ -17,7 +17,7 @@ from imagebuilder.formats.common import replacing
 from imagebuilder.machine.accel import Accelerator, choose
 from imagebuilder.measure import bench, instructions, report, subject
 from imagebuilder.measure.bench import RUNS, Taken, Wish
-from imagebuilder.measure.compare import Comparison, Verdict, apart, check_comparable, paired
+from imagebuilder.measure.compare import Comparison, Verdict, apart, check_comparable, check_whole, paired
 from imagebuilder.measure.host import host
 from imagebuilder.measure.report import ImageReport, Report
 from imagebuilder.measure.subject import Subject
@@ -82,6 +82,9 @@ def command(
         subjects = _images(wanted, kernels, out, memory_mib, choice.accelerator, store, say)
         subjects += [subject.of_file(path, choice.accelerator) for path in machines]
         subjects = _beside_itself(subjects, None if older else reference)
+        if older is not None:
+            for each in subjects:  # better known before minutes of measuring
+                _in_report(each.name, older, str(reference))
         wish = _wish(subjects, runs, count, artefacts)
         taken = asyncio.run(bench.measure(subjects, wish, say=say))
         images = _compared(taken, [bench.describe(each, store=store) for each in taken], reference, older)
@@ -98,7 +101,11 @@ def _older(reference: str | None) -> Report | None:
     """The report that REF names; None when it names an image."""
     if reference is None or not (reference.endswith(".json") or Path(reference).is_file()):
         return None
-    return report.load(Path(reference))
+    older = report.load(Path(reference))
+    for image in older.images:
+        if image.startup is not None:
+            check_whole(image.startup, reference=reference)
+    return older
 
 
 def _known(reference: str, names: Sequence[str], machines: Sequence[Path]) -> bool:

@@ -8,6 +8,7 @@ moved everywhere at once, in the empty machine and in the guest's kernel, is the
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import log
 from statistics import median
 from typing import Protocol
 
@@ -21,7 +22,8 @@ CHANCE = 0.002  # of a verdict where there is no difference: ten rounds that all
 EFFECT = 0.02  # a smaller difference is of no practical use
 PHASE_EFFECT_MS = 1.0  # nor is one of a phase of few ms
 COUNT_EFFECT = 0.01  # instruction counts repeat to half of that
-READY, FLOORS, FLOOR, CPU, INSTRUCTIONS, KERNEL = "ready", "floors", "floor", "cpu", "instructions", "kernel"
+READY, FLOORS, FLOOR, CPU, INSTRUCTIONS = "ready", "floors", "floor", "cpu", "instructions"
+QMP, KERNEL = "qmp", "kernel"  # phases
 
 
 class Verdict(StrEnum):
@@ -118,6 +120,7 @@ def apart(these: Figures, those: Figures, *, reference: str) -> Comparison:
         why = "everything moved, the empty machine too: the host had other work; bench both in one run"
         return _concluded(reference, False, Verdict.UNDECIDED, why, [*changes, *_counted(these, those)])
     verdict = _agreed(changes)
+    changes = [_steadied(change, these, those) for change in changes]
     return _concluded(reference, False, verdict, "another run on this host", [*changes, *_counted(these, those)])
 
 
@@ -131,6 +134,15 @@ def check_comparable(this: Host, that: Host, *, reference: str) -> None:
                 f"{reference} cannot be compared: its {word} is {there}, and this one is {here}",
                 hint="bench both in one run: imagebuilder bench NAME --vs OTHER",
             )
+
+
+def check_whole(figures: Figures, *, reference: str) -> None:
+    """Raises InputError for a report whose times are not those of any start."""
+    given = (figures.floor_ms, figures.ready_ms, *figures.phases_ms.values(), figures.floors, figures.cpu_ms)
+    known = [summary for summary in (*given, figures.instructions) if summary is not None]
+    times = (figures.floor_ms, figures.ready_ms)
+    if not all(summary.samples for summary in known) or min(min(each.samples) for each in times) <= 0:
+        raise InputError(f"{reference} has starts without time or samples: make the report again")
 
 
 def _paired(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Change:
@@ -150,6 +162,33 @@ def _apart(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Ch
     interval = bootstrap.of_ratio(this.samples, that.samples, confidence=CONFIDENCE)
     chance = bootstrap.chance_apart(this.samples, that.samples)
     return _judged(what, this.median / that.median, interval, chance, this.median - that.median, least)
+
+
+def _steadied(change: Change, these: Figures, those: Figures) -> Change:
+    """The change, undecided when the weather may have made it. A phase of the guest must differ in multiples of the
+    floor too; what the host does before the guest runs must differ more than the guest does, by twice."""
+    this, that = (each.phases_ms.get(change.what) for each in (these, those))
+    if change.what in (QMP, FLOOR):
+        guest = _guest_ms(these) / _guest_ms(those) if _guest_ms(those) > 0 < _guest_ms(these) else 1.0
+        stands = change.ratio > 0 and 2 * abs(log(guest)) < abs(log(change.ratio))
+    elif this is None or that is None:
+        return change
+    else:
+        beside = _apart(change.what, _in_floors(this, these.floor_ms), _in_floors(that, those.floor_ms))
+        stands = beside.verdict is change.verdict
+    return change if stands else replace(change, verdict=Verdict.UNDECIDED)
+
+
+def _guest_ms(figures: Figures) -> float:
+    qmp = figures.phases_ms.get(QMP)
+    return figures.ready_ms.median - (qmp.median if qmp else 0.0)
+
+
+def _in_floors(phase: Summary, floor: Summary) -> Summary:
+    """A phase in multiples of the floor of its round; of the median when the rounds do not fit."""
+    if len(phase.samples) != len(floor.samples):
+        return Summary.of(sample / floor.median for sample in phase.samples)
+    return Summary.of(sample / beside for sample, beside in zip(phase.samples, floor.samples, strict=True))
 
 
 def _by_part(these: Figures, those: Figures, changes: Sequence[Change]) -> tuple[Verdict, str] | None:

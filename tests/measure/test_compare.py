@@ -137,6 +137,14 @@ def test_what_is_slower_everywhere_is_the_weather() -> None:
     assert "other work" in comparison.why
 
 
+def test_phases_that_grew_with_the_floor_are_not_called_slower() -> None:
+    generator = random.Random(11)
+    for _ in range(10):
+        busier = [1.3 + 0.2 * generator.random() for _ in range(ROUNDS)]
+        found = said(apart(started(generator, busier), started(generator, calm()), reference="before"))
+        assert found == {}
+
+
 def test_a_difference_without_practical_use_is_none() -> None:
     generator = random.Random(4)
     weather = calm(40)
@@ -175,3 +183,13 @@ def test_other_hosts_are_not_compared(other: Host, word: str) -> None:
 
 def test_the_same_host_is_compared() -> None:
     compare.check_comparable(HOST, replace(HOST, kernel="Linux 6.2", imagebuilder="0.2"), reference="old.json")
+
+
+@pytest.mark.parametrize("key", ["ready_ms", "floor_ms"])
+def test_a_report_of_starts_that_took_no_time_is_refused(key: str) -> None:
+    whole = started(random.Random(0), calm())
+    compare.check_whole(whole, reference="old.json")
+    for samples in ((), (0.0, 1.0)):
+        broken = whole.model_copy(update={key: Summary(1, 1, 0, 1, samples)})
+        with pytest.raises(InputError, match=r"old\.json"):
+            compare.check_whole(broken, reference="old.json")
