@@ -3,13 +3,13 @@
 A step asks for the steps that it needs only when it runs itself, so that a build with nothing changed reads one record.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import bundle, guest
+from imagebuilder import bundle, guest, translate
 from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
 from imagebuilder.closure import slim
@@ -17,20 +17,17 @@ from imagebuilder.closure.groups import Group
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
 from imagebuilder.formats import FORMATS
-from imagebuilder.guest.config import InitConfig, Limit, Mount, Sysctl
 from imagebuilder.guest.layer import defaults, init_layer
-from imagebuilder.guest.users import Ids, User, resolve
+from imagebuilder.guest.users import Ids, resolve
 from imagebuilder.kernel import Kernel
 from imagebuilder.paths import PACKAGE, source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe import FileEntry, Recipe
 from imagebuilder.recipe.describe import describe
-from imagebuilder.recipe.render import rendered
-from imagebuilder.recipe.values import FileKind
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.store import Store, key_of, sha256_file
-from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
+from imagebuilder.tree import Kind, Node, Tree
 
 Result = Mapping[str, Any]
 
@@ -87,7 +84,7 @@ class Build:
     def plan(self) -> Plan:
         """What is to be done."""
         recipe = self.recipe
-        kernels.check_wishes(self._definition, self._fragments, _kernel_wishes(recipe))
+        kernels.check_wishes(self._definition, self._fragments, translate.kernel_wishes(recipe))
         return plan(
             Ingredients(
                 name=recipe.name,
@@ -158,7 +155,7 @@ class Build:
     @cached_property
     def _files(self) -> Sequence[tuple[FileEntry, Node]]:
         """The recipe's files as nodes that belong to root yet."""
-        return [(entry, _added(entry, self.recipe)) for entry in self.recipe.files]
+        return [(entry, translate.added(entry, self.recipe)) for entry in self.recipe.files]
 
     def _patterns(self, name: str) -> list[str]:
         return [pattern for source in self.recipe.source for pattern in getattr(source, name, ())]
@@ -229,7 +226,8 @@ def _root(work: Build, wanted: Step) -> Result:
     users = tree = defaults((user, *owners))
     for above in (work.tree(slimmed), files, work.kernel.modules):
         tree, _ = overlay(tree, above)
-    config = _init_config(work, user, overlay=_root_format(work, tree) != "initramfs")
+    overlay_root = _root_format(work, tree) != "initramfs"
+    config = translate.init_config(work.recipe, user, modules=work.kernel.module_paths, overlay=overlay_root)
     layer = init_layer(guest.provide_init(work.store, work.say), config)
     tree = tree.merge(layer)
     added = {
@@ -277,7 +275,7 @@ def _bundle(work: Build, wanted: Step) -> Result:
                 "sha256": work.store.put_file(chosen.image),
             },
             "root": root,
-            "cmdline": " ".join(filter(None, _cmdline(work, root["format"]))),
+            "cmdline": " ".join(filter(None, translate.cmdline(recipe, chosen, root["format"]))),
             "boot": {
                 **recipe.machine.model_dump(mode="json"),
                 "machine": chosen.machine,
@@ -307,70 +305,13 @@ MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
 def _root_format(work: Build, tree: Tree) -> str:
     """The format of the root: the recipe's, or what its size and the kernel suggest."""
     asked: str = work.recipe.root.format
+    # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs.
+    if asked not in ("auto", "initramfs") and work.kernel.module_paths:
+        raise InputError(
+            f'root.format = "{asked}" cannot be booted by {work.kernel.name}, whose file systems are modules',
+            hint='write "auto" or "initramfs", or take the kernel micro',
+        )
     if asked != "auto":
         return asked
-    # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs.
     in_memory = work.kernel.module_paths or tree.size_bytes <= LARGEST_INITRAMFS_BYTES
     return "initramfs" if in_memory else "erofs"
-
-
-def _kernel_wishes(recipe: Recipe) -> dict[str, tuple[str, str]]:
-    """What the recipe asks of the kernel that not every kernel has: symbol → (who needs it, fragment with it)."""
-    wishes = {}
-    if recipe.machine.cpus > 1:
-        wishes["SMP"] = (f"machine.cpus = {recipe.machine.cpus}", "smp")
-    if recipe.root.format == "squashfs":
-        wishes["SQUASHFS"] = ('root.format = "squashfs"', "squashfs")
-    return wishes
-
-
-def _root_words(root_format: str) -> str:
-    return "" if root_format == "initramfs" else f"root=/dev/vda ro rootfstype={root_format} init=/init"
-
-
-def _cmdline(work: Build, root_format: str) -> Iterator[str]:
-    """The image's part of the kernel's command line; a machine adds its own words behind, and the last one counts."""
-    yield work.kernel.cmdline
-    yield _root_words(root_format)
-    if work.recipe.machine.ports:
-        yield "ib.ip=dhcp"  # wherever no machine says a better one
-    yield work.recipe.kernel.cmdline
-
-
-def _init_config(work: Build, user: User, *, overlay: bool) -> InitConfig:
-    application = work.recipe.application
-    return InitConfig(
-        args=(application.command, *application.arguments),
-        env=tuple(f"{name}={value}" for name, value in sorted(application.environment.items())),
-        uid=user.uid,
-        gid=user.gid,
-        cwd=application.directory,
-        hostname=work.recipe.name,
-        modules=work.kernel.module_paths,
-        mounts=tuple(_mount(words) for words in work.recipe.root.mounts),
-        overlay="yes" if overlay else None,
-        limits=tuple(_limit(name, value) for name, value in application.limits.items()),
-        # One application on its own machine: there is nobody to protect the low ports from.
-        sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if user.uid else (),
-        stop_signal=application.stop_signal.number,
-        stop_grace_ms=application.stop_grace_ms,
-    )
-
-
-def _mount(words: str) -> Mount:
-    """A mount from the recipe's ``TYPE TARGET [OPTIONS]``."""
-    return Mount(*words.split(" "))
-
-
-def _limit(name: str, value: int | str) -> Limit:
-    """A limit from the recipe's number or ``soft:hard``."""
-    soft, _, hard = str(value).partition(":")
-    return Limit(name, soft, hard or soft)
-
-
-def _added(entry: FileEntry, recipe: Recipe) -> Node:
-    """The node that a recipe's [[files]] entry stands for."""
-    if entry.kind is FileKind.SYMLINK:
-        return symlink(entry.symlink or "")
-    mode = int(entry.mode, 8)
-    return directory(mode=mode) if entry.kind is FileKind.DIRECTORY else file(rendered(entry, recipe), mode=mode)

@@ -34,6 +34,7 @@ BELOW = {
     "kernel": ("errors", "events", "paths", "process", "store", "tree", "sources"),
     "guest": ("errors", "events", "paths", "process", "store", "tree"),
     "plan": ("store",),
+    "translate": ("guest", "kernel", "recipe", "tree"),
     "formats": ("errors", "events", "process", "store", "tree"),
     "bundle": ("errors", "store"),
     "machine": ("errors", "events", "paths", "process", "store", "bundle", "recipe"),

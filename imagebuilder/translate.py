@@ -1,0 +1,75 @@
+"""What a recipe's words come to in the guest: init's orders, the kernel's command line, added files. Pure, but that the
+files beside the recipe are read."""
+
+from collections.abc import Iterator
+
+from imagebuilder.guest.config import InitConfig, Limit, Mount, Sysctl
+from imagebuilder.guest.users import User
+from imagebuilder.kernel import Kernel
+from imagebuilder.recipe import FileEntry, Recipe
+from imagebuilder.recipe.render import rendered
+from imagebuilder.recipe.values import FileKind
+from imagebuilder.tree import Node, directory, file, symlink
+
+
+def kernel_wishes(recipe: Recipe) -> dict[str, tuple[str, str]]:
+    """What the recipe asks of the kernel that not every kernel has: symbol → (who needs it, fragment with it)."""
+    wishes = {}
+    if recipe.machine.cpus > 1:
+        wishes["SMP"] = (f"machine.cpus = {recipe.machine.cpus}", "smp")
+    if recipe.root.format == "squashfs":
+        wishes["SQUASHFS"] = ('root.format = "squashfs"', "squashfs")
+    return wishes
+
+
+def _root_words(root_format: str) -> str:
+    return "" if root_format == "initramfs" else f"root=/dev/vda ro rootfstype={root_format} init=/init"
+
+
+def cmdline(recipe: Recipe, kernel: Kernel, root_format: str) -> Iterator[str]:
+    """The image's part of the kernel's command line; a machine adds its own words behind, and the last one counts."""
+    yield kernel.cmdline
+    yield _root_words(root_format)
+    if recipe.machine.ports:
+        yield "ib.ip=dhcp"  # wherever no machine says a better one
+    yield recipe.kernel.cmdline
+
+
+def init_config(recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay: bool) -> InitConfig:
+    """What init does before, with and after the application."""
+    application = recipe.application
+    return InitConfig(
+        args=(application.command, *application.arguments),
+        env=tuple(f"{name}={value}" for name, value in sorted(application.environment.items())),
+        uid=user.uid,
+        gid=user.gid,
+        cwd=application.directory,
+        hostname=recipe.name,
+        modules=modules,
+        mounts=tuple(_mount(words) for words in recipe.root.mounts),
+        overlay="yes" if overlay else None,
+        limits=tuple(_limit(name, value) for name, value in application.limits.items()),
+        # One application on its own machine: there is nobody to protect the low ports from.
+        sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if user.uid else (),
+        stop_signal=application.stop_signal.number,
+        stop_grace_ms=application.stop_grace_ms,
+    )
+
+
+def _mount(words: str) -> Mount:
+    """A mount from the recipe's ``TYPE TARGET [OPTIONS]``."""
+    return Mount(*words.split(" "))
+
+
+def _limit(name: str, value: int | str) -> Limit:
+    """A limit from the recipe's number or ``soft:hard``."""
+    soft, _, hard = str(value).partition(":")
+    return Limit(name, soft, hard or soft)
+
+
+def added(entry: FileEntry, recipe: Recipe) -> Node:
+    """The node that a recipe's [[files]] entry stands for."""
+    if entry.kind is FileKind.SYMLINK:
+        return symlink(entry.symlink or "")
+    mode = int(entry.mode, 8)
+    return directory(mode=mode) if entry.kind is FileKind.DIRECTORY else file(rendered(entry, recipe), mode=mode)
