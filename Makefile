@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_PACKAGES := qemu-system-x86 python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools
+TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make patch bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools
 RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
 
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ demo: system $(VENV)/installed ## set up what is needed, build nginx's image, bo
 test: system-test $(VENV)/installed-dev ## run what a change must not break (boots QEMU)
 	$(BIN)/pytest -m "not slow"
 
-check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house, the ready-built kernel and init
+check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
