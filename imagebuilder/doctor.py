@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebuilder import process
@@ -41,11 +41,13 @@ TOOLS: Sequence[Tool] = (
     Tool("qemu-system-x86_64", "run, test", required=True),
     Tool("apt-get", "sources of type debian", required=True),
     Tool("dpkg-deb", "sources of type debian", required=True),
+    Tool("setpriv", "run, test", required=True),
     Tool("gcc", "the recipe hello, kernels with fragments of your own"),
     Tool("make", "kernels with fragments of your own"),
     Tool("flex", "kernels with fragments of your own"),
     Tool("bison", "kernels with fragments of your own"),
     Tool("bc", "kernels with fragments of your own"),
+    Tool("patch", "kernels with fragments of your own"),
     Tool("musl-gcc", "changing the init"),
     Tool("mksquashfs", "roots of format squashfs"),
 )
@@ -53,7 +55,8 @@ TOOLS: Sequence[Tool] = (
 
 def examine() -> list[Finding]:
     """All checks, in the order in which one needs them."""
-    return [_python(), *(_tool(tool) for tool in TOOLS), _libelf(), _kvm(), _disk(), _memory()]
+    found = [_python(), *(_tool(tool) for tool in TOOLS), _libelf(), _kvm(), _disk(), _memory()]
+    return [replace(finding, mend=None) if finding.ok else finding for finding in found]
 
 
 def _python() -> Finding:
