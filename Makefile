@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_PACKAGES := qemu-system-x86 python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make patch bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools
+TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools gnupg zstd patch
 RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
 
 .DEFAULT_GOAL := help
