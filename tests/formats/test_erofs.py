@@ -58,7 +58,8 @@ def test_folders_of_many_blocks_and_contents_at_every_edge() -> None:
         for folder in ("a", "b/c")
         for number in range(300)
     }
-    tree = Tree({**nodes, "/long": Node(Kind.SYMLINK, 0o777, target="t" * 4090)})
+    target = f"{'t' * 99}/" * 40 + "t" * 90  # 4090 bytes of names that a file system would take
+    tree = Tree({**nodes, "/long": Node(Kind.SYMLINK, 0o777, target=target)})
     assert unpacked(tree) == expected(tree)
 
 
