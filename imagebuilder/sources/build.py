@@ -71,7 +71,13 @@ def provide(source: BuildSource, context: Context) -> Layer:
 def environment(source: BuildSource, work: Path, home: Path) -> dict[str, str]:
     """The variables that the command gets, besides those of every program that we run."""
     own = {name: value.format(work=work, home=home) for name, value in ENVIRONMENT.items()}
-    return {**own, "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment}
+    return {**own, **_toolchains(), "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment}
+
+
+def _toolchains() -> dict[str, str]:
+    """Where rustup keeps the compilers that its ``rustc`` and ``cargo`` stand for: below the user's own HOME."""
+    folder = Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup")
+    return {"RUSTUP_HOME": str(folder)} if folder.is_dir() else {}
 
 
 def _lay_down(inputs: Mapping[str, Node], folder: Path, work: Path, home: Path) -> None:

@@ -103,7 +103,9 @@ def test_the_environment_is_ours(
 
 def test_the_exact_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    monkeypatch.setenv("RUSTUP_HOME", str(folder))
     made = environment(source(["cc"], {"a": "/a"}, env={"HOME": "/elsewhere"}), Path("/w"), Path("/h"))
+    assert made.pop("RUSTUP_HOME") == str(folder)
     assert made == {
         "CARGO_HOME": "/h/cargo",
         "CFLAGS": "-O2 -ffile-prefix-map=/w=.",
