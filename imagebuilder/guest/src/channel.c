@@ -187,9 +187,9 @@ int channel_timeout_ms(void)
 /* Take whole lines from the host; what is longer than the buffer is dropped. */
 static void commands_read(void (*command)(char *line))
 {
-    static char line[128];
+    static char line[1024];
     static size_t used;
-    char bytes[128];
+    char bytes[1024];
     ssize_t size = read(port, bytes, sizeof bytes);
 
     for (ssize_t i = 0; i < size; i++) {

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { NS_PER_MS = 1000000, MS_PER_S = 1000 };
+enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000, MS_PER_S = 1000 };
 
 /* --- text.c: lines without printf ------------------------------------------------------------------------------- */
 
@@ -81,6 +81,7 @@ enum dhcp_type { DHCP_NONE = 0, DHCP_DISCOVER = 1, DHCP_OFFER = 2, DHCP_REQUEST 
 
 void network_loopback(void);
 void network_up(const char *ip);
+void network_change(const uint8_t *mac, const char *ip);  /* another card and address, of a network that is up */
 size_t dhcp_write(uint8_t *packet, enum dhcp_type type, uint32_t xid, const uint8_t *mac, const struct lease *wanted);
 enum dhcp_type dhcp_read(const uint8_t *packet, size_t size, uint32_t xid, const uint8_t *mac, struct lease *lease);
 void dhcp_ask(const char *interface, const uint8_t *mac, struct lease *lease);
@@ -95,9 +96,21 @@ int channel_timeout_ms(void);                  /* -1: nothing to try again */
 void channel_ready(short events, void (*command)(char *line));
 void channel_end(void);                        /* sends what is kept (bounded wait), so that the host has it */
 
+/* --- clone.c: the host makes another machine of this one; words are those of docs/contracts.md --------------------- */
+
+void clone_freeze(void);
+void clone_seed(char *hex);
+void clone_clock(char *distance);
+void clone_hostname(char *name);
+void clone_network(char *words);
+void clone_file(char *words);
+void clone_hook(const struct conf *conf, char *path);
+void clone_thaw(pid_t application, char *signal);
+
 /* --- start.c, loop.c, main.c --------------------------------------------------------------------------------------- */
 
 pid_t application_start(const struct conf *conf);
+pid_t hook_start(const struct conf *conf, char *path);  /* as the application, but in the background */
 int application_wait(const struct conf *conf, pid_t pid, int signals);  /* gives waitpid's status */
 int signals_open(void);
 void console_say(const char *first, ...) __attribute__((sentinel));

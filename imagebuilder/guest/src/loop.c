@@ -78,8 +78,28 @@ static void memory(char *rest)
     LINE("memory", answer.s);
 }
 
+static void freeze(char *rest)
+{
+    (void)rest;
+    clone_freeze();
+    LINE("done freeze");
+}
+
+static void hook(char *path)
+{
+    clone_hook(conf, path);
+}
+
+static void thaw(char *rest)
+{
+    clone_thaw(application, rest);
+    LINE("done thaw");
+}
+
 static const struct { const char *name; void (*act)(char *rest); } COMMANDS[] = {
     {"terminate", terminate}, {"signal", pass_signal}, {"memory", memory}, {"poweroff", power_off_now},
+    {"freeze", freeze}, {"seed", clone_seed}, {"clock", clone_clock}, {"hostname", clone_hostname},
+    {"network", clone_network}, {"file", clone_file}, {"hook", hook}, {"thaw", thaw},
 };
 
 static void command(char *line)

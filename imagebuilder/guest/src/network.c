@@ -109,6 +109,26 @@ static void names_write(const struct lease *lease)
         SAY("cannot write /etc/resolv.conf, so no names will be resolved: ", REASON);
 }
 
+void network_change(const uint8_t *mac, const char *ip)
+{
+    struct lease lease;
+    struct ifreq request;
+    uint8_t old[MAC_BYTES];
+    int fd = ip_socket();
+
+    if (!lease_read(&lease, ip))
+        FAIL(ip, " is not ADDRESS/PREFIX,GATEWAY,DNS");
+    if (fd < 0 || !interface_find(fd, &request, old))
+        FAIL("there is no Ethernet interface to change");
+    memcpy(request.ifr_hwaddr.sa_data, mac, MAC_BYTES);
+    if (ioctl(fd, SIOCSIFHWADDR, &request))
+        FAIL("cannot change the MAC of ", request.ifr_name, ": ", REASON);
+    interface_set(fd, &request, &lease);  /* the old address takes its routes with it */
+    if (lease.dns_count)
+        names_write(&lease);
+    close(fd);
+}
+
 void network_up(const char *ip)
 {
     struct lease lease;

@@ -13,14 +13,15 @@
 enum step { STEP_LIMIT, STEP_CWD, STEP_GROUPS, STEP_GID, STEP_UID, STEP_EXEC };
 struct trouble { enum step step; int error, index; };
 
-__attribute__((noinline)) static struct trouble application_become(const struct conf *c)
+__attribute__((noinline)) static struct trouble application_become(const struct conf *c, char *const *arg, bool front)
 {
     sigset_t none;
 
     /* A process group of its own, in front: Ctrl-C on the console goes to it. Its session is init's, since the end of
      * a session's leader hangs the terminal up, and the last lines of the output are lost with it. */
     setpgid(0, 0);
-    tcsetpgrp(0, getpid());
+    if (front)
+        tcsetpgrp(0, getpid());
     for (int i = 0; i < c->limits; i++)
         if (prlimit(0, c->limit[i].resource, &c->limit[i].value, NULL))
             return (struct trouble){STEP_LIMIT, errno, i};
@@ -35,7 +36,7 @@ __attribute__((noinline)) static struct trouble application_become(const struct 
         return (struct trouble){STEP_UID, errno, 0};
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(c->arg[0], c->arg, c->env);
+    execve(arg[0], arg, c->env);
     return (struct trouble){STEP_EXEC, errno, 0};
 }
 
@@ -87,7 +88,7 @@ static _Noreturn void exec_failed(const char *path, int error)
     FAIL("cannot start ", path, ": ", reason);
 }
 
-static _Noreturn void start_failed(const struct conf *c, struct trouble trouble)
+static _Noreturn void start_failed(const struct conf *c, const char *path, struct trouble trouble)
 {
     const char *reason = strerror(trouble.error);
 
@@ -103,24 +104,34 @@ static _Noreturn void start_failed(const struct conf *c, struct trouble trouble)
     case STEP_UID:
         FAIL("cannot become the user ", DIGITS(c->uid), ": ", reason);
     default:
-        exec_failed(c->arg[0], trouble.error);
+        exec_failed(path, trouble.error);
     }
 }
 
-pid_t application_start(const struct conf *conf)
+static pid_t process_start(const struct conf *conf, char *const *arg, bool front)
 {
     static volatile struct trouble trouble;  /* the child shares our memory until its exec */
 
-    if (conf->uid && isatty(0) && fchown(0, conf->uid, (gid_t)-1))  /* so that it may open /dev/stderr */
-        FAIL("cannot give the console to the user ", DIGITS(conf->uid), ": ", REASON);
     pid_t pid = vfork();
     if (pid < 0)
         FAIL("cannot make a process: ", REASON);
     if (!pid) {
-        trouble = application_become(conf);
+        trouble = application_become(conf, arg, front);
         _exit(127);
     }
     if (trouble.error)
-        start_failed(conf, trouble);
+        start_failed(conf, arg[0], trouble);
     return pid;
+}
+
+pid_t application_start(const struct conf *conf)
+{
+    if (conf->uid && isatty(0) && fchown(0, conf->uid, (gid_t)-1))  /* so that it may open /dev/stderr */
+        FAIL("cannot give the console to the user ", DIGITS(conf->uid), ": ", REASON);
+    return process_start(conf, conf->arg, true);
+}
+
+pid_t hook_start(const struct conf *conf, char *path)
+{
+    return process_start(conf, (char *const[]){path, NULL}, false);
 }
