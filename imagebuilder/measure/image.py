@@ -74,10 +74,8 @@ class Work:
             starts = await startup.measure(self.spec, ready, runs=self.wish.runs, say=self.say, artefacts=artefacts)
             if self.bundle.image.budget.get("instructions"):
                 starts = replace(starts, instructions=await instructions.measure(self.spec, ready, say=self.say))
-        except (NotReady, GuestFailed) as error:
-            return (_well(BUILDS), _well(BOOTS), Check(name=READY, holds=False, message=str(error))), None
         except MachineError as error:
-            return (_well(BUILDS), Check(name=BOOTS, holds=False, message=str(error)), _unreached(READY)), None
+            return _short_of(error), None
         return (_well(BUILDS), _well(BOOTS), _well(READY)), starts
 
     async def least(self, starts: Starts) -> Least:
@@ -138,6 +136,11 @@ def describe(work: Work, packed: Size, checks: tuple[Check, ...], starts: Starts
     return report if starts is None else _started(report, image.budget, starts, least)
 
 
+def not_started(bundle: Bundle, wish: Wish, error: MachineError, *, store: Store) -> ImageReport:
+    """The report of an image of which a start has failed already: what there is to know without another one."""
+    return describe(Work(bundle, wish, silent), size.shipped(bundle, store), _short_of(error), None, Least())
+
+
 def not_built(name: str, error: ImagebuilderError, *, budget: Mapping[str, Any] | None = None) -> ImageReport:
     """The report of an image that could not even be built."""
     checks = (Check(name=BUILDS, holds=False, message=str(error)), _unreached(BOOTS), _unreached(READY))
@@ -158,6 +161,13 @@ def _started(report: ImageReport, budget: Mapping[str, Any], starts: Starts, lea
         host_bytes=starts.host_bytes,
     )
     return report.model_copy(update={"startup": startup, "memory": taken, "budget": rows(budget, found)})
+
+
+def _short_of(error: MachineError) -> tuple[Check, ...]:
+    """What was tried, when a start ended with this error."""
+    if isinstance(error, NotReady | GuestFailed):
+        return _well(BUILDS), _well(BOOTS), Check(name=READY, holds=False, message=str(error))
+    return _well(BUILDS), Check(name=BOOTS, holds=False, message=str(error)), _unreached(READY)
 
 
 def _well(name: str) -> Check:

@@ -58,5 +58,5 @@ def _promised(image: ImageReport, row: BudgetRow) -> xml.Element:
 
 
 def _totals(suites: list[xml.Element]) -> dict[str, str]:
-    names = ("tests", "failures", "skipped", "errors")
+    names = ("tests", "failures", "errors")
     return {name: str(sum(int(suite.get(name, "0")) for suite in suites)) for name in names}
