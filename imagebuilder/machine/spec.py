@@ -38,12 +38,14 @@ class Disk:
     """A read-only disk with the content of ``path``, or an empty scratch disk of ``size_mib``.
 
     A guest that must write to its disk gets a ``snapshot``: what it writes goes to a file that QEMU unlinks at once.
+    ``aio`` is how QEMU waits for its file (None: in threads of its own).
     """
 
     path: Path | None = None
     size_mib: int = 0
     format: str = "raw"
     snapshot: bool = False
+    aio: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -242,6 +244,7 @@ def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     for number, disk in enumerate(spec.disks):
         if disk.path is not None:
             content = f"format={disk.format},{'snapshot' if disk.snapshot else 'readonly'}=on"
+            content += f",aio={disk.aio}" if disk.aio else ""
             yield from ("-drive", f"if=none,id=disk{number},{content},file={_value(str(disk.path))}")
         elif wiring is not None:
             # A file without a name, which QEMU inherits. Nobody reads it later: no flush has to reach the host's disk.

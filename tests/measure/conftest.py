@@ -1,5 +1,6 @@
 """Small images whose application takes as much memory and time as a test asks for."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from imagebuilder.bundle import SCHEMA, Boot, Bundle, Image, KernelPart, RootPar
 from imagebuilder.events import silent
 from imagebuilder.formats import FORMATS
 from imagebuilder.guest import InitConfig, provide_init
+from imagebuilder.guest.build import SOURCES, build_init
 from imagebuilder.guest.layer import defaults, init_layer
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
@@ -20,21 +22,25 @@ from imagebuilder.tree import Blob, file
 from .images import Make
 
 MEMORY_MIB = 48
+MOUNTED = "    mount_all(&conf);\n"  # a line of init's main.c, in the phase init
 
 
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Make an image; keywords are what its ``image.json`` says of readiness and budget."""
+    """Make an image; keywords are what its ``image.json`` says of readiness and budget, and what init does besides."""
     folder = tmp_path_factory.mktemp("images")
     store = Store(cache_dir())
     process.run(["gcc", "-O1", "-static", "-s", "-o", folder / "application", Path(__file__).parent / "application.c"])
     application, init = Blob.at(folder / "application"), provide_init(store, silent)
     kernel = kernels.provide(kernels.load_definition("micro"), store=store, say=silent)
 
-    def image(*words: object, timeout_s: int = 120, budget: Mapping[str, float] | None = None) -> Bundle:
-        layer = init_layer(init, InitConfig(args=("/application", *map(str, words))))
+    def image(
+        *words: object, timeout_s: int = 120, budget: Mapping[str, float] | None = None, init_too: str = ""
+    ) -> Bundle:
+        own = Blob.of(_init_with(init_too, folder / "src")) if init_too else init
+        layer = init_layer(own, InitConfig(args=("/application", *map(str, words))))
         tree = defaults(()).merge(layer).put("/application", file(application, mode=0o755))
-        name = "-".join(["measured", *map(str, words)])
+        name = "-".join(["measured", *map(str, words), *(["more"] if init_too else [])])
         root = folder / name
         FORMATS["cpio"].write(tree, root, epoch_s=0)
         described = Image(
@@ -58,6 +64,15 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         return write(described.sealed(), folder / "out" / name, store)
 
     return image
+
+
+def _init_with(code: str, folder: Path) -> bytes:
+    """An init that does this too, after its mounts."""
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
+    main = (SOURCES / "main.c").read_text()
+    assert MOUNTED in main
+    (folder / "main.c").write_text(main.replace(MOUNTED, f"{MOUNTED}    {code}\n"))
+    return build_init(folder)
 
 
 def _stored(path: Path, store: Store) -> dict[str, Any]:
