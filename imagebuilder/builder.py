@@ -91,6 +91,7 @@ class Build:
                 code=code_digest(),
                 sources=[SOURCES[source.type].describe(source, self.context) for source in recipe.source],
                 application=recipe.application.model_dump(mode="json"),
+                roots=self._roots,
                 include=self._patterns("include"),
                 exclude=self._patterns("exclude"),
                 files=[(entry.path, entry.owner, node.describe()) for entry, node in self._files],
@@ -157,6 +158,13 @@ class Build:
         """The recipe's files as nodes that belong to root yet."""
         return [(entry, translate.added(entry, self.recipe)) for entry in self.recipe.files]
 
+    @property
+    def _roots(self) -> Sequence[str]:
+        """The programs of the sources that must run."""
+        programs = (self.recipe.application.command, self.recipe.template.hook)
+        added = {entry.path for entry in self.recipe.files}
+        return [path for path in programs if path and (path == programs[0] or path not in added)]
+
     def _patterns(self, name: str) -> list[str]:
         return [pattern for source in self.recipe.source for pattern in getattr(source, name, ())]
 
@@ -197,8 +205,7 @@ def _source(work: Build, wanted: Step) -> Result:
 
 def _slim(work: Build, wanted: Step) -> Result:
     layers = [Layer.load(work.result(need), work.store) for need in wanted.needs]
-    command = [wanted.inputs["command"]]
-    slimmed = slim(layers, roots=command, include=wanted.inputs["include"], exclude=wanted.inputs["exclude"])
+    slimmed = slim(layers, **wanted.inputs)
     origins = {path: name for layer in layers for path, name in layer.origins.items()}
     used = {origins[path] for path in slimmed.tree if path in origins}
     packages = [package for layer in layers for package in layer.packages if package.name in used]

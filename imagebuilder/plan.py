@@ -45,6 +45,7 @@ class Ingredients:
     code: str
     sources: Sequence[Any]
     application: Any
+    roots: Sequence[str]
     include: Sequence[str]
     exclude: Sequence[str]
     files: Any
@@ -89,7 +90,7 @@ def plan(given: Ingredients) -> Plan:
         step(StepKind.SOURCE, f"source {number + 1} of {given.name}", described)
         for number, described in enumerate(given.sources)
     )
-    wanted = {"command": given.application["command"], "include": [*given.include], "exclude": [*given.exclude]}
+    wanted = {"roots": [*given.roots], "include": [*given.include], "exclude": [*given.exclude]}
     slim = step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
     system = {"application": given.application, "files": given.files, "init": given.init, "kernel": given.kernel}
     system["root"] = given.recipe.get("root")

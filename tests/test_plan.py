@@ -12,6 +12,7 @@ GIVEN = Ingredients(
     code="code-1",
     sources=[{"type": "debian", "packages": ["app"]}, {"type": "files", "sha256": "1"}],
     application={"command": "/usr/bin/app", "arguments": []},
+    roots=["/usr/bin/app"],
     include=[],
     exclude=[],
     files=[["/etc/app.conf", {"sha256": "2"}]],

@@ -17,7 +17,7 @@ from imagebuilder.machine.waiting import resolve
 LINE_BYTES = 4096
 MOST_ODD_LINES = 16
 MOST_PHASES = 64
-LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory) ([ -~]{1,1024})")
+LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory|done) ([ -~]{1,1024})")
 PHASE = re.compile(r"([a-z][a-z0-9_-]{0,31}) (\d{1,18})")
 NANOSECONDS = re.compile(r"\d{1,18}")
 BYTE = re.compile(r"\d{1,3}")
@@ -62,6 +62,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """Init has done what a command asked for."""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuestMemory:
     """The guest's memory in bytes, as its ``/proc/meminfo`` has it; None is what an older init did not tell."""
 
@@ -87,7 +94,7 @@ class GuestMemory:
 MEMORY_KEYS = tuple(each.name.removesuffix("_bytes") for each in fields(GuestMemory))
 LEAST_KEYS = 5  # those that init has always told
 
-Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory
+Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory | Done
 
 
 def parse(line: bytes) -> tuple[int, Message] | None:
@@ -133,6 +140,7 @@ PARSERS: Mapping[str, Callable[[str], Message | None]] = {
     "signal": _signalled,
     "error": Failed,
     "memory": _memory,
+    "done": Done,
 }
 
 
@@ -153,6 +161,14 @@ class Clock:
     def host_ns(self, guest_ns: int) -> int | None:
         """The host's time of a moment in the guest; None when no line came yet."""
         return None if self.offset_ns is None else guest_ns + self.offset_ns
+
+    def guest_ns(self, host_ns: int) -> int | None:
+        """The guest's time of a moment on the host; None when no line came yet."""
+        return None if self.offset_ns is None else host_ns - self.offset_ns
+
+    def set(self, *, guest_ns: int, host_ns: int) -> None:
+        """Both are known to be the same moment: a machine that stood still went on."""
+        self.offset_ns = host_ns - guest_ns
 
 
 @dataclass(slots=True)
@@ -208,6 +224,7 @@ class Channel(asyncio.Protocol):
         """The application ended, or init failed."""
         self.closed: asyncio.Future[None] = loop.create_future()
         self._memory: list[asyncio.Future[GuestMemory]] = []
+        self._done: list[tuple[str, asyncio.Future[None]]] = []
         self._rest = b""
         self._transport: asyncio.Transport | None = None
 
@@ -227,6 +244,8 @@ class Channel(asyncio.Protocol):
         """QEMU has ended."""
         for waiting in self._memory:
             waiting.cancel()
+        for _, done in self._done:
+            done.cancel()
         resolve(self.closed, None)
 
     async def wait_started(self, timeout_s: float) -> None:
@@ -246,6 +265,12 @@ class Channel(asyncio.Protocol):
         self.send("memory")
         return answer
 
+    def done(self, command: str) -> asyncio.Future[None]:
+        """When init next says that it has done the command; cancelled when the machine ends before."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done.append((command, future))
+        return future
+
     @property
     def connected(self) -> bool:
         """Whether it ever was."""
@@ -257,10 +282,14 @@ class Channel(asyncio.Protocol):
             self._transport.abort()
 
     def _act(self, message: Message | None) -> None:
-        if isinstance(message, Phase) and message.name == "application":
+        if (isinstance(message, Phase) and message.name == "application") or message == Done("thaw"):
             self.started.set()
         elif isinstance(message, GuestMemory) and self._memory:
             waiting = self._memory.pop(0)
             resolve(waiting, message)
+        elif isinstance(message, Done):
+            for future in [future for command, future in self._done if command == message.command]:
+                resolve(future, None)
+            self._done = [each for each in self._done if not each[1].done()]
         elif self.reports.end is not None:
             resolve(self.ended, None)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
 from imagebuilder.machine import usage
@@ -40,6 +40,7 @@ GRACE_S = 10.0
 PORT_S = 2.0  # for init to find its port: an application may be faster
 POWER_OFF_S = 2.0
 QUIT_S = 2.0
+T = TypeVar("T")
 TAKEN = ("ESTABLISHED", "CLOSE_WAIT")  # states of a connection that the guest has taken
 
 
@@ -49,16 +50,20 @@ class Instance:
     Times are in ns of the host's monotonic clock.
     """
 
-    def __init__(self, spec: MachineSpec, on_console: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, spec: MachineSpec, on_console: Callable[[bytes], None] | None = None, state: bytes | None = None
+    ) -> None:
         self.spec = spec
         """The machine, with the host ports that were chosen."""
         self._console = Console(on_console)
         self._channel = Channel()
+        self._resumed_ns: int | None = None
+        self._awaited: list[tuple[str, tuple[str, ...], asyncio.Future[QmpEvent]]] = []
         self._qmp = Qmp(spec.name, self._on_event)
         self._panic = self._console.watch(PANIC)
         self._stopped = False
         self._listening_ns: int | None = None
-        self._wires = Wires(spec)
+        self._wires = Wires(spec, state)
         try:
             self._argv = argv(spec, wiring=self._wires.wiring)
             self._child = Child(self._argv, fds=self._wires.fds, cpus=spec.host_cpus)
@@ -71,25 +76,32 @@ class Instance:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, spec: MachineSpec, *, on_console: Callable[[bytes], None] | None = None
+        cls,
+        spec: MachineSpec,
+        *,
+        on_console: Callable[[bytes], None] | None = None,
+        state: bytes | None = None,
     ) -> AsyncIterator["Instance"]:
         """Start a machine and talk to QEMU; what is left of it at the end of the block is killed.
 
-        ``on_console`` gets what the guest prints as it comes. Raises ToolMissing, InputError (a file is missing) and
-        MachineError (PortTaken among them, for a port that the caller chose).
+        ``on_console`` gets what the guest prints as it comes. ``state`` is the device state with which an ``incoming``
+        machine begins; it stands still then (``machine/parking.py``). Raises ToolMissing, InputError (a file is
+        missing) and MachineError (PortTaken among them, for a port that the caller chose).
         """
         check_files(spec)
-        instance = await cls._start(spec, on_console)
+        instance = await cls._start(spec, on_console, state)
         try:
             yield instance
         finally:
             await instance._leave()
 
     @classmethod
-    async def _start(cls, spec: MachineSpec, on_console: Callable[[bytes], None] | None) -> "Instance":
+    async def _start(
+        cls, spec: MachineSpec, on_console: Callable[[bytes], None] | None, state: bytes | None
+    ) -> "Instance":
         own = {forward.host_port for forward in spec.forwards}
         for attempt in range(PORT_ATTEMPTS):
-            instance = cls(with_ports(spec), on_console)
+            instance = cls(with_ports(spec), on_console, state)
             try:
                 await instance._connect()
                 return instance
@@ -140,8 +152,9 @@ class Instance:
 
     @property
     def running_ns(self) -> int:
-        """When the guest's processor was let run: QEMU answers QMP only from then on."""
-        return self._qmp.running_ns
+        """When the guest's processor was let run: QEMU answers QMP only from then on. Of a machine that stood still:
+        when it last went on."""
+        return self._resumed_ns or self._qmp.running_ns
 
     @property
     def listening_ns(self) -> int | None:
@@ -239,6 +252,48 @@ class Instance:
     async def wait_exit(self) -> Exit:
         """Wait until the machine has ended; tells how."""
         return await asyncio.shield(self._ended)
+
+    # What parking needs besides
+
+    @property
+    def channel(self) -> Channel:
+        """What connects us with init."""
+        return self._channel
+
+    @property
+    def state_fd(self) -> int | None:
+        """The number that the pipe with the device state has in QEMU."""
+        return self._wires.state_fd
+
+    async def execute(self, command: str, **arguments: object) -> object:
+        """Run a QMP command. Raises MachineError when QEMU refuses it or has ended."""
+        return await self._qmp.execute(command, **arguments)
+
+    async def send_fd(self, name: str, fd: int) -> None:
+        """Give QEMU an open file under a name. Raises MachineError."""
+        await self._qmp.send_fd(name, fd)
+
+    def next_event(self, name: str, *, status: tuple[str, ...] = ()) -> asyncio.Future[QmpEvent]:
+        """The next event of this name, from now on; one that tells a status counts with one of these only."""
+        future: asyncio.Future[QmpEvent] = asyncio.get_running_loop().create_future()
+        self._awaited.append((name, status, future))
+        return future
+
+    async def outcome(self, future: asyncio.Future[T], what: str, *, timeout_s: float) -> T:
+        """What something gives that this machine has to do. Raises GuestFailed when it ends before, MachineError when
+        it does not come in time."""
+        in_time = await any_of(future, self._channel.ended, self._panic, self._ended, timeout_s=timeout_s)
+        if future.done() and not future.cancelled():
+            return future.result()
+        future.cancel()
+        if in_time:
+            await all_of(self._ended, timeout_s=LAST_WORDS_S)
+            raise self._failed(f"before {what}")
+        raise MachineError(f"{self.spec.name}: {what} did not come within {timeout_s:g} s")
+
+    def went_on(self, at_ns: int) -> None:
+        """It stood still, and goes on from this moment of the host's clock."""
+        self._resumed_ns = at_ns
 
     # What one does to it
 
@@ -375,6 +430,10 @@ class Instance:
     def _on_event(self, event: QmpEvent) -> None:
         if event.name == "GUEST_PANICKED":
             resolve(self._panic, event.at_ns)
+        for name, status, future in self._awaited:
+            if name == event.name and (not status or event.data.get("status") in status):
+                resolve(future, event)
+        self._awaited = [each for each in self._awaited if not each[-1].done()]
 
     async def _say(self, command: str) -> None:
         self._channel.send(command)

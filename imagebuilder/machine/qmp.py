@@ -22,11 +22,15 @@ logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class QmpEvent:
-    """What QEMU told by itself, and when it arrived (host's monotonic clock; QEMU's own stamp is wall clock)."""
+    """What QEMU told by itself, and when it arrived (host's monotonic clock).
+
+    ``wall_ns`` is QEMU's own stamp: when it happened, by the host's wall clock, in steps of 1 µs.
+    """
 
     name: str
     at_ns: int
     data: Mapping[str, Any]
+    wall_ns: int = 0
 
 
 class Qmp:
@@ -69,6 +73,11 @@ class Qmp:
         except (QMPError, EOFError, OSError) as error:
             raise MachineError(f"QEMU did not do {command}: {error}") from error
 
+    async def send_fd(self, name: str, fd: int) -> None:
+        """Give QEMU an open file, which it knows by ``name`` afterwards. Raises MachineError."""
+        self._client.send_fd_scm(fd)
+        await self.execute("getfd", fdname=name)
+
     async def close(self) -> None:
         """Let go of the connection; what QEMU told before is kept."""
         with suppress(QMPError, EOFError, OSError):
@@ -85,6 +94,9 @@ class Qmp:
 
     def _note(self, message: Mapping[str, Any]) -> None:
         data = message.get("data")
-        event = QmpEvent(str(message["event"]), time.monotonic_ns(), dict(data) if isinstance(data, dict) else {})
+        stamp = message["timestamp"]
+        wall_ns = stamp["seconds"] * 1_000_000_000 + stamp["microseconds"] * 1000
+        name, at_ns = str(message["event"]), time.monotonic_ns()
+        event = QmpEvent(name, at_ns, dict(data) if isinstance(data, dict) else {}, wall_ns)
         self.events.append(event)
         self._on_event(event)

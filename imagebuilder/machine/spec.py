@@ -7,6 +7,7 @@ network as ``ib.ip=``; ``docs/contracts.md`` has all words of the kernel command
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from imagebuilder.bundle import Boot, Bundle
@@ -15,7 +16,11 @@ PROGRAM = "qemu-system-x86_64"
 CHANNEL_NAME = "imagebuilder.0"
 LOOPBACK = "127.0.0.1"
 # The guest's address, its gateway and its name server in QEMU's user network (QEMU: "Network emulation").
-ADDRESS_WORD = "ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3"
+ADDRESS_WORDS = "10.0.2.15/24,10.0.2.2,10.0.2.3"
+# A template and its clones: room for an address that no other clone on this host has at the time, and gateway and name
+# server are the same for all. 100.64.0.0/10 is set aside for addresses inside one provider's network (RFC 6598).
+CLONES_NETWORK = IPv4Network("100.64.0.0/10")
+GATEWAY, NAME_SERVER, FIRST_GUEST = 2, 3, 15  # in each network, as QEMU counts
 MIB_BYTES = 1 << 20
 
 
@@ -38,19 +43,28 @@ class Disk:
     """A read-only disk with the content of ``path``, or an empty scratch disk of ``size_mib``.
 
     A guest that must write to its disk gets a ``snapshot``: what it writes goes to a file that QEMU unlinks at once.
-    ``aio`` is how QEMU waits for its file (None: in threads of its own).
+    A ``writable`` one is changed. ``aio`` is how QEMU waits for its file (None: in threads of its own).
     """
 
     path: Path | None = None
     size_mib: int = 0
     format: str = "raw"
     snapshot: bool = False
+    writable: bool = False
     aio: str | None = None
 
     @property
     def size_bytes(self) -> int:
         """The size of a scratch disk."""
         return self.size_mib * MIB_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFile:
+    """The guest's memory is this file: a template's is written, and a clone changes only its own copy of the pages."""
+
+    path: Path
+    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,8 @@ class MachineSpec:
 
     ``icount`` counts the guest's instructions: each takes 2**icount ns of the guest's time, and a guest that ends stays
     there to be asked. ``firmware`` replaces QEMU's own. A ``foreign`` guest has no init of ours, and gets no words for
-    it. ``host_cpus`` are the processors of this host that QEMU may use; none: those that we may use.
+    it. ``host_cpus`` are the processors of this host that QEMU may use; none: those that we may use. ``incoming`` waits
+    for the device state of a template.
     """
 
     machine: MachineType
@@ -88,6 +103,8 @@ class MachineSpec:
     firmware: Path | None = None
     foreign: bool = False
     host_cpus: tuple[int, ...] = ()
+    memory_file: MemoryFile | None = None
+    incoming: bool = False
 
     @property
     def scratch(self) -> tuple[Disk, ...]:
@@ -97,12 +114,16 @@ class MachineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The file descriptors that QEMU inherits: our two ways to talk to it, the console, and the scratch disks."""
+    """The file descriptors that QEMU inherits: our two ways to talk to it, the console, and the scratch disks.
+
+    ``state_fd`` gives the device state of a template.
+    """
 
     qmp_fd: int
     console_fd: int
     channel_fd: int
     scratch_fds: tuple[int, ...] = ()
+    state_fd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +197,20 @@ def argv(spec: MachineSpec, *, wiring: Wiring | None) -> list[str]:
 def _machine_args(spec: MachineSpec) -> Iterator[str]:
     hardware = HARDWARE[spec.machine]
     # Without ACPI, QEMU names the virtio devices on the kernel's command line.
-    yield from ("-M", f"{hardware.words},acpi={'on' if spec.acpi else 'off'}")
+    backend = ",memory-backend=ram" if spec.memory_file else ""
+    yield from ("-M", f"{hardware.words},acpi={'on' if spec.acpi else 'off'}{backend}")
+    if spec.memory_file:
+        share = "on" if spec.memory_file.writable else "off"
+        memory = f"id=ram,size={spec.memory_mib}M,share={share},mem-path={_value(str(spec.memory_file.path))}"
+        yield from ("-object", f"memory-backend-file,{memory}")
     yield from hardware.extra
     yield from ("-nodefaults", "-no-user-config", "-display", "none")
     # A machine without ACPI powers off by a reset.
     yield "-no-reboot"
-    if spec.paused:
+    if spec.paused or spec.incoming:
         yield "-S"
+    if spec.incoming:
+        yield from ("-incoming", "defer")
 
 
 def _count_args(spec: MachineSpec) -> Iterator[str]:
@@ -210,7 +238,7 @@ def _words(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     if spec.foreign:
         return
     if spec.network:
-        yield ADDRESS_WORD
+        yield f"ib.ip={address_words(spec)}"
     if spec.channel and wiring is not None:
         yield "ib.channel=1"
     if spec.acpi:
@@ -243,8 +271,7 @@ def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     fds = iter(wiring.scratch_fds if wiring else ())
     for number, disk in enumerate(spec.disks):
         if disk.path is not None:
-            content = f"format={disk.format},{'snapshot' if disk.snapshot else 'readonly'}=on"
-            content += f",aio={disk.aio}" if disk.aio else ""
+            content = f"format={disk.format},{_access(disk)}" + (f",aio={disk.aio}" if disk.aio else "")
             yield from ("-drive", f"if=none,id=disk{number},{content},file={_value(str(disk.path))}")
         elif wiring is not None:
             # A file without a name, which QEMU inherits. Nobody reads it later: no flush has to reach the host's disk.
@@ -258,8 +285,10 @@ def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
 
 def _network_args(spec: MachineSpec) -> Iterator[str]:
     if spec.network:
-        rules = "".join(f",hostfwd={_rule(forward)}" for forward in spec.forwards)
-        yield from ("-netdev", f"user,id=net{rules}")
+        address = _guest_address(spec) if spec.memory_file else ""
+        rules = "".join(f",hostfwd={_rule(forward, address)}" for forward in spec.forwards)
+        own = f",net={CLONES_NETWORK}" if spec.memory_file else ""
+        yield from ("-netdev", f"user,id=net{own}{rules}")
         yield from ("-device", f"{_virtio(spec, 'net')},netdev=net{HARDWARE[spec.machine].nic_options}")
 
 
@@ -269,9 +298,30 @@ def _random_args(spec: MachineSpec) -> Iterator[str]:
         yield from ("-device", _virtio(spec, "rng"))
 
 
-def _rule(forward: Forward) -> str:
+def _rule(forward: Forward, address: str) -> str:
     assert forward.host_port is not None, "choose the host ports first"
-    return f"tcp:{LOOPBACK}:{forward.host_port}-:{forward.guest_port}"
+    return f"tcp:{LOOPBACK}:{forward.host_port}-{address}:{forward.guest_port}"
+
+
+def address_words(spec: MachineSpec) -> str:
+    """The guest's address, gateway and name server, as ``ib.ip=`` has them."""
+    if spec.memory_file is None:
+        return ADDRESS_WORDS
+    gateway, name_server = (CLONES_NETWORK[host] for host in (GATEWAY, NAME_SERVER))
+    return f"{_guest_address(spec)}/{CLONES_NETWORK.prefixlen},{gateway},{name_server}"
+
+
+def _guest_address(spec: MachineSpec) -> str:
+    """A clone is numbered by its first host port, which nobody else has at the time. One without ports cannot be met,
+    and has its template's address."""
+    number = next((forward.host_port or 0 for forward in spec.forwards), 0) if spec.incoming else 0
+    return str(CLONES_NETWORK[(number << 6) + FIRST_GUEST])
+
+
+def _access(disk: Disk) -> str:
+    if disk.writable:
+        return "cache=unsafe"  # nobody reads it after a crash of the host
+    return "snapshot=on" if disk.snapshot else "readonly=on"
 
 
 def _virtio(spec: MachineSpec, kind: str) -> str:

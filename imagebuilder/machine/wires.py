@@ -1,5 +1,7 @@
 """What connects us with one QEMU: pairs of sockets and unlinked files, none of which has a name to leave behind."""
 
+import fcntl
+import os
 import socket
 import tempfile
 from contextlib import ExitStack
@@ -9,11 +11,14 @@ from typing import IO, Self
 from imagebuilder.errors import MachineError
 from imagebuilder.machine.spec import MachineSpec, Wiring
 
+PIPE_BYTES = 1 << 16
+
 
 class Wires:
-    """Our ends are ``qmp``, ``console`` and ``channel``; QEMU inherits the others and the scratch disks."""
+    """Our ends are ``qmp``, ``console`` and ``channel``; QEMU inherits the others, the scratch disks, and a pipe that
+    holds the device ``state`` of a template."""
 
-    def __init__(self, spec: MachineSpec) -> None:
+    def __init__(self, spec: MachineSpec, state: bytes | None = None) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
             pairs = [socket.socketpair() for _ in range(3)]
             for own, other in pairs:
@@ -22,14 +27,16 @@ class Wires:
                 own.setblocking(False)
             (self.qmp, qmp), (self.console, console), (self.channel, channel) = pairs
             scratch = tuple(theirs.enter_context(_scratch(disk.size_bytes)).fileno() for disk in spec.scratch)
-            self.wiring = Wiring(qmp.fileno(), console.fileno(), channel.fileno(), scratch)
+            self.state_fd = None if state is None else theirs.enter_context(_filled_pipe(state)).fileno()
+            self.wiring = Wiring(qmp.fileno(), console.fileno(), channel.fileno(), scratch, self.state_fd)
             self._theirs, self._ours = theirs.pop_all(), ours.pop_all()
 
     @property
     def fds(self) -> tuple[int, ...]:
         """What QEMU inherits."""
         wiring = self.wiring
-        return (wiring.qmp_fd, wiring.console_fd, wiring.channel_fd, *wiring.scratch_fds)
+        state = () if wiring.state_fd is None else (wiring.state_fd,)
+        return (wiring.qmp_fd, wiring.console_fd, wiring.channel_fd, *wiring.scratch_fds, *state)
 
     def hand_over(self) -> None:
         """QEMU has its ends now: with them closed here, its end is ours to notice."""
@@ -45,6 +52,23 @@ class Wires:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _filled_pipe(content: bytes) -> IO[bytes]:
+    """The end of a pipe from which the content can be read: QEMU takes a state from pipes, and no longer from files."""
+    read_fd, write_fd = os.pipe()
+    stream = os.fdopen(read_fd, "rb", buffering=0)
+    with os.fdopen(write_fd, "wb", buffering=0) as writer:
+        try:
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, max(len(content), PIPE_BYTES))
+        except OSError as error:
+            stream.close()
+            raise MachineError(
+                f"a template's state of {len(content) >> 10} KiB does not fit into a pipe here",
+                hint="sudo sysctl fs.pipe-max-size=4194304",
+            ) from error
+        writer.write(content)
+    return stream
 
 
 def _scratch(size_bytes: int) -> IO[bytes]:

@@ -15,7 +15,7 @@ from pydantic_core import InitErrorDetails
 
 from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import Part, found, mistake, mistake_at
-from imagebuilder.recipe.values import FileKind, LimitName, ReadyKind, RootFormat, StopSignal
+from imagebuilder.recipe.values import CloneSignal, FileKind, LimitName, ReadyKind, RootFormat, StopSignal
 
 
 def _exactly_one(raw: Mapping[str, Any], kinds: type[StrEnum]) -> Iterator[InitErrorDetails]:
@@ -263,6 +263,19 @@ class Ready(Part):
         return asked.port if asked else None
 
 
+class Template(Part):
+    """How an instance becomes a template, and what its clones do first."""
+
+    warm: tuple[fields.Text, ...] = ()
+    """Asked before the instance is kept: paths for an HTTP application, what is sent to another one; nothing given is
+    what [ready] asks."""
+    hook: fields.ImagePath | None = None
+    """A program of the image that each clone runs before the application goes on; it runs as the application's user."""
+    signal: CloneSignal | None = None
+    """A signal that the application of each clone gets when it goes on, so that it takes new random numbers and its
+    /run/instance."""
+
+
 class Budget(Part):
     """What the recipe promises and ``imagebuilder test`` checks; what is not given is not checked."""
 
@@ -307,6 +320,8 @@ class Recipe(Part):
     """The virtual machine that the image expects."""
     ready: Ready
     """How one sees that the application is ready: exactly one of http, tcp, console, exit."""
+    template: Template = Template()
+    """How instances are cloned from a warm one."""
     budget: Budget = Budget()
     """What is promised and tested."""
 
@@ -323,6 +338,9 @@ class Recipe(Part):
         files = raw.get("files")
         if isinstance(files, list | tuple):
             yield from _repeated([((index, "path"), _path(entry)) for index, entry in enumerate(files)], "files")
+        template, ready = raw.get("template"), raw.get("ready")
+        if isinstance(template, Mapping) and isinstance(ready, Mapping) and isinstance(template.get("warm"), list):
+            yield from _warm(template["warm"], ready)
         variables = raw.get("variables")
         if isinstance(variables, Mapping) and "recipe" in variables:
             yield mistake_at(("variables", "recipe"), "templates see the recipe itself under this name", "rename it")
@@ -337,6 +355,15 @@ class Recipe(Part):
             machine = self.machine.model_copy(update={"ports": (*self.machine.ports, port)})
             object.__setattr__(self, "machine", machine)  # frozen for everybody else
         return self
+
+
+def _warm(warm: list[Any], ready: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    """Somebody to ask, and an HTTP server is asked for paths."""
+    if warm and not ready.keys() & {ReadyKind.HTTP, ReadyKind.TCP}:
+        yield mistake_at(("template", "warm"), "there is no port to ask", "use ready.http or ready.tcp")
+    for index, words in enumerate(warm if ReadyKind.HTTP in ready else ()):
+        if isinstance(words, str) and not words.startswith("/"):
+            yield mistake_at(("template", "warm", index), f"'{words}' is no path", f"write '/{words}'")
 
 
 def _path(entry: Any) -> Any:

@@ -62,6 +62,21 @@ class StopSignal(StrEnum):
         return int(signal.Signals[f"SIG{self.value}"])
 
 
+class CloneSignal(StrEnum):
+    """The signals that tell an application that it goes on as a clone."""
+
+    HUP = "HUP"
+    INT = "INT"
+    USR1 = "USR1"
+    USR2 = "USR2"
+    WINCH = "WINCH"
+
+    @property
+    def number(self) -> int:
+        """Its number on Linux."""
+        return int(signal.Signals[f"SIG{self.value}"])
+
+
 class LimitName(StrEnum):
     """What Linux limits per process (``man 2 getrlimit``)."""
 

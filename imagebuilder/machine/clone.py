@@ -1,0 +1,103 @@
+"""Clones: instances that begin where their template stopped, each a machine of its own.
+
+Before any program goes on, init gives a clone its own random numbers, clock, host name, network card and address, and
+what the host has for it alone (``/run/instance``).
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from imagebuilder.errors import InputError
+from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.parking import Parked, go_on, load
+from imagebuilder.machine.spec import Forward, address_words
+from imagebuilder.machine.template import Template
+
+SEED_BYTES = 32
+PART_BYTES = 256  # of a file, in one line to init
+ENVIRONMENT, USER_DATA = "environment", "user-data"
+MOST_NAME_BYTES = 64
+
+
+def _mac() -> bytes:
+    """An address of one machine (its first byte says: not from a vendor's list)."""
+    return b"\x02" + secrets.token_bytes(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a clone is. What is not given is chosen at random."""
+
+    hostname: str
+    seed: bytes = field(default_factory=lambda: secrets.token_bytes(SEED_BYTES), repr=False)
+    mac: bytes = field(default_factory=_mac)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Written to ``/run/instance/environment``, a line ``NAME=VALUE`` each."""
+    user_data: bytes = b""
+    """Written to ``/run/instance/user-data``."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for what a guest could not be given."""
+        if not 0 < len(self.hostname.encode()) <= MOST_NAME_BYTES or any(c.isspace() for c in self.hostname):
+            raise InputError(f"{self.hostname!r} is no host name: 1 to {MOST_NAME_BYTES} bytes without spaces")
+        for name, value in self.environment.items():
+            if not name or "=" in name or "\n" in name + value or "\0" in name + value:
+                raise InputError(f"the variable {name!r} cannot be given to a clone: NAME=VALUE in one line")
+
+    @classmethod
+    def of(
+        cls, template: Template, *, environment: Mapping[str, str] | None = None, user_data: bytes = b""
+    ) -> "Identity":
+        """A new machine of this template, of a name of its own."""
+        hostname = f"{template.name[: MOST_NAME_BYTES - 13]}-{secrets.token_hex(6)}"
+        return cls(hostname, environment=environment or {}, user_data=user_data)
+
+    def words(self, address: str) -> Iterator[str]:
+        """What init is told, line by line."""
+        yield f"seed {self.seed.hex()}"
+        yield f"hostname {self.hostname}"
+        yield f"network {self.mac.hex()} {address}"
+        lines = "".join(f"{name}={value}\n" for name, value in self.environment.items()).encode()
+        for name, content in ((ENVIRONMENT, lines), (USER_DATA, self.user_data)):
+            for begin in range(0, len(content), PART_BYTES):
+                yield f"file {name} {content[begin : begin + PART_BYTES].hex()}"
+
+
+@asynccontextmanager
+async def clone(
+    template: Template,
+    identity: Identity | None = None,
+    *,
+    forwards: tuple[Forward, ...] = (),
+    on_console: Callable[[bytes], None] | None = None,
+) -> AsyncIterator[Instance]:
+    """A clone that goes on; wait for its answer as for any instance's. At the end of the block it is gone.
+
+    Raises what ``Instance.start`` raises, and GuestFailed.
+    """
+    async with held(template, forwards=forwards, on_console=on_console) as instance:
+        await begin(instance, template, identity or Identity.of(template))
+        yield instance
+
+
+@asynccontextmanager
+async def held(
+    template: Template, *, forwards: tuple[Forward, ...] = (), on_console: Callable[[bytes], None] | None = None
+) -> AsyncIterator[Instance]:
+    """A clone that stands still where its template stopped, until ``begin``."""
+    with template.used():
+        async with Instance.start(template.spec(forwards), on_console=on_console, state=template.state) as instance:
+            await load(instance)
+            yield instance
+
+
+async def begin(instance: Instance, template: Template, identity: Identity) -> None:
+    """Let a clone go on for the first time, as somebody new. Does not wait until its programs go on."""
+    # The name server is its template's: to write it down anew would cost more than all the rest.
+    address, _, _ = address_words(instance.spec).rpartition(",")
+    words = [*identity.words(address)]
+    if template.hook is not None:
+        words.append(f"hook {template.hook}")
+    await go_on(instance, Parked(template.guest_ns), words=words, signal=template.signal)

@@ -1,0 +1,280 @@
+"""Templates: an instance that was brought to its first answer, stopped and kept, so that others begin where it was.
+
+::
+
+    <cache>/templates/<key>/template.json   what it was made of, and how to go on from it
+                            memory          the guest's memory; every clone maps it and changes only its own pages
+                            state           the devices, as QEMU writes them
+                            kernel          in the kernel's place: a clone's is in its memory already
+                            disk0, disk1 …  the root, and scratch disks as they were
+                            used            a lock: who holds it uses the template
+
+The key is the hash of all that a clone must have in common with its template (``Circumstances``). A template that
+differs in anything is stale: QEMU would refuse its state, or worse, take it.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from imagebuilder import process
+from imagebuilder.bundle import Bundle
+from imagebuilder.errors import InputError
+from imagebuilder.machine.spec import (
+    PROGRAM,
+    Accelerator,
+    Disk,
+    Forward,
+    MachineSpec,
+    MachineType,
+    MemoryFile,
+    argv,
+    spec_of,
+)
+from imagebuilder.store import Store, key_of
+
+SCHEMA = "imagebuilder.template/1"
+TEMPLATE_JSON, MEMORY, STATE, KERNEL, USED = "template.json", "memory", "state", "kernel", "used"
+FOLDER = "templates"
+CPUINFO = Path("/proc/cpuinfo")
+
+
+class TemplateStale(InputError):
+    """There is a template of this image, and it was made in other circumstances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a clone has in common with its template. The labels are those of the sentence that says what differs."""
+
+    image: str
+    """The digest of the image."""
+    machine: str
+    """Machine, memory, processors, devices and CPU model, as QEMU is told."""
+    qemu: str
+    """QEMU's version, in its own words."""
+    cpu: str
+    """The host's processor: the guest has measured its clock, and may have seen its features."""
+    warm: str
+    """What is asked before it is kept."""
+
+    @property
+    def key(self) -> str:
+        """The name of the template."""
+        return key_of([SCHEMA, asdict(self)])
+
+
+SENTENCES: Mapping[str, str] = {
+    "image": "the image has changed since",
+    "machine": "it is another machine ({old}; now {new})",
+    "qemu": "it was made by {old}, and this is {new}",
+    "cpu": "it was made on another processor ({old}; this is {new})",
+    "warm": "the recipe's [template] has changed since",
+}
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template on disk."""
+
+    folder: Path
+    name: str
+    circumstances: Circumstances
+    guest_ns: int
+    """The guest's monotonic clock at which it stands still."""
+    machine: MachineType
+    accelerator: Accelerator
+    memory_mib: int
+    cpus: int
+    acpi: bool
+    ports: tuple[int, ...]
+    disks: tuple[str, ...]
+    """What its disks are: ``root`` or ``scratch``."""
+    ready: dict[str, Any]
+    hook: str | None = None
+    signal: int = 0
+    made: str = ""
+    """When it was made (UTC, ISO 8601)."""
+
+    @cached_property
+    def state(self) -> bytes:
+        """The devices, as QEMU writes them."""
+        return (self.folder / STATE).read_bytes()
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on the disk."""
+        return sum(path.stat().st_blocks * 512 for path in self.folder.iterdir())
+
+    def spec(self, forwards: tuple[Forward, ...] = ()) -> MachineSpec:
+        """The machine of a clone; ``forwards`` say at which host ports its ports are."""
+        asked = {forward.guest_port: forward for forward in forwards}
+        return MachineSpec(
+            machine=self.machine,
+            accelerator=self.accelerator,
+            kernel=self.folder / KERNEL,
+            memory_mib=self.memory_mib,
+            cpus=self.cpus,
+            disks=tuple(self._disk(number, kind) for number, kind in enumerate(self.disks)),
+            forwards=tuple(asked.get(port, Forward(None, port)) for port in self.ports),
+            acpi=self.acpi,
+            name=self.name,
+            foreign=True,  # its kernel has read its command line
+            memory_file=MemoryFile(self.folder / MEMORY),
+            incoming=True,
+        )
+
+    def _disk(self, number: int, kind: str) -> Disk:
+        return Disk(path=self.folder / f"disk{number}", snapshot=kind == "scratch")
+
+    @contextmanager
+    def used(self) -> Iterator[Self]:
+        """While it is used nobody removes it."""
+        with _held(self.folder, fcntl.LOCK_SH):
+            yield self
+
+    def describe(self) -> dict[str, Any]:
+        """``template.json``."""
+        values = {key: value for key, value in asdict(self).items() if key != "folder"}
+        return {"schema": SCHEMA, "key": self.circumstances.key, **values}
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """A template on disk. Raises InputError when it is none, or one of another version of imagebuilder."""
+        try:
+            document = json.loads((folder / TEMPLATE_JSON).read_bytes())
+            if document.pop("schema") != SCHEMA:
+                raise ValueError("its schema is another one")
+            document.pop("key")
+            return cls(
+                folder=folder,
+                circumstances=Circumstances(**document.pop("circumstances")),
+                machine=MachineType(document.pop("machine")),
+                accelerator=Accelerator(document.pop("accelerator")),
+                ports=tuple(document.pop("ports")),
+                disks=tuple(document.pop("disks")),
+                **document,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder} holds no template that can be used ({error})", hint="imagebuilder template create NAME"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The template that an image on a machine would have."""
+
+    bundle: Bundle
+    source: MachineSpec
+    """The machine that is brought to its first answer: the image's own."""
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None, cpus: int | None = None
+    ) -> Self:
+        """The image as its machine expects it, or with other memory and processors."""
+        return cls(bundle, spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib, cpus=cpus))
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the recipe says of templates."""
+        return dict(self.bundle.image.recipe.get("template", {}))
+
+    @cached_property
+    def circumstances(self) -> Circumstances:
+        """What is so here and now. Raises ToolMissing."""
+        source = self.source
+        disks = " ".join(f"{disk.size_mib}M" for disk in source.scratch)
+        shape = f"{source.machine} {source.accelerator} {source.memory_mib}M {source.cpus} CPU {disks}".strip()
+        return Circumstances(
+            image=self.bundle.image.digest,
+            machine=f"{shape} {key_of([source.cmdline, _words(source)])[:12]}",
+            qemu=qemu_says(),
+            cpu=_cpu(),
+            warm=key_of(self.recipe)[:12],
+        )
+
+    def find(self, store: Store) -> Template:
+        """The template of this image on this machine. Raises TemplateStale for one of other circumstances, InputError
+        when there is none at all."""
+        folder = store.root / FOLDER / self.circumstances.key
+        if folder.is_dir():
+            return Template.read(folder)
+        name = self.bundle.image.name
+        others = [template for template in templates(store) if template.name == name]
+        if not others:
+            raise InputError(f"there is no template of {name}", hint=f"imagebuilder template create {name}")
+        nearest = min(others, key=lambda other: len(differences(other.circumstances, self.circumstances)))
+        why = "; ".join(differences(nearest.circumstances, self.circumstances).values())
+        raise TemplateStale(
+            f"the template of {name} cannot be used: {why}",
+            hint=f"imagebuilder template create {name}, or run with --refresh-template",
+        )
+
+
+def templates(store: Store) -> Iterator[Template]:
+    """All templates, in the order of their names; what is none is passed over."""
+    found = []
+    for folder in sorted((store.root / FOLDER).glob("*/")):
+        try:
+            found.append(Template.read(folder))
+        except InputError:
+            continue
+    yield from sorted(found, key=lambda template: (template.name, template.made))
+
+
+def differences(old: Circumstances, new: Circumstances) -> dict[str, str]:
+    """What differs, each in words."""
+    was, now = asdict(old), asdict(new)
+    return {
+        key: sentence.format(old=was[key], new=now[key]) for key, sentence in SENTENCES.items() if was[key] != now[key]
+    }
+
+
+def remove(folder: Path) -> bool:
+    """Remove a template; False when somebody uses it."""
+    try:
+        with _held(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(folder)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def qemu_says() -> str:
+    """QEMU's version, in its own words: of two packages of one version both. Raises ToolMissing, ToolFailed."""
+    return process.run([PROGRAM, "--version"], timeout_s=60).text.splitlines()[0].strip()
+
+
+@contextmanager
+def _held(folder: Path, how: int) -> Iterator[None]:
+    with (folder / USED).open("ab") as stream:
+        fcntl.flock(stream, how)
+        yield
+
+
+def _words(spec: MachineSpec) -> list[str]:
+    """QEMU's words but for what differs between machines that can be clones of each other: paths and ports."""
+    bare = replace(
+        spec,
+        kernel=Path("kernel") if spec.kernel else None,
+        initrd=Path("initrd") if spec.initrd else None,
+        disks=tuple(replace(disk, path=Path("disk") if disk.path else None) for disk in spec.disks),
+        forwards=(),
+    )
+    return argv(bare, wiring=None)
+
+
+def _cpu() -> str:
+    """The host's processor, as Linux names it."""
+    for line in CPUINFO.read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "unknown"

@@ -1,0 +1,152 @@
+"""Making a template: an instance is brought to its first answer, warmed up, stopped, and kept (``template.py``)."""
+
+import asyncio
+import json
+import os
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imagebuilder.errors import GuestFailed, MachineError, OutputError
+from imagebuilder.events import Note, Say, silent, step
+from imagebuilder.machine.answers import Unanswered, ask_tcp, fetch
+from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.parking import park, save
+from imagebuilder.machine.probe_guest import probe_guest
+from imagebuilder.machine.spec import MachineSpec, MemoryFile
+from imagebuilder.machine.template import FOLDER, KERNEL, MEMORY, STATE, TEMPLATE_JSON, USED, Template, Wanted, remove
+from imagebuilder.recipe.model import Ready, Tcp
+from imagebuilder.recipe.values import CloneSignal
+from imagebuilder.store import Store
+
+ATTEMPTS = 3
+COARSE_NS = 1_000_000  # a guest's clock of larger steps could not be set right in its clones
+LOOKS, LOOK_S, MOST_LOOKS = 5, 0.02, 250  # at rest: so many looks in a row, at most so many in all
+
+
+async def create(wanted: Wanted, store: Store, *, say: Say = silent, artefacts: Path | None = None) -> Template:
+    """Make the template, in the place of one that is there. Raises NotReady, GuestFailed, MachineError, OutputError;
+    what there is to see of a start that failed is then written to ``artefacts``."""
+    circumstances = wanted.circumstances
+    name = wanted.bundle.image.name
+    target = store.root / FOLDER / circumstances.key
+    with step(say, f"template {name}", f"bring {name} to its first answer, and keep it"), store.scratch() as work:
+        template = await _made(wanted, work, artefacts, say)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            with store.lock(circumstances.key):
+                if target.exists() and not remove(target):
+                    raise OutputError(f"the template of {name} is in use: end its clones first")
+                work.rename(target)
+        except OSError as error:
+            raise OutputError(f"{target} cannot be written: {error.strerror}", hint="free some disk space") from error
+    return replace(template, folder=target)
+
+
+async def _made(wanted: Wanted, work: Path, artefacts: Path | None, say: Say) -> Template:
+    spec = _prepared(wanted.source, work)
+    for attempt in range(1, ATTEMPTS + 1):
+        async with Instance.start(spec) as instance:
+            try:
+                guest_ns = await _warmed(instance, wanted)
+                if guest_ns is not None:
+                    (work / STATE).write_bytes(await save(instance))
+                    await instance.execute("quit")
+                    await instance.wait_exit()
+                    return _described(wanted, work, guest_ns)
+            except MachineError:
+                if artefacts is not None:
+                    instance.write_artefacts(artefacts)
+                raise
+        say(Note(f"the guest's clock is coarse (attempt {attempt} of {ATTEMPTS}): started again"))
+    raise MachineError(
+        f"{spec.name}: its kernel finds no clock finer than its timer on this host: try again on a quieter one"
+    )
+
+
+def _prepared(source: MachineSpec, work: Path) -> MachineSpec:
+    """The image's machine with its memory, and all that it may write, in files that are kept."""
+    disks = []
+    for number, disk in enumerate(source.disks):
+        path = work / f"disk{number}"
+        if disk.path is None:
+            with path.open("wb") as stream:
+                stream.truncate(disk.size_bytes)
+            disks.append(replace(disk, path=path, writable=True))
+        else:
+            _share(disk.path, path)
+            disks.append(replace(disk, path=path))
+    return replace(source, disks=tuple(disks), memory_file=MemoryFile(work / MEMORY, writable=True))
+
+
+def _share(source: Path, target: Path) -> None:
+    """The same content under a second name; nobody writes to either."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+async def _warmed(instance: Instance, wanted: Wanted) -> int | None:
+    """Bring it to its first answer and stop it there; None when its clock is too coarse."""
+    ready = Ready.model_validate(wanted.bundle.image.ready)
+    await instance.wait_ready(ready)
+    for words in wanted.recipe.get("warm", ()):
+        await _ask(instance, ready, words)
+    await _rest(instance)
+    if (instance.clock_step_ns or 0) >= COARSE_NS:
+        return None
+    try:
+        return (await park(instance)).guest_ns
+    except GuestFailed as error:
+        raise GuestFailed(
+            f"{instance.spec.name} ends by itself: only an application that goes on can be kept as a template",
+            hint=error.message,
+        ) from error
+
+
+async def _ask(instance: Instance, ready: Ready, words: str) -> None:
+    port = instance.host_port(ready.port) if ready.port else 0
+    try:
+        if ready.http is not None:
+            await fetch(port, words)
+        elif ready.tcp is not None:
+            await ask_tcp(port, Tcp(port=ready.tcp.port, send=words))
+    except Unanswered as error:
+        raise GuestFailed(f"{instance.spec.name}: asked for {words!r} to warm it up, it {error}") from error
+
+
+async def _rest(instance: Instance) -> None:
+    """Wait until it has put its last connection away; one that never rests is kept as it is."""
+    resting = 0
+    for _ in range(MOST_LOOKS):
+        resting = resting + 1 if await instance.at_rest() else 0
+        if resting == LOOKS:
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+def _described(wanted: Wanted, work: Path, guest_ns: int) -> Template:
+    source, recipe = wanted.source, wanted.recipe
+    (work / KERNEL).write_bytes(probe_guest(1))
+    (work / USED).touch()
+    template = Template(
+        folder=work,
+        name=wanted.bundle.image.name,
+        circumstances=wanted.circumstances,
+        guest_ns=guest_ns,
+        machine=source.machine,
+        accelerator=source.accelerator,
+        memory_mib=source.memory_mib,
+        cpus=source.cpus,
+        acpi=source.acpi,
+        ports=tuple(forward.guest_port for forward in source.forwards),
+        disks=tuple("scratch" if disk.path is None else "root" for disk in source.disks),
+        ready=wanted.bundle.image.ready,
+        hook=recipe.get("hook"),
+        signal=CloneSignal(recipe["signal"]).number if recipe.get("signal") else 0,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    (work / TEMPLATE_JSON).write_text(json.dumps(template.describe(), indent=1) + "\n", encoding="utf-8")
+    return template
