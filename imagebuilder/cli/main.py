@@ -29,6 +29,7 @@ VERBS: Mapping[str, Verb] = {
     "test": Verb("test", "Build, boot and measure images; hold them against their budgets"),
     "report": Verb("report", "Show reports as a page, a table, JUnit XML or Markdown, without booting again"),
     "bench": Verb("bench", "Start images in turn, again and again: how fast, and faster or slower than before"),
+    "template": Verb("template", "Keep warm instances, from which others are cloned in milliseconds"),
     "inspect": Verb("inspect", "Show what is in an image and why, by size"),
     "list": Verb("list", "List the recipes that are at hand"),
     "new": Verb("new", "Write a commented recipe that works"),

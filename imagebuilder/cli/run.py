@@ -5,19 +5,25 @@ import os
 import re
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from imagebuilder.bundle import Bundle
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener
+from imagebuilder.errors import InputError
+from imagebuilder.events import Say
 from imagebuilder.machine.accel import choose
+from imagebuilder.machine.clone import Identity, clone
 from imagebuilder.machine.ending import Exit, How
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.spec import Accelerator, Forward, MachineSpec, argv, spec_of
+from imagebuilder.machine.template import Template, Wanted
+from imagebuilder.machine.warming import create
 from imagebuilder.process import shell_line
 
 CHUNK_BYTES = 65536
@@ -38,12 +44,30 @@ class Port(click.ParamType[Forward]):
         return Forward(int(match[1]), int(match[2]))
 
 
+class Variable(click.ParamType[tuple[str, str]]):
+    """``NAME=VALUE``."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The name and the value."""
+        name, equals, text = str(value).partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\n" in text:
+            self.fail(f"{value!r} is not NAME=VALUE in one line", param, ctx)
+        return name, text
+
+
 @click.command("run")
 @options.name
 @options.accel
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option("--cpus", type=click.IntRange(1), help="Processors, instead of the recipe's.")
 @click.option("--port", "ports", multiple=True, type=Port(), help="Reach a guest's port at a fixed one of 127.0.0.1.")
+@click.option("--from-template", is_flag=True, help="Begin where its template stopped (imagebuilder template create).")
+@click.option("--refresh-template", is_flag=True, help="As --from-template; a missing or stale one is made first.")
+@click.option("--env", "environment", multiple=True, type=Variable(), metavar="NAME=VALUE",
+              help="For a clone: a line of its /run/instance/environment.")  # fmt: skip
+@click.option("--user-data", type=click.File("rb"), metavar="FILE", help="For a clone: its /run/instance/user-data.")
 @click.option("--dry-run", is_flag=True, help="Print the QEMU command line, ready to be pasted into a shell.")
 @options.kernel
 @options.out
@@ -54,6 +78,10 @@ def command(
     memory_mib: int | None,
     cpus: int | None,
     ports: tuple[Forward, ...],
+    from_template: bool,
+    refresh_template: bool,
+    environment: tuple[tuple[str, str], ...],
+    user_data: BinaryIO | None,
     dry_run: bool,
     kernel: str | None,
     out: Path,
@@ -62,19 +90,41 @@ def command(
 ) -> None:
     """Boot the image NAME with its console attached (it is built when something changed). Ctrl-C ends it; the exit
     status is the application's."""
+    cloned = from_template or refresh_template
+    if not cloned and (environment or user_data):
+        raise click.UsageError("--env and --user-data are for clones: add --from-template")
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel)
         bundle = options.built(name, out, kernel=kernel, say=say)
-    spec = _spec(bundle, choice.accelerator, memory_mib, cpus, ports)
+        wanted = Wanted.of(bundle, choice.accelerator, memory_mib=memory_mib, cpus=cpus)
+        template = _template(wanted, refresh=refresh_template, say=say) if cloned else None
+    spec = template.spec(ports) if template else _spec(bundle, choice.accelerator, memory_mib, cpus, ports)
     if dry_run:
         click.echo(shell_line(argv(with_ports(spec), wiring=None)))
         return
     if verbose:
         click.echo(choice.why, err=True)
-    found = asyncio.run(_attached(spec, quiet=quiet))
+    if template is None:
+        machine = Instance.start(spec, on_console=_show)
+    else:
+        data = user_data.read() if user_data else b""
+        identity = Identity.of(template, environment=dict(environment), user_data=data)
+        machine = clone(template, identity, forwards=ports, on_console=_show)
+    found = asyncio.run(_attached(machine, quiet=quiet))
     if found.how is not How.APPLICATION and not quiet:
         click.echo(f"imagebuilder: {found.why}", err=True)
     raise SystemExit(_status(found))
+
+
+def _template(wanted: Wanted, *, refresh: bool, say: Say) -> Template:
+    """The image's template, made when that is asked for. Raises InputError when it is missing or stale."""
+    store = options.open_store()
+    try:
+        return wanted.find(store)
+    except InputError:
+        if not refresh:
+            raise
+    return asyncio.run(create(wanted, store, say=say))
 
 
 def _spec(
@@ -89,9 +139,9 @@ def _status(found: Exit) -> int:
     return SIGNALLED + found.signal if found.signal is not None else FAILED
 
 
-async def _attached(spec: MachineSpec, *, quiet: bool) -> Exit:
+async def _attached(machine: AbstractAsyncContextManager[Instance], *, quiet: bool) -> Exit:
     """Run it with the terminal as its console until it ends; the first Ctrl-C asks it to end, a second one kills it."""
-    async with Instance.start(spec, on_console=_show) as instance:
+    async with machine as instance:
         if not quiet:
             for forward in instance.forwards:
                 click.echo(f"port {forward.guest_port} is at 127.0.0.1:{forward.host_port}", err=True)

@@ -92,18 +92,16 @@ async def _warmed(instance: Instance, wanted: Wanted) -> int | None:
     """Bring it to its first answer and stop it there; None when its clock is too coarse."""
     ready = Ready.model_validate(wanted.bundle.image.ready)
     await instance.wait_ready(ready)
-    for words in wanted.recipe.get("warm", ()):
-        await _ask(instance, ready, words)
-    await _rest(instance)
-    if (instance.clock_step_ns or 0) >= COARSE_NS:
-        return None
     try:
-        return (await park(instance)).guest_ns
-    except GuestFailed as error:
-        raise GuestFailed(
-            f"{instance.spec.name} ends by itself: only an application that goes on can be kept as a template",
-            hint=error.message,
-        ) from error
+        for words in wanted.recipe.get("warm", ()):
+            await _ask(instance, ready, words)
+        await _rest(instance)
+        return None if (instance.clock_step_ns or 0) >= COARSE_NS else (await park(instance)).guest_ns
+    except MachineError as error:
+        if instance.channel.reports.end is None:
+            raise
+        only = "only an application that goes on can be kept as a template"
+        raise GuestFailed(f"{instance.spec.name} ends by itself: {only}", hint=error.message) from error
 
 
 async def _ask(instance: Instance, ready: Ready, words: str) -> None:

@@ -1,0 +1,98 @@
+"""``imagebuilder template``: make, list and remove the templates that instances are cloned from."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from imagebuilder.cli import options
+from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.errors import InputError, OutputError
+from imagebuilder.machine.accel import choose
+from imagebuilder.machine.template import Template, Wanted, remove, templates
+from imagebuilder.machine.warming import create
+
+
+@click.group("template")
+def command() -> None:
+    """Make, list and remove the templates that instances are cloned from."""
+
+
+@command.command("create")
+@options.names
+@options.accel
+@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
+@click.option("--cpus", type=click.IntRange(1), help="Processors, instead of the recipe's.")
+@click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), default=Path("out/artefacts"),
+              show_default=True, help="The folder for the logs of a start that failed.")  # fmt: skip
+@options.kernel
+@options.out
+@options.as_json
+@options.talk
+def create_(
+    names: tuple[str, ...],
+    accel: str,
+    memory_mib: int | None,
+    cpus: int | None,
+    artefacts: Path,
+    kernel: str | None,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Start each NAME, wait for its first answer, warm it up, and keep it, in the place of its template of before."""
+    store = options.open_store()
+    made = []
+    with listener(quiet=quiet or as_json, verbose=verbose) as say:
+        accelerator = choose(accel, store=store).accelerator
+        for name in names:
+            bundle = options.built(name, out, kernel=kernel, say=say)
+            wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, cpus=cpus)
+            made.append(asyncio.run(create(wanted, store, say=say, artefacts=artefacts / bundle.folder.name)))
+    _print(made, as_json=as_json)
+
+
+@command.command("list")
+@options.as_json
+def list_(as_json: bool) -> None:
+    """List the templates that there are."""
+    _print(list(templates(options.open_store())), as_json=as_json)
+
+
+@command.command("rm")
+@click.argument("names", nargs=-1, metavar="[NAME|KEY]...")
+@click.option("--all", "everything", is_flag=True, help="Remove every template.")
+def rm(names: tuple[str, ...], everything: bool) -> None:
+    """Remove the templates of each NAME, or the one of a KEY as `template list` prints it. One that is in use stays."""
+    if not names and not everything:
+        raise click.UsageError("give a NAME or a KEY, or --all")
+    found = list(templates(options.open_store()))
+    for name in names:
+        if not any(_means(name, each) for each in found):
+            known = ", ".join(sorted({each.name for each in found})) or "none"
+            raise InputError(f"there is no template of {name}; there are: {known}", hint="imagebuilder template list")
+    doomed = [each for each in found if everything or any(_means(name, each) for name in names)]
+    used = [each.name for each in doomed if not remove(each.folder)]
+    if used:
+        raise OutputError(f"in use, and left alone: {', '.join(used)}", hint="end their clones first")
+
+
+def _means(words: str, template: Template) -> bool:
+    return words == template.name or (len(words) >= 8 and template.circumstances.key.startswith(words))
+
+
+def _print(found: list[Template], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([each.describe() | {"bytes": each.bytes} for each in found], indent=1))
+        return
+    table = Table("name", "key", "machine", "QEMU", "size", "made")
+    for each in found:
+        was = each.circumstances
+        machine = was.machine.rpartition(" ")[0]
+        key, size = was.key[:12], options.megabytes(each.bytes)
+        table.add_row(Text(each.name), key, machine, Text(was.qemu.partition(" (")[0]), size, each.made)
+    stdout().print(table)

@@ -1,0 +1,304 @@
+"""Templates and clones: what makes a template another one, and, in QEMU, that each clone is a machine of its own."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuilder import process
+from imagebuilder.builder import build
+from imagebuilder.bundle import Bundle
+from imagebuilder.errors import GuestFailed, InputError, MachineError
+from imagebuilder.events import silent
+from imagebuilder.machine import template as templates
+from imagebuilder.machine.clone import Identity, begin, clone, held
+from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.parking import go_on, park
+from imagebuilder.machine.spec import (
+    Accelerator,
+    Disk,
+    Forward,
+    MachineSpec,
+    MachineType,
+    MemoryFile,
+    Wiring,
+    address_words,
+    argv,
+)
+from imagebuilder.machine.template import Circumstances, Template, TemplateStale, Wanted, differences
+from imagebuilder.machine.warming import create
+from imagebuilder.paths import cache_dir
+from imagebuilder.recipe.load import load
+from imagebuilder.recipe.model import Ready
+from imagebuilder.store import Store
+
+HERE = Path(__file__).parent
+PATIENCE_S = 60
+CLOCK_ERROR_NS = 10_000_000
+SPEC = MachineSpec(
+    MachineType.MICROVM,
+    Accelerator.TCG,
+    kernel=Path("/t/kernel"),
+    forwards=(Forward(40000, 80),),
+    disks=(Disk(path=Path("/t/disk0"), snapshot=True),),
+    memory_file=MemoryFile(Path("/t/memory")),
+    incoming=True,
+    foreign=True,
+)
+HERE_AND_NOW = Circumstances("image", "machine", "QEMU 7.2", "a processor", "warm")
+
+
+def test_the_command_line_of_a_clone() -> None:
+    line = " ".join(argv(SPEC, wiring=Wiring(3, 4, 5, state_fd=6)))
+    assert "-M microvm,acpi=off,memory-backend=ram" in line
+    assert "-object memory-backend-file,id=ram,size=64M,share=off,mem-path=/t/memory" in line
+    assert "-S -incoming defer" in line
+    assert "net=100.64.0.0/10,hostfwd=tcp:127.0.0.1:40000-100.103.16.15:80" in line
+    assert "snapshot=on,file=/t/disk0" in line
+    assert "-append" not in line
+
+
+def test_the_command_line_of_a_template() -> None:
+    memory = MemoryFile(Path("/t/memory"), writable=True)
+    source = replace(SPEC, memory_file=memory, incoming=False, foreign=False, disks=(Disk(Path("/d"), writable=True),))
+    line = " ".join(argv(source, wiring=Wiring(3, 4, 5)))
+    assert "share=on,mem-path=/t/memory" in line
+    assert "-incoming" not in line
+    assert "format=raw,cache=unsafe,file=/d" in line
+    assert "ib.ip=100.64.0.15/10,100.64.0.2,100.64.0.3" in line
+    assert "hostfwd=tcp:127.0.0.1:40000-100.64.0.15:80" in line
+
+
+def test_no_two_host_ports_give_one_address() -> None:
+    found = {address_words(replace(SPEC, forwards=(Forward(port, 80),))) for port in range(1, 65536)}
+    assert len(found) == 65535
+    assert not any(words.startswith("100.64.0.15/") for words in found), "that one is the template's"
+
+
+@pytest.mark.parametrize("key", ["image", "machine", "qemu", "cpu", "warm"])
+def test_whatever_differs_makes_another_template(key: str) -> None:
+    other = replace(HERE_AND_NOW, **{key: "another"})
+    assert other.key != HERE_AND_NOW.key
+    assert list(differences(HERE_AND_NOW, other)) == [key]
+
+
+@pytest.mark.parametrize("hostname", ["", "a b", "x" * 65])
+def test_names_that_no_guest_can_have(hostname: str) -> None:
+    with pytest.raises(InputError, match="no host name"):
+        Identity(hostname)
+
+
+@pytest.mark.parametrize("name, value", [("", "1"), ("A=B", "1"), ("A", "1\n2")])
+def test_variables_that_cannot_be_given(name: str, value: str) -> None:
+    with pytest.raises(InputError, match="cannot be given"):
+        Identity("a", environment={name: value})
+
+
+def test_what_init_is_told() -> None:
+    identity = Identity("a-1", seed=b"\1\2", mac=b"\2\0\0\0\0\1", environment={"A": "1"}, user_data=b"x" * 300)
+    assert list(identity.words("100.64.1.15/10,100.64.0.2")) == [
+        "seed 0102",
+        "hostname a-1",
+        "network 020000000001 100.64.1.15/10,100.64.0.2",
+        f"file environment {b'A=1'.hex()}0a",
+        f"file user-data {'78' * 256}",
+        f"file user-data {'78' * 44}",
+    ]
+
+
+# In QEMU
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    """The cache of this run."""
+    return Store(cache_dir())
+
+
+@pytest.fixture(scope="module")
+def bundle(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The image of ``who``."""
+    return build(load(str(HERE / "who")), tmp_path_factory.mktemp("out"), store=store, say=silent)
+
+
+@pytest.fixture(scope="module")
+def template(store: Store, bundle: Bundle) -> Iterator[Template]:
+    """A template of it."""
+    wanted = Wanted.of(bundle, Accelerator.TCG)
+    made = asyncio.run(create(wanted, store))
+    yield wanted.find(store)
+    assert templates.remove(made.folder)
+
+
+async def ask(instance: Instance, words: bytes = b"") -> dict[str, str]:
+    """What the application tells; with the times at which it was asked and answered on the host's wall clock."""
+    await instance.wait_ready(Ready.model_validate({"tcp": {"port": 7000, "expect": "end"}}), PATIENCE_S)
+    for _ in range(5):
+        begin_ns = time.time_ns()
+        reader, writer = await asyncio.open_connection("127.0.0.1", instance.host_port(7000))
+        writer.write(words or b".")
+        text = (await asyncio.wait_for(reader.read(), PATIENCE_S)).decode()
+        end_ns = time.time_ns()
+        writer.close()
+        told = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+        # The clock is known as well as the question was quick; a busy host gets another chance.
+        if words or end_ns - begin_ns < CLOCK_ERROR_NS:
+            break
+    return {**told, "begin_ns": str(begin_ns), "end_ns": str(end_ns)}
+
+
+def check_clock(told: dict[str, str]) -> None:
+    """Its clock stood between question and answer, but for what is allowed."""
+    at_ns = int(told["realtime_ns"])
+    assert int(told["begin_ns"]) - CLOCK_ERROR_NS <= at_ns <= int(told["end_ns"]) + CLOCK_ERROR_NS
+
+
+@pytest.mark.vm
+def test_every_clone_is_a_machine_of_its_own(template: Template) -> None:
+    async def three() -> list[dict[str, str]]:
+        async with clone(template) as one, clone(template) as two, clone(template) as three:
+            return [await ask(each) for each in (one, two, three)]
+
+    told = asyncio.run(three())
+    for key in ("hostname", "random", "mac", "addresses"):
+        assert len({each[key] for each in told}) == 3, key
+    for each in told:
+        check_clock(each)
+        assert each["told"] == "1", "the application got its signal once"
+        assert each["mark"] == "hooked", "the hook ran"
+        assert int(each["saw_first_ns"]) <= template.guest_ns, "no program ran before the clone had its name"
+        assert int(each["looks"]) > 0
+        assert each["addresses"].startswith("127.0.0.1 100.")
+
+
+@pytest.mark.vm
+def test_what_the_host_gives_and_what_a_clone_writes_is_its_own(template: Template) -> None:
+    async def two() -> list[dict[str, str]]:
+        identity = Identity.of(template, environment={"A": "1", "B": "two words"}, user_data=b"#!" + b"y" * 700)
+        async with clone(template, identity) as one, clone(template) as other:
+            await ask(one, b"ONE")
+            return [await ask(one, b"-"), await ask(other, b"OTHER")]
+
+    one, other = asyncio.run(two())
+    assert one["environment"] == "A=1|B=two words|"
+    assert one["user_data"] == "#!" + "y" * 700
+    assert other["environment"] == other["user_data"] == ""
+    assert one["disk"].rstrip("\0").startswith("hello"), "the disk begins as it was in the template"
+    assert "ONE" in one["disk"]
+    assert "ONE" not in other["disk"]
+
+
+@pytest.mark.vm
+def test_a_clone_that_stands_still_knows_the_time_when_it_goes_on(template: Template) -> None:
+    async def parked() -> tuple[dict[str, str], dict[str, str]]:
+        async with held(template) as instance:
+            await asyncio.sleep(0.3)
+            await begin(instance, template, Identity.of(template))
+            first = await ask(instance)
+            still = await park(instance)
+            await asyncio.sleep(0.5)
+            instance.channel.started.clear()
+            await go_on(instance, still)
+            await asyncio.wait_for(instance.channel.started.wait(), PATIENCE_S)
+            return first, await ask(instance)
+
+    first, second = asyncio.run(parked())
+    check_clock(first)
+    check_clock(second)
+    assert first["hostname"] == second["hostname"]
+
+
+@pytest.mark.vm
+def test_a_clone_shares_its_memory_and_ends_in_order(template: Template) -> None:
+    async def ended() -> tuple[str, int | None]:
+        async with clone(template) as instance:
+            await ask(instance)
+            maps = Path(f"/proc/{instance.pid}/smaps").read_text()
+            return maps, (await instance.terminate()).signal
+
+    before = template_bytes(template)
+    maps, by_signal = asyncio.run(ended())
+    memory = maps[maps.index(str(template.folder / "memory")) :]
+    anonymous = re.search(r"^Anonymous:\s+(\d+) kB", memory, re.MULTILINE)
+    assert anonymous is not None
+    assert int(anonymous[1]) * 1024 < (template.memory_mib << 20) / 4, "only what it wrote is its own"
+    assert by_signal == signal.SIGTERM, "init ended the application as it was asked to"
+    assert template_bytes(template) == before, "a clone never writes to its template"
+
+
+def template_bytes(template: Template) -> bytes:
+    """The template's memory and disks."""
+    return b"".join((template.folder / name).read_bytes() for name in ("memory", "disk0", "state"))
+
+
+@pytest.mark.vm
+def test_a_stale_template_is_refused_in_words(
+    store: Store, bundle: Bundle, template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = process.require("qemu-system-x86_64")
+    other = tmp_path / "qemu-system-x86_64"
+    other.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo "QEMU emulator version 99.1" && exit\nexec {real} "$@"\n'
+    )
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(TemplateStale, match=r"it was made by QEMU emulator version .* and this is .*99\.1"):
+        Wanted.of(bundle, Accelerator.TCG).find(store)
+    monkeypatch.undo()
+    with pytest.raises(TemplateStale, match=r"another machine \(.* 32M .*; now .* 48M"):
+        Wanted.of(bundle, Accelerator.TCG, memory_mib=48).find(store)
+    changed = Bundle(bundle.folder, bundle.image.model_copy(update={"digest": "0" * 64}))
+    with pytest.raises(TemplateStale, match="the image has changed"):
+        Wanted.of(changed, Accelerator.TCG).find(store)
+    renamed = Bundle(bundle.folder, changed.image.model_copy(update={"name": "nobody"}))
+    with pytest.raises(InputError, match="there is no template of nobody"):
+        Wanted.of(renamed, Accelerator.TCG).find(store)
+
+
+@pytest.mark.vm
+def test_a_damaged_template_is_refused(template: Template, store: Store, tmp_path: Path) -> None:
+    document = json.loads((template.folder / "template.json").read_text())
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for damage in ("{", json.dumps({**document, "schema": "imagebuilder.template/0"}), json.dumps({"schema": 1})):
+        (copy / "template.json").write_text(damage)
+        with pytest.raises(InputError, match="holds no template that can be used"):
+            Template.read(copy)
+
+
+@pytest.mark.vm
+def test_a_state_that_qemu_does_not_understand(template: Template) -> None:
+    async def broken() -> None:
+        torn = replace(template)
+        torn.__dict__["state"] = template.state[: len(template.state) // 2]
+        async with clone(torn):
+            pass
+
+    with pytest.raises(MachineError):
+        asyncio.run(broken())
+
+
+@pytest.mark.vm
+def test_an_application_that_ends_cannot_be_kept(store: Store, tmp_path: Path) -> None:
+    hello = build(load("hello"), tmp_path, store=store, say=silent)
+    before = {each.folder for each in templates.templates(store)}
+    with pytest.raises(GuestFailed, match="ends by itself"):
+        asyncio.run(create(Wanted.of(hello, Accelerator.TCG), store))
+    assert {each.folder for each in templates.templates(store)} == before
+
+
+@pytest.mark.vm
+def test_a_template_in_use_is_not_removed(template: Template) -> None:
+    async def using() -> bool:
+        async with held(template):
+            return templates.remove(template.folder)
+
+    assert not asyncio.run(using())
+    assert template.folder.is_dir()
