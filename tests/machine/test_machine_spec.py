@@ -29,7 +29,7 @@ def test_a_microvm_as_we_start_it() -> None:
         *("-M", "microvm,acpi=off"),
         *("-global", "virtio-mmio.force-legacy=off"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-accel", "tcg", "-cpu", "max"),
+        *("-accel", "tcg", "-cpu", "max,-smap,-erms,-fsrm"),
         *("-m", "32M", "-smp", "1"),
         *("-kernel", "/k/vmlinux"),
         *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3 ib.channel=1"),
