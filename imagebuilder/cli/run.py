@@ -93,12 +93,14 @@ def command(
     cloned = from_template or refresh_template
     if not cloned and (environment or user_data):
         raise click.UsageError("--env and --user-data are for clones: add --from-template")
+    if cloned and dry_run:
+        raise click.UsageError("a clone has no command line to paste: it is given its state and its name over sockets")
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel)
         bundle = options.built(name, out, kernel=kernel, say=say)
         wanted = Wanted.of(bundle, choice.accelerator, memory_mib=memory_mib, cpus=cpus)
         template = _template(wanted, refresh=refresh_template, say=say) if cloned else None
-    spec = template.spec(ports) if template else _spec(bundle, choice.accelerator, memory_mib, cpus, ports)
+    spec = _spec(bundle, choice.accelerator, memory_mib, cpus, ports)
     if dry_run:
         click.echo(shell_line(argv(with_ports(spec), wiring=None)))
         return
