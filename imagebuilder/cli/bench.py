@@ -40,6 +40,9 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--instructions", "count", is_flag=True, help="Count the guest's instructions too, in starts of their own."
 )
+@click.option("--initcalls", is_flag=True, help="List what the kernel's own start spent, in one more start.")
+@click.option("--bare", is_flag=True, help="Start the bare QEMU command line too, in turn: what measuring costs.")
+@click.option("--commands", is_flag=True, help="Print the bare QEMU command line of each image (as -v does).")
 @click.option("--fail-slower", is_flag=True, help="Exit status 1 when an image is slower than its reference.")
 @click.option("--fail-undecided", is_flag=True, help="Exit status 4 when a comparison is undecided.")
 @click.option("--json", "json_path", type=Target, metavar="FILE", help="Write the report as JSON.")
@@ -56,6 +59,9 @@ def command(
     kernels: tuple[str, ...],
     memory_mib: int | None,
     count: bool,
+    initcalls: bool,
+    bare: bool,
+    commands: bool,
     fail_slower: bool,
     fail_undecided: bool,
     json_path: Path | None,
@@ -85,15 +91,16 @@ def command(
         if older is not None:
             for each in subjects:  # better known before minutes of measuring
                 _in_report(each.name, older, str(reference))
-        wish = _wish(subjects, runs, count, artefacts)
+        pinned = bench.pinnable(max(each.spec.cpus for each in subjects))
+        wish = Wish(runs, pinned, instructions.RUNS if count else 0, artefacts, bare, initcalls)
         taken = asyncio.run(bench.measure(subjects, wish, say=say))
         images = _compared(taken, [bench.describe(each, store=store) for each in taken], reference, older)
-    made = Report(schema="imagebuilder.report/1", host=here, images=tuple(images), pinned=wish.host_cpus or None)
+    made = report.of(here, images, pinned=wish.host_cpus or None)
     if json_path is not None:
         with replacing(json_path) as temporary:
             temporary.write_bytes(made.to_bytes())
     if not quiet:
-        show(stdout(), made, why=choice.why)
+        show(stdout(), made, why=choice.why, commands=commands or verbose)
     raise SystemExit(_status(images, fail_slower=fail_slower, fail_undecided=fail_undecided))
 
 
@@ -131,11 +138,6 @@ def _beside_itself(subjects: list[Subject], reference: str | None) -> list[Subje
     if reference is None or len(subjects) > 1:
         return subjects
     return [*subjects, replace(subjects[0], name=subjects[0].name + AGAIN)]
-
-
-def _wish(subjects: Sequence[Subject], runs: int, count: bool, artefacts: Path) -> Wish:
-    pinned = bench.pinnable(max(each.spec.cpus for each in subjects))
-    return Wish(runs, pinned, instructions.RUNS if count else 0, artefacts)
 
 
 def _compared(

@@ -38,7 +38,7 @@ def _image(image: ImageReport) -> Iterator[Table | Text]:
         if image.startup.clock_step_ms is not None:
             yield Text(COARSE.format(image.startup.clock_step_ms), style="yellow")
         if image.startup.initcalls_ms:
-            yield _initcalls(image.startup.initcalls_ms)
+            yield initcalls(image.name, image.startup.initcalls_ms)
     yield _figures(image)
     if image.budget:
         yield _budget(image.budget)
@@ -77,9 +77,10 @@ def _waterfall(startup: Startup) -> Table:
     return table
 
 
-def _initcalls(took_ms: Mapping[str, float]) -> Table:
-    title = f"the kernel's initcalls: {sum(took_ms.values()):.1f} ms in all, the largest of {len(took_ms)}"
-    table = Table("initcall", title=title, title_justify="left")
+def initcalls(name: str, took_ms: Mapping[str, float]) -> Table:
+    """The largest of them."""
+    title = f"the initcalls of {name}'s kernel: {sum(took_ms.values()):.1f} ms in all, the largest of {len(took_ms)}"
+    table = Table("initcall", title=Text(title), title_justify="left", min_width=len(title))
     table.add_column("ms", justify="right")
     for name, took in list(took_ms.items())[:MOST_INITCALLS]:
         table.add_row(Text(name), f"{took:.3f}")

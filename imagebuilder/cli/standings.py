@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from imagebuilder.cli.figures import initcalls
 from imagebuilder.measure.compare import Change, Comparison, Verdict
-from imagebuilder.measure.render.words import promise
+from imagebuilder.measure.render.words import cost, promise
 from imagebuilder.measure.report import ImageReport, Report
 from imagebuilder.measure.statistics import Summary
 
@@ -15,12 +16,16 @@ STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNDECIDED: "ye
 UNITS = {"floors": "×", "instructions": ""}
 
 
-def show(console: Console, report: Report, *, why: str) -> None:
-    """Print the images of a report side by side, their comparisons, and what they were measured on."""
+def show(console: Console, report: Report, *, why: str, commands: bool = False) -> None:
+    """Print the images of a report side by side, their comparisons, and what they were measured on; with ``commands``
+    also the line that starts each by hand."""
     console.print(_table(report))
     for image in report.images:
         for line in _below(image):
             console.print(line, soft_wrap=isinstance(line, Text))
+    for image in report.images if commands else ():
+        if image.command:
+            console.print(Text(f"# {image.name}, bare\n{image.command}"), soft_wrap=True)
     host = report.host
     kept = f"pinned to processors {_listed(report.pinned)}" if report.pinned else "not pinned: too few processors"
     where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
@@ -65,6 +70,11 @@ def _below(image: ImageReport) -> Iterator[Text | Table]:
             yield Text(f"✗ {image.name}: {promise(row)}", style="red")
     if image.comparison is not None:
         yield _comparison(image.name, image.comparison)
+    startup = image.startup
+    if startup is not None and startup.measuring:
+        yield Text(f"{image.name}: {cost(startup.measuring)}")
+    if startup is not None and startup.initcalls_ms:
+        yield initcalls(image.name, startup.initcalls_ms)
 
 
 def _comparison(name: str, comparison: Comparison) -> Table:

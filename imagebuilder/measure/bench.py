@@ -13,30 +13,39 @@ from typing import Any
 
 from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.events import Progress, Say, silent, step
+from imagebuilder.machine.bare import can_watch, first_answer_ns
 from imagebuilder.machine.floor import Floor, floor
-from imagebuilder.machine.spec import MachineType
-from imagebuilder.measure import budget, instructions, size
+from imagebuilder.machine.ports import with_ports
+from imagebuilder.machine.spec import MachineType, argv
+from imagebuilder.measure import budget, initcalls, instructions, size
 from imagebuilder.measure.budget import Measured
+from imagebuilder.measure.compare import in_turn
+from imagebuilder.measure.phases import NS_PER_MS, PHASES
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Startup
 from imagebuilder.measure.startup import Boot, Starts, boot_once
 from imagebuilder.measure.statistics import LEAST_SAMPLES, WIDEST, Summary
 from imagebuilder.measure.subject import Subject
+from imagebuilder.process import shell_line
 from imagebuilder.store import Store
 
 RUNS = 10
 LEFT_CPUS = 1  # of the host, for us who ask and look at the clock
 PINNED_CPUS = 2  # QEMU has a thread for the guest's processor and one for all else
+EARLIER = 0.6  # of the time after which an application had started, a bare machine is asked for the first time
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """How to measure. ``host_cpus`` are the processors that the machines are kept to, ``counts`` the starts in which
-    instructions are counted (0: none), ``artefacts`` the folder for what there is to see of a start that failed."""
+    instructions are counted (0: none), ``artefacts`` the folder for what there is to see of a start that failed.
+    ``bare`` starts each bare command line in turn too, ``initcalls`` opens the kernel's phase in one more start."""
 
     runs: int = RUNS
     host_cpus: tuple[int, ...] = ()
     counts: int = 0
     artefacts: Path | None = None
+    bare: bool = False
+    initcalls: bool = False
 
 
 @dataclass(slots=True)
@@ -46,7 +55,10 @@ class Taken:
     subject: Subject
     floors: list[Floor] = field(default_factory=list)
     boots: list[Boot] = field(default_factory=list)
+    bare_ns: list[int] = field(default_factory=list)
+    quiet_s: float = 0.0
     counts: Summary | None = None
+    initcalls_ms: dict[str, float] | None = None
 
     @property
     def starts(self) -> Starts:
@@ -62,7 +74,14 @@ class Taken:
         phases = {name: each.with_interval() if each else None for name, each in found.phases_ms.items()}
         figures = {name: getattr(found, name) for name in ("floor_ms", "ready_ms", "floors", "cpu_ms")}
         summed = {name: each.with_interval() if each else None for name, each in figures.items()}
-        return found.model_copy(update={**summed, "phases_ms": phases, "instructions": self.counts})
+        opened = {"instructions": self.counts, "initcalls_ms": self.initcalls_ms}
+        return found.model_copy(update={**summed, "phases_ms": phases, **opened, **self._bare(found.ready_ms)})
+
+    def _bare(self, ready_ms: Summary) -> dict[str, Any]:
+        if not self.bare_ns:
+            return {}
+        bare_ms = Summary.of(each / NS_PER_MS for each in self.bare_ns).with_interval()
+        return {"bare_ms": bare_ms, "measuring": in_turn("measuring", ready_ms, bare_ms)}
 
 
 def pinnable(cpus: int, allowed: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -78,15 +97,17 @@ async def measure(subjects: Sequence[Subject], wish: Wish, *, say: Say = silent)
     others beside one that failed would not be a comparison."""
     taken = [Taken(_pinned(subject, wish.host_cpus)) for subject in subjects]
     for each in taken:
-        await _boot(each, wish)
+        each.quiet_s = _quiet_s(await _boot(each, wish))
     with step(say, "rounds", f"start {_names(subjects)} {wish.runs} times in turn", total=wish.runs):
         for done in range(wish.runs):
             await _round(taken if done % 2 == 0 else taken[::-1], wish)
             say(Progress("rounds", done + 1))
     for each in taken:
+        spec, ready = each.subject.spec, each.subject.ready
         if wish.counts:
-            spec, ready = each.subject.spec, each.subject.ready
             each.counts = await instructions.measure(spec, ready, runs=wish.counts, say=say)
+        if wish.initcalls:
+            each.initcalls_ms = await initcalls.opened(spec, ready, say=say)
     return taken
 
 
@@ -97,7 +118,24 @@ async def _round(taken: Sequence[Taken], wish: Wish) -> None:
         if spec.machine not in floors:
             floors[spec.machine] = await floor(spec.accelerator, spec.machine, host_cpus=wish.host_cpus)
         each.floors.append(floors[spec.machine])
+        bare_first = len(each.boots) % 2 == 1
+        if bare_first:
+            await _bare(each, wish)
         each.boots.append(await _boot(each, wish))
+        if not bare_first:
+            await _bare(each, wish)
+
+
+async def _bare(taken: Taken, wish: Wish) -> None:
+    spec, ready = taken.subject.spec, taken.subject.ready
+    if wish.bare and can_watch(ready):
+        taken.bare_ns.append(await first_answer_ns(spec, ready, quiet_s=taken.quiet_s))
+
+
+def _quiet_s(boot: Boot) -> float:
+    """How long nobody need be asked: until well before the application had started, as far as that is known."""
+    at_ns = boot.start.marks_ns.get(PHASES["handover"])
+    return EARLIER * (boot.start.ready_ns if at_ns is None else at_ns) / 1e9
 
 
 async def _boot(taken: Taken, wish: Wish) -> Boot:
@@ -126,6 +164,7 @@ def describe(taken: Taken, *, store: Store) -> ImageReport:
         name=subject.name,
         version=subject.version,
         machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
+        command=shell_line(argv(with_ports(spec), wiring=None)),
         startup=startup,
         memory=Memory(
             host_pss_bytes=starts.host_pss_bytes,

@@ -145,6 +145,11 @@ def check_whole(figures: Figures, *, reference: str) -> None:
         raise InputError(f"{reference} has starts without time or samples: make the report again")
 
 
+def in_turn(what: str, this: Summary, that: Summary) -> Change:
+    """One figure beside another that was taken in the same rounds."""
+    return _paired(what, this, that)
+
+
 def _paired(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Change:
     if len(this.samples) != len(that.samples) or min(*this.samples, *that.samples) <= 0:
         return _apart(what, this, that, least=least)

@@ -7,11 +7,11 @@ from typing import Any
 
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
-from imagebuilder.events import Say, Warned, silent, step
+from imagebuilder.events import Say, silent, step
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
 from imagebuilder.measure import instructions, memory, size, startup
 from imagebuilder.measure.budget import Measured, rows
-from imagebuilder.measure.initcalls import initcalls
+from imagebuilder.measure.initcalls import opened
 from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts
 from imagebuilder.measure.size import Size
@@ -94,14 +94,7 @@ class Work:
         """The report with what the kernel's start spent, as far as that was wished for and the kernel tells."""
         if not self.wish.initcalls or report.startup is None:
             return report
-        try:
-            with step(
-                self.say, f"initcalls {self.spec.name}", f"what the kernel of {self.spec.name} does at its start"
-            ):
-                found = await initcalls(self.spec, self.ready)
-        except MachineError as error:
-            self.say(Warned(str(error)))
-            return report
+        found = await opened(self.spec, self.ready, say=self.say)
         return report.model_copy(update={"startup": report.startup.model_copy(update={"initcalls_ms": found})})
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagebuilder.errors import MachineError
+from imagebuilder.events import Say, Warned, step
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.recipe.model import Ready
@@ -38,6 +39,16 @@ async def initcalls(spec: MachineSpec, ready: Ready, *, names: Mapping[str, str]
             hint="it needs CONFIG_PRINTK and a word console= on its command line",
         )
     return found
+
+
+async def opened(spec: MachineSpec, ready: Ready, *, say: Say) -> dict[str, float] | None:
+    """What ``initcalls`` finds; None, with a warning, where it cannot be had: other figures are no worse for it."""
+    try:
+        with step(say, f"initcalls {spec.name}", f"what the kernel of {spec.name} does at its start"):
+            return await initcalls(spec, ready)
+    except MachineError as error:
+        say(Warned(str(error)))
+        return None
 
 
 def parse(console: str, *, names: Mapping[str, str] | None = None) -> dict[str, float]:

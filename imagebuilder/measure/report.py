@@ -4,19 +4,30 @@ What was not measured is null, never 0. Times are ms from spawning the machine, 
 """
 
 import json
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from imagebuilder.errors import InputError
 from imagebuilder.measure.budget import BudgetRow
-from imagebuilder.measure.compare import Comparison
+from imagebuilder.measure.compare import Change, Comparison
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.statistics import Summary
 
 SCHEMA: Literal["imagebuilder.report/1"] = "imagebuilder.report/1"
+
+
+def _written(value: object) -> object:
+    """A moment as text, and not as a number of seconds, which pydantic would take too."""
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
 class _Part(BaseModel):
@@ -43,6 +54,10 @@ class Startup(_Part):
     the starts): the phases after ``machine`` are then no truer than that. null: the clock was a good one."""
     initcalls_ms: dict[str, float] | None = None
     """What the kernel's own start spent, by initcall, largest first; from a run of its own."""
+    bare_ms: Summary | None = None
+    """From spawning the bare command line to the first real answer, in turn with ready_ms."""
+    measuring: Change | None = None
+    """ready_ms beside bare_ms, round by round: what measuring costs."""
 
 
 class Memory(_Part):
@@ -108,6 +123,8 @@ class ImageReport(_Part):
     """The format of the root."""
     machine: MachineShape | None = None
     """The machine in which it was measured."""
+    command: str | None = None
+    """The bare QEMU command line of this machine: it can be pasted into a shell."""
     bytes: int | None = None
     """What one would store or send: the bundle packed with tar and zstd -19."""
     parts: Parts | None = None
@@ -149,6 +166,8 @@ class Report(_Part):
     """The images, in the order in which they were asked for."""
     pinned: tuple[int, ...] | None = None
     """The processors of the host to which all machines were kept; null: to none, as far as is known."""
+    made: Moment | None = None
+    """When the document was made."""
 
     @property
     def holds(self) -> bool:
@@ -162,6 +181,17 @@ class Report(_Part):
     def to_bytes(self) -> bytes:
         """The document as a file, to be read by people too."""
         return json.dumps(self.as_json(), indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def of(host: Host, images: Iterable[ImageReport], *, pinned: tuple[int, ...] | None = None) -> Report:
+    """A document that is made now, or at ``$SOURCE_DATE_EPOCH`` where that is set."""
+    return Report(schema=SCHEMA, host=host, images=tuple(images), pinned=pinned, made=_now())
+
+
+def _now() -> datetime:
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = int(given) if given.isdigit() else int(time.time())
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def json_schema() -> dict[str, Any]:

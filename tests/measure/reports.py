@@ -1,6 +1,7 @@
 """Reports to draw: one with all that a report can hold, and what differs from it."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from imagebuilder.measure.budget import BudgetRow
@@ -24,6 +25,8 @@ STARTUP = Startup(
     cpu_ms=Summary.of([580, 585, 590]),
     instructions=Summary.of([98_000_000, 98_000_100, 98_000_050]),
     clock_step_ms=10,
+    bare_ms=Summary.of([590, 600, 640]),
+    measuring=Change("measuring", Verdict.UNDECIDED, 1.016, 0.997, 1.02, 10.0),
     initcalls_ms={f"call_{number}": 20.5 - number for number in range(20)},
 )
 FULL = ImageReport(
@@ -33,6 +36,7 @@ FULL = ImageReport(
     kernel="micro",
     root="erofs",
     machine=MachineShape(type="microvm", memory_mib=48, cpus=1),
+    command="qemu-system-x86_64 -M microvm -append 'quiet <b>'",
     bytes=5_000_000,
     parts=Parts(kernel=1_500_000, root=3_490_000, rest=10_000),
     startup=STARTUP,
@@ -64,9 +68,10 @@ FULL = ImageReport(
 BARE = ImageReport(name="bare", checks=(Check(name="builds", holds=False, message="no such package"),))
 
 
-def given(*images: ImageReport, label: str = "r.json", **host: Any) -> Given:
+def given(*images: ImageReport, label: str = "r.json", made: datetime | None = None, **host: Any) -> Given:
     """A report of some images; ``host`` is what differs in its host."""
-    return Given(label, Report(schema="imagebuilder.report/1", host=replace(HOST, **host), images=images, pinned=(1,)))
+    document = Report(schema="imagebuilder.report/1", host=replace(HOST, **host), images=images, pinned=(1,), made=made)
+    return Given(label, document)
 
 
 def ready_after(*samples_ms: float) -> ImageReport:

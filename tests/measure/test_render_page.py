@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from shutil import which
@@ -88,6 +89,7 @@ def with_texts(texts: list[str]) -> ImageReport:
         "budget": (BudgetRow(key, 1, 2, False),),
         "comparison": beside,
         "warnings": (message, kind),
+        "command": f"qemu {message}",
     }
     return FULL.model_copy(update=changed)
 
@@ -138,6 +140,8 @@ def test_every_figure_is_there() -> None:
         "1.041 to 1.123",
         "last week",
         "The interval is wide.",
+        "1.016 times as long as by its bare command line (99 % interval 0.997 to 1.020)",
+        "qemu-system-x86_64 -M microvm -append 'quiet <b>'",
         "steps of 10.0 ms",
         "kept to processors",
     ):
@@ -189,6 +193,17 @@ def test_phases_that_do_not_add_up_are_told() -> None:
 def test_a_report_of_nothing_holds_nothing() -> None:
     assert "no image was measured" in Read(html.page([given()])).text
     assert "no image was measured" in markdown.page([given()])
+
+
+def test_it_tells_when_the_reports_were_made() -> None:
+    monday, tuesday = (datetime(2026, 3, day, 12, 30, tzinfo=UTC) for day in (2, 3))
+    text = Read(html.page([given(FULL, made=monday)])).text
+    assert "2026-03-02 12:30 UTC" in text and "History" not in text
+    text = html.page([given(FULL, made=monday), given(FULL, made=tuesday)])
+    assert "2026-03-03 12:30 UTC, the last" in text and "2026-03-02 12:30 UTC</td>" in text
+    assert ">03-02</text>" in text and ">03-03</text>" in text
+    text = html.page([given(FULL), given(FULL, made=tuesday)])  # an older report does not tell
+    assert ">03-03</text>" not in text and ">2</text>" in text
 
 
 def test_places_are_shown_apart() -> None:

@@ -49,7 +49,7 @@ def test_every_sample_is_a_dot_where_it_belongs() -> None:
 
 def test_a_gap_in_a_trend_is_a_gap() -> None:
     values = [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), None, (3.0, 3.0, 3.0)]
-    root = xml.fromstring(trend(values, title="t", unit=words.ms))
+    root = xml.fromstring(trend(values, title="t", unit=words.ms, below="1234"))
     assert len(list(root.iter("circle"))) == 3
     assert len([each for each in root.iter("line") if each.get("class") == "trend"]) == 1
 
@@ -76,7 +76,7 @@ def test_any_figures_and_any_label_draw(amounts: list[float], label: str) -> Non
     pictures = (
         bars([Row(label, label, (Piece(label, each, "c0"),)) for each in amounts], title=label, unit=words.size),
         strip(summary, title=label, interval=(summary.min, summary.max), unit=words.ms),
-        trend([(each, each, each) for each in amounts], title=label, unit=words.count),
+        trend([(each, each, each) for each in amounts], title=label, unit=words.count, below=[label] * len(amounts)),
     )
     for picture in pictures:
         root = xml.fromstring(picture)

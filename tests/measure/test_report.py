@@ -1,6 +1,7 @@
 """The report: its exact document, both ways, its JSON Schema, and what is refused."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jsonschema
 import pytest
 
 from imagebuilder.errors import InputError
+from imagebuilder.measure import report
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.report import (
@@ -76,6 +78,33 @@ def test_there_and_back(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes(REPORT.to_bytes())
     assert load(tmp_path / "report.json") == REPORT
     assert load(tmp_path / "report.json").to_bytes() == REPORT.to_bytes()
+
+
+def test_it_says_when_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")
+    made = report.of(HOST, [MEASURED])
+    assert made.as_json()["made"] == "2026-01-01T00:00:00Z"
+    assert made.to_bytes() == report.of(HOST, [MEASURED]).to_bytes()
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    now = report.of(HOST, [MEASURED], pinned=(1,)).made
+    assert now is not None and abs(now - datetime.now(UTC)) < timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("made", ["yesterday", "2026-01-01T00:00:00", 5.5])
+def test_a_time_that_is_none_is_refused(made: Any) -> None:
+    with pytest.raises(InputError, match="made"):
+        parse({**document(), "made": made})
+
+
+def test_a_document_of_an_earlier_version_is_read() -> None:
+    older = document()
+    for key in ("made", "pinned"):
+        older.pop(key)
+    for image in older["images"]:
+        image.pop("command")
+    for key in ("bare_ms", "measuring", "floors", "cpu_ms"):
+        older["images"][0]["startup"].pop(key)
+    assert parse(older) == REPORT
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -5,6 +5,7 @@ A place is what gives figures: accelerator, QEMU, processor and host kernel. Fig
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from imagebuilder.measure.host import Host
@@ -30,6 +31,7 @@ class Point:
     label: str
     host: Host
     image: ImageReport
+    made: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Place:
     labels: tuple[str, ...]
     lines: tuple[Line, ...]
     pinned: tuple[int, ...] | None = None
+    made: datetime | None = None
+    """When the last of them was."""
 
 
 def places(reports: Sequence[Given]) -> tuple[Place, ...]:
@@ -86,10 +90,10 @@ def _of_one(reports: Sequence[Given]) -> Place:
     for given in reports:
         for image in given.report.images:
             key = (image.name, image.kernel, image.machine)
-            lines.setdefault(key, []).append(Point(given.label, given.report.host, image))
+            lines.setdefault(key, []).append(Point(given.label, given.report.host, image, given.report.made))
     labels = tuple(given.label for given in reports)
     last = reports[-1].report
-    return Place(last.host, labels, tuple(Line(tuple(points)) for points in lines.values()), last.pinned)
+    return Place(last.host, labels, tuple(Line(tuple(points)) for points in lines.values()), last.pinned, last.made)
 
 
 def _listed(words: Sequence[str]) -> str:

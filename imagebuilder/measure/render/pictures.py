@@ -92,8 +92,11 @@ def strip(summary: Summary, *, title: str, interval: tuple[float, float], unit: 
     return _markup(root)
 
 
-def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, unit: Unit) -> Markup:
-    """A line over several reports: (low, value, high) of each, None where it was not measured, which leaves a gap."""
+def trend(
+    values: Sequence[tuple[float, float, float] | None], *, title: str, unit: Unit, below: Sequence[str]
+) -> Markup:
+    """A line over several reports: (low, value, high) of each, None where it was not measured, which leaves a gap.
+    ``below`` is what stands under each."""
     known = [value for value in values if value is not None]
     low, high = _padded(min(each[0] for each in known), max(each[2] for each in known)) if known else (0.0, 1.0)
     root = _picture(title, TREND_PX)
@@ -111,13 +114,13 @@ def trend(values: Sequence[tuple[float, float, float] | None], *, title: str, un
         if here and there:
             ends = {"y1": f"{height_of(here[1]):.1f}", "y2": f"{height_of(there[1]):.1f}"}
             _add(root, "line", x1=_percent(x), x2=_percent(next_x), **ends, **{"class": "trend"})
-    for number, (x, each) in enumerate(points, 1):
+    for name, (x, each) in zip(below, points, strict=True):
         if each:
             _vertical(root, x, height_of(each[2]), height_of(each[0]), "whisker")
             dot = _add(root, "circle", cx=_percent(x), cy=f"{height_of(each[1]):.1f}", r=str(DOT_PX))
             dot.set("class", "dot")
-            _add(dot, "title").text = f"{number}: {unit(each[1])}"
-        _text(root, x, TREND_PX - 2, str(number), kind="tick", anchor="middle")
+            _add(dot, "title").text = f"{name}: {unit(each[1])}"
+        _text(root, x, TREND_PX - 2, name, kind="tick", anchor="middle")
     return _markup(root)
 
 

@@ -49,19 +49,27 @@ def history(line: Line) -> Figure | None:
     out."""
     if len(line.points) < 2:
         return None
-    images = [point.image for point in line.points]
+    images, made = [point.image for point in line.points], [point.made for point in line.points]
+    below = words.days(made)
     followed = {name: (say, [of(image) for image in images]) for name, (say, of) in FOLLOWED.items()}
     followed = {name: row for name, row in followed.items() if any(row[1])}
     pictures = tuple(
-        (name, trend(values, title=f"{name} of {line.last.image.name} over {len(values)} reports", unit=say))
+        (name, trend(values, title=f"{name} of {line.last.image.name} over {len(made)} reports", unit=say, below=below))
         for name, (say, values) in followed.items()
     )
     rows = [
-        Cells((str(index + 1), point.label, *(say(_middle(values[index])) for say, values in followed.values())))
+        Cells(
+            (
+                str(index + 1),
+                point.label,
+                words.moment(point.made) or "–",
+                *(say(_middle(values[index])) for say, values in followed.values()),
+            )
+        )
         for index, point in enumerate(line.points)
     ]
     text = "In the order in which the reports were given. The axes need not begin at 0; a gap was not measured."
-    return Figure("history", "History", text, pictures, ("", "report", *followed), tuple(rows))
+    return Figure("history", "History", text, pictures, ("", "report", "made", *followed), tuple(rows))
 
 
 def _least_mib(memory: Memory | None) -> float | None:

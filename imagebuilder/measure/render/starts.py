@@ -89,6 +89,7 @@ def _span(summary: Summary | None) -> str:
 SAMPLED: Mapping[str, tuple[str, Unit]] = {
     "ready_ms": ("time to ready", words.ms),
     "floor_ms": ("the floor", words.ms),
+    "bare_ms": ("time to ready of the bare command line", words.ms),
     "floors": ("multiples of the floor, each of its own", words.times),
     "cpu_ms": ("processor time of QEMU", words.ms),
     "instructions": ("guest instructions", words.count),
@@ -102,6 +103,8 @@ def samples(image: ImageReport) -> Figure:
     if startup is None:
         return Figure("samples", title, f"Its start was {words.NOT_MEASURED}.")
     given: dict[str, Summary | None] = {key: getattr(startup, key) for key in SAMPLED}
+    if startup.bare_ms is None:  # seldom asked for
+        del given["bare_ms"]
     pictures = []
     for key, summary in given.items():
         name, say = SAMPLED[key]
@@ -112,6 +115,8 @@ def samples(image: ImageReport) -> Figure:
     text = f"A dot is one start, the line the median, the band {band}. The axes need not begin at 0."
     if startup.ready_ms.ci95 and startup.ready_ms.inconclusive and not image.warnings:
         text += " The interval of the time to ready is too wide to conclude anything: more runs, or a quieter machine."
+    if startup.measuring:
+        text += f" {words.cost(startup.measuring)}"
     heads = ("", "runs", "median", "p95", "smallest", "largest")
     return Figure(
         "samples", title, text, tuple(pictures), heads, tuple(_sampled(key, each) for key, each in given.items())

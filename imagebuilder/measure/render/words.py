@@ -1,13 +1,16 @@
 """Figures in words, the same in every kind of document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.compare import Change
 from imagebuilder.measure.report import ImageReport, Startup
 from imagebuilder.measure.statistics import Summary
 
 NOT_MEASURED = "not measured"
+MOST_DATES = 12  # beside each other on a narrow screen
 TWO_DIGITS = 10  # from here on a second decimal says nothing
 
 
@@ -56,6 +59,25 @@ def value(key: str, amount: float | None) -> str:
     if said is not None:
         return said(amount)
     return NOT_MEASURED if amount is None else f"{amount:,}"
+
+
+def cost(measuring: Change) -> str:
+    """What measuring costs, as a sentence."""
+    interval = f"99 % interval {measuring.low:.3f} to {measuring.high:.3f}"
+    return f"Measured, it takes {measuring.ratio:.3f} times as long as by its bare command line ({interval})."
+
+
+def moment(made: datetime | None) -> str | None:
+    """When a document was made, for people everywhere; None when it does not say."""
+    return None if made is None else f"{made.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def days(made: Sequence[datetime | None]) -> tuple[str, ...]:
+    """What stands under the points of a line in time: their dates, or their numbers where a date is not known or there
+    is no room for so many."""
+    if len(made) > MOST_DATES or None in made:
+        return tuple(str(number) for number in range(1, len(made) + 1))
+    return tuple(f"{each.astimezone(UTC):%m-%d}" for each in made if each)
 
 
 def mark(holds: bool | None) -> str:

@@ -1,0 +1,130 @@
+"""A machine by its bare command line, as somebody would paste it: no QMP, no channel, the console on a pipe.
+
+It is started to know what measuring costs, with nothing between us and QEMU that the other starts have. It does not die
+with us by itself, so a shell that was there before waits beside it: when we are gone, it ends QEMU.
+"""
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from imagebuilder import process
+from imagebuilder.errors import GuestFailed, MachineError, NotReady
+from imagebuilder.machine.console import Console
+from imagebuilder.machine.failures import check_files
+from imagebuilder.machine.ports import with_ports
+from imagebuilder.machine.ready import PROBES, Attempts
+from imagebuilder.machine.spec import MachineSpec, argv
+from imagebuilder.machine.waiting import all_of, any_of
+from imagebuilder.recipe.model import Ready
+from imagebuilder.recipe.values import ReadyKind
+
+LEASH = 'echo; read -r pid && { read -r rest; kill -9 "$pid"; }'
+ATTEMPTS = 3  # somebody else may take a port that was free
+WATCHED = (ReadyKind.HTTP, ReadyKind.TCP, ReadyKind.CONSOLE)
+
+
+class Bare:
+    """A machine that runs so, as the probes see it (``ready.Subject``)."""
+
+    def __init__(self, spec: MachineSpec, started: asyncio.Event) -> None:
+        self.spec = spec
+        self.started: asyncio.Event | None = started
+        self.console = Console()
+
+    def host_port(self, guest_port: int) -> int:
+        """Where a port of the guest is reached."""
+        return next(each.host_port for each in self.spec.forwards if each.guest_port == guest_port and each.host_port)
+
+    def watch_console(self, pattern: str) -> asyncio.Future[int]:
+        """The moment at which a line of the console matches."""
+        return self.console.watch(pattern)
+
+    async def exited_ns(self, status: int) -> int:
+        """Without a channel nobody tells."""
+        raise MachineError("a bare machine does not tell how its application ended")
+
+    async def accepted_ns(self, host_port: int) -> int:
+        """Without QMP nobody tells."""
+        raise MachineError("a bare machine does not tell who took a connection")
+
+
+def can_watch(ready: Ready) -> bool:
+    """Whether the first answer can be seen from outside alone."""
+    return ready.kind in WATCHED and (ready.tcp is None or ready.tcp.expect is not None)
+
+
+async def first_answer_ns(spec: MachineSpec, ready: Ready, *, quiet_s: float) -> int:
+    """From spawning QEMU to the first real answer, in ns. It is asked as an instance is from the moment at which its
+    application has started; of a bare one nobody knows that, so not before ``quiet_s`` are over.
+
+    Raises NotReady, GuestFailed, MachineError.
+    """
+    check_files(spec)
+    for _ in range(ATTEMPTS - 1):
+        with suppress(GuestFailed):
+            return await _once(with_ports(spec), ready, quiet_s)
+    return await _once(with_ports(spec), ready, quiet_s)
+
+
+async def _once(spec: MachineSpec, ready: Ready, quiet_s: float) -> int:
+    started = asyncio.Event()
+    bare = Bare(spec, started)
+    async with _running(bare) as spawned_ns:
+        waking = asyncio.get_running_loop().call_later(quiet_s, started.set)
+        probe = asyncio.ensure_future(PROBES[ready.kind](ready, bare, Attempts()))
+        try:
+            in_time = await any_of(probe, bare.console.closed, timeout_s=ready.timeout_s)
+            if probe.done():
+                return probe.result() - spawned_ns
+        finally:
+            waking.cancel()
+            probe.cancel()
+            await all_of(probe)
+    if in_time:
+        raise GuestFailed(f"{spec.name} ended before it was ready, by its bare command line")
+    raise NotReady(f"{spec.name} was not ready within {ready.timeout_s:g} s, by its bare command line")
+
+
+@asynccontextmanager
+async def _running(bare: Bare) -> AsyncIterator[int]:
+    """QEMU, killed at the end; gives the moment before it was spawned."""
+    words = argv(bare.spec, wiring=None)
+    words[0] = str(process.require(words[0]))
+    environment = process.environment()
+    with subprocess.Popen(
+        ["/bin/sh", "-c", LEASH],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as leash:
+        assert leash.stdin is not None and leash.stdout is not None
+        leash.stdout.readline()  # it waits, and takes no processor time from now on
+        spawned_ns = time.monotonic_ns()
+        child = subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            leash.stdin.write(b"%d\n" % child.pid)
+            leash.stdin.flush()
+            if bare.spec.host_cpus:
+                with suppress(OSError):  # it ended already, which is noticed elsewhere
+                    os.sched_setaffinity(child.pid, bare.spec.host_cpus)
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: bare.console, child.stdout)
+            try:
+                yield spawned_ns
+            finally:
+                transport.close()
+        finally:
+            child.kill()
+            leash.kill()  # before QEMU's number can be anybody else's
+            child.wait()
