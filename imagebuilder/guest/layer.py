@@ -7,6 +7,8 @@ from imagebuilder.guest.users import User, group, passwd
 from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file
 
 HOSTS = b"127.0.0.1 localhost\n::1 localhost\n"
+# What QEMU's user network tells: init has nothing to write there, and writes what another network tells.
+RESOLV = b"nameserver 10.0.2.3\n"
 NSSWITCH = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
 
 # Programs find these; what a package brings at the same path stands.
@@ -30,6 +32,7 @@ def defaults(users: tuple[User, ...]) -> Tree:
         "/etc/group": group(users),
         "/etc/hosts": HOSTS,
         "/etc/nsswitch.conf": NSSWITCH,
+        "/etc/resolv.conf": RESOLV,
     }
     return Tree({**FOLDERS, **{path: file(text) for path, text in texts.items()}})
 

@@ -17,7 +17,8 @@ from imagebuilder.machine.waiting import resolve
 LINE_BYTES = 4096
 MOST_ODD_LINES = 16
 MOST_PHASES = 64
-LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory|done) ([ -~]{1,1024})")
+LISTENING = "listening"
+LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory|done|watch) ([ -~]{1,1024})")
 PHASE = re.compile(r"([a-z][a-z0-9_-]{0,31}) (\d{1,18})")
 NANOSECONDS = re.compile(r"\d{1,18}")
 BYTE = re.compile(r"\d{1,3}")
@@ -30,6 +31,13 @@ class Phase:
 
     name: str
     at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Init will tell when the application has reached a phase of its own, such as ``listening``."""
+
+    phase: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class GuestMemory:
 MEMORY_KEYS = tuple(each.name.removesuffix("_bytes") for each in fields(GuestMemory))
 LEAST_KEYS = 5  # those that init has always told
 
-Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory | Done
+Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory | Done | Watch
 
 
 def parse(line: bytes) -> tuple[int, Message] | None:
@@ -141,6 +149,7 @@ PARSERS: Mapping[str, Callable[[str], Message | None]] = {
     "error": Failed,
     "memory": _memory,
     "done": Done,
+    "watch": Watch,
 }
 
 
@@ -220,6 +229,9 @@ class Channel(asyncio.Protocol):
         self.reports = Reports()
         self.started = asyncio.Event()
         """The application was started."""
+        self.askable = asyncio.Event()
+        """It listens, as far as init can tell; where init does not look, it was started."""
+        self._watched = False
         self.ended: asyncio.Future[None] = loop.create_future()
         """The application ended, or init failed."""
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -284,6 +296,12 @@ class Channel(asyncio.Protocol):
     def _act(self, message: Message | None) -> None:
         if (isinstance(message, Phase) and message.name == "application") or message == Done("thaw"):
             self.started.set()
+            if not self._watched:
+                self.askable.set()
+        elif isinstance(message, Watch):
+            self._watched = True
+        elif isinstance(message, Phase) and message.name == LISTENING:
+            self.askable.set()
         elif isinstance(message, GuestMemory) and self._memory:
             waiting = self._memory.pop(0)
             resolve(waiting, message)

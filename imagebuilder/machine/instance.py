@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
 from imagebuilder.machine import usage
-from imagebuilder.machine.channel import Channel, GuestMemory
+from imagebuilder.machine.channel import LISTENING, Channel, GuestMemory
 from imagebuilder.machine.child import Child
 from imagebuilder.machine.console import Console
 from imagebuilder.machine.ending import PANIC, Exit, Facts, How, judge
@@ -158,8 +158,9 @@ class Instance:
 
     @property
     def listening_ns(self) -> int | None:
-        """When the application was seen to listen: as ``Attempts.listening_ns`` says. None: nobody asked a port."""
-        return self._listening_ns
+        """When the application was seen to listen: by init, else as ``Attempts.listening_ns`` says. None: nobody asked
+        a port."""
+        return self.phases_ns.get(LISTENING, self._listening_ns)
 
     @property
     def clock_step_ns(self) -> int | None:
@@ -227,7 +228,7 @@ class Instance:
         """Wait for the first real answer; returns its time. Raises NotReady after ``timeout_s`` (the recipe's own when
         not given) and GuestFailed as soon as it is clear that none will come."""
         limit_s = ready.timeout_s if timeout_s is None else timeout_s
-        attempts = Attempts()
+        attempts = Attempts(at_once=self.spec.incoming)
         probe = asyncio.ensure_future(PROBES[ready.kind](ready, self, attempts))
         try:
             signs = (probe, self._channel.ended, self._panic, self._ended)
@@ -344,8 +345,9 @@ class Instance:
 
     @property
     def started(self) -> asyncio.Event | None:
-        """Set when init has started the application; None when it cannot tell."""
-        return self._channel.started if self.spec.channel else None
+        """Set when the application may be asked: when init saw it listen or, not looking, started it; None when it
+        cannot tell."""
+        return self._channel.askable if self.spec.channel else None
 
     def watch_console(self, pattern: str) -> asyncio.Future[int]:
         """The moment at which a line of the console matches."""

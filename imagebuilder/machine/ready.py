@@ -2,13 +2,15 @@
 
 QEMU's user network takes a connection before the guest is up and repeats its own SYN only after a second or two, so
 that whoever waits for one connection measures that timer instead of the guest. Here a fresh connection is opened every
-few milliseconds beside those that wait already, from the moment at which init says that the application has started;
-the first that is answered counts, at the time of its answer.
+few milliseconds beside those that wait already, from the moment at which init says that the application listens (or
+has started, where it cannot see more); the first that is answered counts, at the time of its answer. Not before:
+each connection that the guest refuses costs it about as much as an answer.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -19,7 +21,7 @@ from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import ReadyKind
 
 INTERVAL_S = 0.010
-UNHURRIED_S = 0.250  # until init says that the application started: in case it never does
+UNHURRIED_S = 1.0  # until init says that the application may be asked: in case it never does
 CROWD = 8  # so many connections may wait before further ones come more slowly
 
 
@@ -28,7 +30,7 @@ class Subject(Protocol):
 
     @property
     def started(self) -> asyncio.Event | None:
-        """Set when the application was started; None when nobody will tell."""
+        """Set when the application may be asked; None when nobody will tell."""
 
     def host_port(self, guest_port: int) -> int:
         """Where a port of the guest is reached."""
@@ -51,6 +53,8 @@ class Attempts:
     """What came of asking: the last thing that was wrong with an answer, and when somebody listened."""
 
     last: str = "has not answered"
+    at_once: bool = False
+    """The application listened before (a clone's): the first connection need not wait until somebody says so."""
     waiting: set[asyncio.Task[int]] = field(default_factory=set)
     opened_ns: dict[asyncio.Task[int], int] = field(default_factory=dict)
 
@@ -91,12 +95,16 @@ async def first_answer(ask: Ask, *, started: asyncio.Event | None, attempts: Att
 
     async def open_more() -> None:
         while True:
+            if not attempts.at_once:
+                await _told(started)
+            attempts.at_once = False
             task = asyncio.create_task(ask())
             if started is not None and started.is_set():
                 attempts.note(task)
             attempts.waiting.add(task)
             task.add_done_callback(take)
-            await _pause(started, len(attempts.waiting))
+            if started is None or started.is_set():
+                await asyncio.sleep(INTERVAL_S * max(1.0, len(attempts.waiting) / CROWD))
 
     opener = asyncio.create_task(open_more())
     try:
@@ -108,14 +116,11 @@ async def first_answer(ask: Ask, *, started: asyncio.Event | None, attempts: Att
         await all_of(opener, *attempts.waiting)
 
 
-async def _pause(started: asyncio.Event | None, waiting: int) -> None:
-    if started is None or started.is_set():
-        await asyncio.sleep(INTERVAL_S * max(1.0, waiting / CROWD))
-        return
-    try:
-        await asyncio.wait_for(started.wait(), UNHURRIED_S)
-    except TimeoutError:
-        return
+async def _told(started: asyncio.Event | None) -> None:
+    """Until somebody says that the application may be asked, but not for ever."""
+    if started is not None and not started.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(started.wait(), UNHURRIED_S)
 
 
 async def _http(ready: Ready, subject: Subject, attempts: Attempts) -> int:

@@ -14,6 +14,7 @@ from imagebuilder.bundle import Boot, Bundle
 
 PROGRAM = "qemu-system-x86_64"
 CHANNEL_NAME = "imagebuilder.0"
+CHANNEL_DEVICE = "vport0p1"  # in the guest: the first port, but for the console's, of the only virtio-serial device
 LOOPBACK = "127.0.0.1"
 # The guest's address, its gateway and its name server in QEMU's user network (QEMU: "Network emulation").
 ADDRESS_WORDS = "10.0.2.15/24,10.0.2.2,10.0.2.3"
@@ -242,7 +243,10 @@ def _words(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     if spec.network:
         yield f"ib.ip={address_words(spec)}"
     if spec.channel and wiring is not None:
-        yield "ib.channel=1"
+        yield f"ib.channel={CHANNEL_DEVICE}"
+        # One that is counted is asked when it rests, and whoever looks meanwhile is counted too.
+        if spec.forwards and spec.icount is None:
+            yield "ib.listen=1"
     if spec.acpi:
         yield "ib.acpi=1"
 

@@ -82,8 +82,9 @@ static void words_answer(char *data, size_t size)
     (void)size;
     boot_read(&boot, data);
     say(boot.hostname ? boot.hostname : "");
-    say(boot.channel ? "channel" : "");
+    say(boot.channel ? boot.channel : "");
     say(boot.acpi ? "acpi" : "");
+    say(boot.listen ? "listen" : "");
     if (boot.ip && lease_read(&lease, boot.ip))
         lease_answer(&lease);
 }

@@ -189,6 +189,13 @@ static void tell(const char *address)
     close(fd);
 }
 
+static void listen_at(int port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    printf("listen %s\n", bind(fd, (struct sockaddr *)&at, sizeof at) || listen(fd, 1) ? strerror(errno) : "works");
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -205,6 +212,7 @@ int main(int argc, char **argv)
         else if (!strcmp(word, "file")) show_file(value);
         else if (!strcmp(word, "addresses")) show_addresses();
         else if (!strcmp(word, "tell")) tell(value);
+        else if (!strcmp(word, "listen")) listen_at(atoi(value));
         else if (!strcmp(word, "orphans")) make_orphans(atoi(value));
         else if (!strcmp(word, "zombies")) count_zombies();
         else if (!strcmp(word, "wait")) wait_for(atoi(value));

@@ -252,6 +252,18 @@ def test_a_gateway_outside_the_subnet(kernel: Path, image: Make) -> None:
     assert "address eth0 10.0.2.77/255.255.255.255\ntold, heard hello\n" in guest.console.text
 
 
+def test_name_servers_on_a_root_that_cannot_be_written(kernel: Path, image: Make, tmp_path: Path) -> None:
+    names = file(b"nameserver 10.0.2.3\n")
+    tree = image("file=/etc/resolv.conf", files={"/etc": directory(), "/etc/resolv.conf": names})
+    FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
+    drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
+    more = (*MACHINE_NETWORK, "-drive", drive, "-device", "virtio-blk-device,drive=d")
+    root = "ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init ib.ip=10.0.2.77/24,10.0.2.2"
+    assert boot(kernel, Tree({}), f"{root},1.1.1.1", more=more).console.text.endswith("| nameserver 1.1.1.1\n")
+    assert boot(kernel, Tree({}), f"{root},10.0.2.3", more=more).console.text.endswith("| nameserver 10.0.2.3\n")
+    assert boot(kernel, Tree({}), root, more=more).console.text == ""  # none is told: none stays
+
+
 def test_no_network_asked_for_brings_only_the_loopback(kernel: Path, image: Make) -> None:
     guest = boot(kernel, image("addresses"), more=MACHINE_NETWORK)
     assert guest.console.text == "address lo 127.0.0.1/255.0.0.0\n"
@@ -381,6 +393,33 @@ def used_ms(guest: Guest) -> int:
 @pytest.mark.parametrize("port", [True, False])
 def test_waiting_costs_nothing(kernel: Path, image: Make, port: bool) -> None:
     assert used_ms(boot(kernel, image("watch=1000"), port=port)) < 300
+
+
+def test_a_port_that_the_machine_names(kernel: Path, image: Make) -> None:
+    assert boot(kernel, image("exit=3"), "ib.channel=vport0p1").reports[-1] == "exit 3"
+
+
+def test_that_the_application_listens_is_told(kernel: Path, image: Make) -> None:
+    tree = image("sleep=300", "listen=80", "wait=15")
+    with running(kernel, tree, "ib.channel=vport0p1 ib.listen=1") as guest:
+        guest.channel.until("phase listening")
+        guest.channel.say(b"terminate\n")
+    assert list(guest.phases_ns) == ["init", "mounts", "network", "application", "listening"]
+    assert guest.reports.index("watch listening") < guest.reports.index(phase(guest, "application"))
+    waited_ns = guest.phases_ns["listening"] - guest.phases_ns["application"]
+    assert waited_ns > 300_000_000 - TICK_NS
+    assert guest.reports[-1] == "exit 0"
+
+
+def phase(guest: Guest, name: str) -> str:
+    """The line that told of a phase."""
+    return f"phase {name} {guest.phases_ns[name]}"
+
+
+def test_looking_whether_it_listens_costs_little(kernel: Path, image: Make) -> None:
+    guest = boot(kernel, image("watch=1000"), "ib.channel=vport0p1 ib.listen=1")
+    assert used_ms(guest) < 300
+    assert "listening" not in guest.phases_ns
 
 
 def test_only_the_port_of_our_name_is_taken(kernel: Path, image: Make) -> None:

@@ -213,20 +213,21 @@ NO_ADDRESS = (
     "10.0.2.15", "10.0.2.15/33", "10.0.2.15/0", "10.0.2/24", "10.0.2.256/24", "10.0.2.15/24,x",
     "10.0.2.15/24,1.1.1.1,y", "10.0.2.15/24x", "", ".../8", "10.0.2.15/24" + ",1.1.1.1" * 5,
 )  # fmt: skip
-NET = ["", "", "", "10.0.2.15", "255.255.255.0"]
+NET = ["", "", "", "", "10.0.2.15", "255.255.255.0"]
 
 
 @pytest.mark.parametrize(
     ("cmdline", "words"),
     [
-        ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "channel", ""]),
-        ("ib.acpi=1 ib.channel=0", ["", "", "acpi"]),
+        ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "1", "", ""]),
+        ("ib.channel=vport0p1 ib.listen=1", ["", "vport0p1", "", "listen"]),
+        ("ib.acpi=1 ib.channel=0", ["", "", "acpi", ""]),
         ("ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3", [*NET, "10.0.2.2", "0", "10.0.2.3"]),
         ("ib.ip=10.0.2.15/24", [*NET, "0.0.0.0", "0"]),
         ("ib.ip=10.0.2.15/24,", [*NET, "0.0.0.0", "0"]),
-        ("ib.ip=10.0.2.15/32,10.0.2.2", [*NET[:4], "255.255.255.255", "10.0.2.2", "0"]),
+        ("ib.ip=10.0.2.15/32,10.0.2.2", [*NET[:5], "255.255.255.255", "10.0.2.2", "0"]),
         ("ib.ip=10.0.2.15/24,,1.1.1.1,8.8.8.8", [*NET, "0.0.0.0", "0", "1.1.1.1", "8.8.8.8"]),
-        *((f"ib.ip={wrong}", ["", "", ""]) for wrong in NO_ADDRESS),
+        *((f"ib.ip={wrong}", ["", "", "", ""]) for wrong in NO_ADDRESS),
     ],
 )
 def test_the_command_line(ask: Ask, cmdline: str, words: list[str]) -> None:

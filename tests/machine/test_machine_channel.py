@@ -14,6 +14,7 @@ from imagebuilder.machine.channel import (
     Phase,
     Reports,
     Signalled,
+    Watch,
     parse,
 )
 from imagebuilder.machine.ending import Exit, Facts, How, judge
@@ -31,6 +32,7 @@ SECOND = 10**9
         (b"7 error cannot mount /x: no such device", Failed("cannot mount /x: no such device")),
         (b"7 memory total=5 free=4 available=3 cached=2 slab=1", GuestMemory(5, 4, 3, 2, 1)),
         (b"7 clock 1200", ClockStep(1200)),
+        (b"7 watch listening", Watch("listening")),
         (
             b"7 memory total=5 free=4 available=3 cached=2 slab=1 buffers=9 shmem=8 anonymous=7 mapped=6 stacks=5 "
             b"tables=4 percpu=3",

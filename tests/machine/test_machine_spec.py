@@ -32,7 +32,7 @@ def test_a_microvm_as_we_start_it() -> None:
         *("-accel", "tcg", "-cpu", "max,-smap,-erms,-fsrm"),
         *("-m", "32M", "-smp", "1"),
         *("-kernel", "/k/vmlinux"),
-        *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3 ib.channel=1"),
+        *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3 ib.channel=vport0p1 ib.listen=1"),
         *("-chardev", "socket,id=qmp,fd=7", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", "socket,id=console,fd=8", "-serial", "chardev:console"),
         *("-chardev", "socket,id=channel,fd=9", "-device", "virtio-serial-device,max_ports=2"),

@@ -1,43 +1,36 @@
-/* The virtio-serial port to the host. It may appear at any time after the start: lines are kept until it is there.
+/* The virtio-serial port to the host. It may appear at any time after the start: lines are kept until it is there, and
+ * nothing is done about it before the application runs.
  *
- * Its number is not fixed and /sys may not be mounted: init looks into a sysfs of its own that stands nowhere in the
- * tree. A kernel without sysfs has one port in our machines, and that is /dev/vport0p1. */
+ * A machine that knows its device says so (ib.channel=vport0p1). Else (ib.channel=1) it is found by its name: /sys may
+ * not be mounted, so init looks into a sysfs of its own that stands nowhere in the tree. That costs a start of an
+ * emulated machine several milliseconds. */
 #include "init.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
-    KOBJECT_UEVENT = 15, FSCONFIG_CMD_CREATE = 6, FSMOUNT_CLOEXEC = 1, FSOPEN_CLOEXEC = 1,
-    FIRST_WAIT_MS = 2, MOST_WAIT_MS = 1000,  /* between looks, where no event says that the port has come */
+    FSCONFIG_CMD_CREATE = 6, FSMOUNT_CLOEXEC = 1, FSOPEN_CLOEXEC = 1,
+    FIRST_WAIT_MS = 2, MOST_WAIT_MS = 1000,  /* between looks for the port, or for somebody at its other end */
     END_WAIT_MS = 2000,
     ROOM_FOR_END = 768,                      /* of the kept lines: an error and the exit status always fit */
 };
-static const char NAME[] = "imagebuilder.0\n";
+static const char NAME[] = "imagebuilder.0\n", BY_NAME[] = "1";
 
-static bool wanted, hung;   /* hung: the port is open and nobody holds its other end */
-static int port = -1, events = -1, sys = -1, wait_ms = FIRST_WAIT_MS;
+static const char *wanted;  /* the device, or BY_NAME; NULL: no channel */
+static bool hung;           /* the port is open and nobody holds its other end */
+static int port = -1, sys = -1, wait_ms = FIRST_WAIT_MS;
 static long long again_ns;  /* when to try again */
 static char kept[4096];     /* lines without their moment of sending */
 static size_t kept_bytes;
 
-void channel_begin(bool is_wanted)
+void channel_begin(const char *device)
 {
-    struct { uint16_t family, pad; uint32_t pid, groups; } address = {AF_NETLINK, 0, 0, 1};
-
-    wanted = is_wanted;
-    if (!wanted)
-        return;
-    events = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, KOBJECT_UEVENT);
-    if (events >= 0 && bind(events, (struct sockaddr *)&address, sizeof address)) {
-        close(events);
-        events = -1;
-    }
+    wanted = device;
 }
 
 static int sysfs_open(void)
@@ -74,66 +67,72 @@ static int port_open(const char *device)
 }
 
 /* Look through the ports in sysfs for the one of our name. */
-static int port_find(int class)
+static int port_find(void)
 {
     struct entry { uint64_t inode, offset; uint16_t size; uint8_t type; char name[]; } *entry;
     static _Alignas(struct entry) char list[1024];
+    int class, found = -1;
     long size;
 
-    while ((size = syscall(SYS_getdents64, class, list, sizeof list)) > 0)
-        for (char *at = list; at < list + size; at += entry->size) {
+    if (sys < 0 && (sys = sysfs_open()) < 0)
+        return port_open("vport0p1");  /* a kernel without sysfs: our machines have one port */
+    class = openat(sys, "class/virtio-ports", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (class >= 0 && found < 0 && (size = syscall(SYS_getdents64, class, list, sizeof list)) > 0)
+        for (char *at = list; at < list + size && found < 0; at += entry->size) {
             entry = (struct entry *)at;
             if (*entry->name != '.' && port_is_ours(class, entry->name))
-                return port_open(entry->name);
+                found = port_open(entry->name);
         }
-    return -1;
+    if (class >= 0)
+        close(class);
+    return found;
 }
 
 static void port_try(void)
 {
-    if (sys < 0)
-        sys = sysfs_open();
-    if (sys < 0) {
-        port = port_open("vport0p1");
-    } else {
-        int class = openat(sys, "class/virtio-ports", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        port = class < 0 ? -1 : port_find(class);
-        if (class >= 0)
-            close(class);
-    }
-    if (port >= 0) {
+    port = strcmp(wanted, BY_NAME) ? port_open(wanted) : port_find();
+    if (port < 0)
+        return;
+    if (sys >= 0)
         close(sys);
-        close(events);
-        sys = events = -1;
-        wait_ms = FIRST_WAIT_MS;
-    }
+    sys = -1;
+    wait_ms = FIRST_WAIT_MS;
 }
 
-/* Send one line; false when it must be kept. */
-static bool line_send(const char *line, size_t size)
+/* Write down what is kept, each line with the moment of sending in front; gives the size, and how much of it that is. */
+static size_t lines_stamp(char *out, size_t room, size_t *taken)
 {
-    struct text text = {0};
+    struct digits now = digits(now_ns());
+    size_t used = 0, head = strlen(now.s);
 
-    text_join(&text, DIGITS(now_ns()), " ", NULL);
-    if (size > sizeof text.s - text.used)  /* cannot be: a line is made in a struct text with room to spare */
-        return true;
-    memcpy(text.s + text.used, line, size);
-    return write(port, text.s, text.used + size) > 0 || (errno != EAGAIN && errno != EINTR);
+    for (*taken = 0; *taken < kept_bytes;) {
+        const char *line = kept + *taken;
+        size_t size = (size_t)((char *)memchr(line, '\n', kept_bytes - *taken) - line) + 1;
+        if (used + head + 1 + size > room)
+            break;
+        memcpy(out + used, now.s, head);
+        out[used + head] = ' ';
+        memcpy(out + used + head + 1, line, size);
+        used += head + 1 + size;
+        *taken += size;
+    }
+    return used;
 }
 
+/* All lines go in one piece: each piece is a notice to the host, and an answer of its. */
 static void flush(void)
 {
-    size_t sent = 0;
+    static char out[2 * sizeof kept];
+    size_t taken;
 
     if (port < 0)
         port_try();
-    while (port >= 0 && sent < kept_bytes) {
-        size_t size = (size_t)((char *)memchr(kept + sent, '\n', kept_bytes - sent) - (kept + sent)) + 1;
-        if (!line_send(kept + sent, size))
+    while (port >= 0 && kept_bytes) {
+        size_t size = lines_stamp(out, sizeof out, &taken);
+        if (write(port, out, size) <= 0 && (errno == EAGAIN || errno == EINTR))
             break;
-        sent += size;
+        memmove(kept, kept + taken, kept_bytes -= taken);
     }
-    memmove(kept, kept + sent, kept_bytes -= sent);
     again_ns = now_ns() + (long long)wait_ms * NS_PER_MS;
 }
 
@@ -171,7 +170,7 @@ void channel_phase(const char *name, long long at_ns)
 
 void channel_poll(struct pollfd *entry)
 {
-    *entry = (struct pollfd){.fd = hung ? -1 : port >= 0 ? port : events, .events = POLLIN};
+    *entry = (struct pollfd){.fd = hung ? -1 : port, .events = POLLIN};
     if (port >= 0 && kept_bytes)
         entry->events |= POLLOUT;
 }
@@ -212,15 +211,10 @@ static void back_off(void)
 
 void channel_ready(short ready, void (*command)(char *line))
 {
-    static char event[2048];
-
     if (!wanted)
         return;
-    while (events >= 0 && recv(events, event, sizeof event, 0) >= 0)
-        ;
     if (port < 0) {
-        if (!ready)
-            back_off();
+        back_off();
     } else if (hung) {
         back_off();
         hung = false;  /* poll tells again */
@@ -257,5 +251,5 @@ void channel_end(void)
     if (port >= 0)
         close(port);  /* returns when the device has answered: by then it has taken what was written before */
     port = -1;
-    wanted = false;
+    wanted = NULL;
 }

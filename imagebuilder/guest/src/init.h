@@ -59,7 +59,7 @@ struct lease {  /* addresses in network byte order, 0: not known */
     uint32_t address, mask, gateway, server, dns[MOST_DNS];
     int dns_count, mtu;
 };
-struct boot { const char *ip, *hostname; bool channel, acpi; };
+struct boot { const char *ip, *hostname, *channel; bool acpi, listen; };
 
 void boot_read(struct boot *boot, char *cmdline);  /* boot points into cmdline afterwards */
 bool lease_read(struct lease *lease, const char *words);  /* ADDRESS/PREFIX[,GATEWAY[,DNS…]] */
@@ -88,13 +88,19 @@ void dhcp_ask(const char *interface, const uint8_t *mac, struct lease *lease);
 
 /* --- channel.c: the virtio-serial port to the host ---------------------------------------------------------------- */
 
-void channel_begin(bool wanted);
+void channel_begin(const char *device);        /* "1": the port of our name; NULL: none */
 void channel_line(const char *first, ...) __attribute__((sentinel));  /* kept until the port is there */
 void channel_phase(const char *name, long long at_ns);
 void channel_poll(struct pollfd *entry);       /* what to wait for */
 int channel_timeout_ms(void);                  /* -1: nothing to try again */
 void channel_ready(short events, void (*command)(char *line));
 void channel_end(void);                        /* sends what is kept (bounded wait), so that the host has it */
+
+/* --- watch.c: whether the application listens ----------------------------------------------------------------------- */
+
+void watch_begin(bool wanted);                 /* init stands back for the application until it is seen to listen */
+int watch_timeout_ms(void);                    /* -1: nothing to look for */
+void watch_look(void);
 
 /* --- clone.c: the host makes another machine of this one; words are those of docs/contracts.md --------------------- */
 
@@ -111,8 +117,8 @@ void clone_thaw(pid_t application, char *signal);
 
 pid_t application_start(const struct conf *conf);
 pid_t hook_start(const struct conf *conf, char *path);  /* as the application, but in the background */
-int application_wait(const struct conf *conf, pid_t pid, int signals);  /* gives waitpid's status */
-int signals_open(void);
+int application_wait(const struct conf *conf, pid_t pid);  /* gives waitpid's status */
+void signals_block(void);
 void console_say(const char *first, ...) __attribute__((sentinel));
 _Noreturn void fail(const char *first, ...) __attribute__((sentinel));
 _Noreturn void power_off(void);

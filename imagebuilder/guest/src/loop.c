@@ -12,17 +12,16 @@
 static const struct conf *conf;
 static pid_t application;
 static long long kill_at_ns;  /* 0: nobody asked it to end */
+static sigset_t blocked;      /* signals that wait for init to take them */
 
-int signals_open(void)
+void signals_block(void)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
-    sigset_t all;
 
-    sigfillset(&all);
+    sigfillset(&blocked);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigdelset(&all, faults[i]);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    return signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+        sigdelset(&blocked, faults[i]);
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
 static void terminate(char *rest)
@@ -137,21 +136,26 @@ static bool reap(int *status)
     return ended;
 }
 
-static int timeout_ms(void)
+static int kill_timeout_ms(void)
 {
-    int wait_ms = channel_timeout_ms();
-
     if (!kill_at_ns)
-        return wait_ms;
+        return -1;
     long long left_ns = kill_at_ns - now_ns();
-    int left_ms = left_ns <= 0 ? 0 : (int)(left_ns / NS_PER_MS) + 1;
-    return wait_ms < 0 || left_ms < wait_ms ? left_ms : wait_ms;
+    return left_ns <= 0 ? 0 : (int)(left_ns / NS_PER_MS) + 1;
 }
 
-int application_wait(const struct conf *of, pid_t pid, int signals)
+/* What comes first of all that is waited for; -1: nothing that has a time. */
+static int timeout_ms(void)
 {
+    unsigned channel = (unsigned)channel_timeout_ms(), ending = (unsigned)kill_timeout_ms(),
+             watch = (unsigned)watch_timeout_ms(), first = channel < ending ? channel : ending;
+    return (int)(watch < first ? watch : first);
+}
+
+int application_wait(const struct conf *of, pid_t pid)
+{
+    int status = 0, signals = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
     struct pollfd entries[2] = {{.fd = signals, .events = POLLIN}};
-    int status = 0;
 
     conf = of;
     application = pid;
@@ -161,6 +165,7 @@ int application_wait(const struct conf *of, pid_t pid, int signals)
         if (poll(entries, 2, timeout_ms()) < 0)
             entries[0].revents = entries[1].revents = 0;
         signals_pass(signals);
+        watch_look();
         if (entries[1].revents || !channel_timeout_ms())
             channel_ready(entries[1].revents, command);
         if (kill_at_ns && now_ns() >= kill_at_ns) {

@@ -156,7 +156,7 @@ int main(void)
         SAY("this is the first process of an image: it does nothing elsewhere");
         return 1;
     }
-    int signals = signals_open();
+    signals_block();
     mount_base();
     file_read("/proc/cmdline", cmdline, sizeof cmdline);
     boot_read(&boot, cmdline);
@@ -173,6 +173,8 @@ int main(void)
     setsid();
     ioctl(0, TIOCSCTTY, 1);  /* the console may be none, or none that can be a terminal */
     pid_t pid = application_start(&conf);
-    channel_phase("application", now_ns());
-    report(application_wait(&conf, pid, signals));
+    long long started_ns = now_ns();
+    watch_begin(boot.channel && boot.listen);
+    channel_phase("application", started_ns);
+    report(application_wait(&conf, pid));
 }

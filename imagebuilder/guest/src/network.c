@@ -9,15 +9,22 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_INTERFACES = 32 };
+static const char NAMES[] = "/etc/resolv.conf", NAMES_ASIDE[] = "/dev/resolv.conf";
 
+/* One for all calls, and never closed: closing is work for the kernel, and more code of it that runs once. */
 static int ip_socket(void)
 {
-    return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    static int fd = -1;
+
+    if (fd < 0)
+        fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd;
 }
 
 static bool raise_flag(int fd, struct ifreq *request)
@@ -37,7 +44,6 @@ void network_loopback(void)
         return;
     if (!raise_flag(fd, &request))
         FAIL("cannot bring the loopback up: ", REASON);
-    close(fd);
 }
 
 /* Find the Ethernet interface with the lowest number; its name stays in request. */
@@ -97,16 +103,38 @@ static void interface_set(int fd, struct ifreq *request, const struct lease *lea
         route_add(fd, request->ifr_name, 0, lease->gateway);
 }
 
+/* Whether a file has this content; one that is not there has none. */
+static bool file_holds(const char *path, const struct text *content)
+{
+    char found[sizeof content->s];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? 0 : read(fd, found, sizeof found);
+
+    if (fd >= 0)
+        close(fd);
+    return size == (ssize_t)content->used && !memcmp(found, content->s, content->used);
+}
+
+static bool names_replace(const struct text *text)
+{
+    mkdir("/etc", 0755);
+    unlink(NAMES);  /* it may be a link to nowhere */
+    if (file_write(NAMES, text->s, O_CREAT | O_TRUNC))
+        return true;
+    /* A root that cannot be written: another file is laid over the one that is there. */
+    return errno == EROFS && file_write(NAMES_ASIDE, text->s, O_CREAT | O_TRUNC) &&
+           !mount(NAMES_ASIDE, NAMES, NULL, MS_BIND, NULL);
+}
+
+/* The image's file is that of QEMU's user network: there, nothing is left to write. */
 static void names_write(const struct lease *lease)
 {
     struct text text = {0};
 
     for (int i = 0; i < lease->dns_count; i++)
         text_join(&text, "nameserver ", address_text(lease->dns[i]).s, "\n", NULL);
-    mkdir("/etc", 0755);
-    unlink("/etc/resolv.conf");  /* it may be a link to nowhere */
-    if (!file_write("/etc/resolv.conf", text.s, O_CREAT | O_TRUNC))
-        SAY("cannot write /etc/resolv.conf, so no names will be resolved: ", REASON);
+    if (!file_holds(NAMES, &text) && !names_replace(&text))
+        SAY("cannot write ", NAMES, ", so no names will be resolved: ", REASON);
 }
 
 void network_change(const uint8_t *mac, const char *ip)
@@ -126,7 +154,6 @@ void network_change(const uint8_t *mac, const char *ip)
     interface_set(fd, &request, &lease);  /* the old address takes its routes with it */
     if (lease.dns_count)
         names_write(&lease);
-    close(fd);
 }
 
 void network_up(const char *ip)
@@ -149,7 +176,5 @@ void network_up(const char *ip)
         dhcp_ask(request.ifr_name, mac, &lease);
     }
     interface_set(fd, &request, &lease);
-    if (lease.dns_count)
-        names_write(&lease);
-    close(fd);
+    names_write(&lease);
 }

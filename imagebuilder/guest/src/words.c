@@ -19,7 +19,9 @@ static void word_read(struct boot *boot, const char *word)
     else if ((value = after(word, "ib.hostname=")))
         boot->hostname = value;
     else if ((value = after(word, "ib.channel=")))
-        boot->channel = *value == '1';
+        boot->channel = strcmp(value, "0") ? value : NULL;
+    else if ((value = after(word, "ib.listen=")))
+        boot->listen = *value == '1';
     else if ((value = after(word, "ib.acpi=")))
         boot->acpi = *value == '1';
 }

@@ -1,0 +1,92 @@
+/* Seeing that the application listens, so that the host need not try its ports again and again while it starts.
+ *
+ * The kernel has no event for it. Init looks, but only when the processor has nothing else to do: from its start until
+ * it listens the application has the processor whenever it wants it, and once it listens it waits, and init's turn has
+ * come. Each look costs about as much as one packet. */
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    LOOK_MS = 1, MOST_LOOK_MS = 100,
+    EAGER_MS = 5000,  /* so long it looks often and stands back for everybody; then seldom, and as one among others */
+};
+static const char SOCKETS[] = "/proc/1/net/sockstat", LISTENING[] = "TCP: inuse ";
+
+static int sockets = -1, look_ms = LOOK_MS;
+static bool wanted, humble;
+static long long look_ns, eager_until_ns;
+
+/* By the call: the C library's function refuses, since POSIX asks for more than Linux does. */
+static void stand_back(bool back)
+{
+    static const struct sched_param none;
+
+    if (back != humble && !syscall(SYS_sched_setscheduler, 0, back ? SCHED_IDLE : SCHED_OTHER, &none))
+        humble = back;
+}
+
+static void look_again(int wait_ms)
+{
+    look_ns = now_ns() + (long long)wait_ms * NS_PER_MS;
+}
+
+/* Whether a TCP socket listens, or is connected already. */
+static bool listening(void)
+{
+    char text[128];
+    ssize_t size = pread(sockets, text, sizeof text - 1, 0);
+    const char *count;
+
+    text[size < 0 ? 0 : size] = '\0';
+    count = strstr(text, LISTENING);
+    return count && count[sizeof LISTENING - 1] != '0';
+}
+
+static void watch_end(void)
+{
+    close(sockets);
+    sockets = -1;
+    wanted = false;
+    stand_back(false);
+}
+
+void watch_begin(bool is_wanted)
+{
+    wanted = is_wanted;
+    eager_until_ns = now_ns() + (long long)EAGER_MS * NS_PER_MS;
+    if (!wanted)
+        return;
+    stand_back(true);
+    LINE("watch listening");
+}
+
+int watch_timeout_ms(void)
+{
+    if (!wanted)
+        return -1;
+    long long left_ns = look_ns - now_ns();
+    return left_ns <= 0 ? 0 : (int)(left_ns / NS_PER_MS) + 1;
+}
+
+void watch_look(void)
+{
+    if (!wanted || now_ns() < look_ns)
+        return;
+    if (sockets < 0 && (sockets = open(SOCKETS, O_RDONLY | O_CLOEXEC)) < 0)
+        return watch_end();
+    if (listening()) {
+        channel_phase("listening", now_ns());
+        return watch_end();
+    }
+    if (now_ns() > eager_until_ns) {
+        stand_back(false);
+        look_ms = look_ms * 2 < MOST_LOOK_MS ? look_ms * 2 : MOST_LOOK_MS;
+    }
+    look_again(look_ms);
+}
