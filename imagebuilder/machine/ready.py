@@ -55,6 +55,7 @@ class Attempts:
     last: str = "has not answered"
     at_once: bool = False
     """The application listened before (a clone's): the first connection need not wait until somebody says so."""
+    asked: bool = False
     waiting: set[asyncio.Task[int]] = field(default_factory=set)
     opened_ns: dict[asyncio.Task[int], int] = field(default_factory=dict)
 
@@ -95,16 +96,13 @@ async def first_answer(ask: Ask, *, started: asyncio.Event | None, attempts: Att
 
     async def open_more() -> None:
         while True:
-            if not attempts.at_once:
-                await _told(started)
-            attempts.at_once = False
+            await _told(started, attempts)
+            attempts.asked = True
             task = asyncio.create_task(ask())
             if started is not None and started.is_set():
                 attempts.note(task)
             attempts.waiting.add(task)
             task.add_done_callback(take)
-            if started is None or started.is_set():
-                await asyncio.sleep(INTERVAL_S * max(1.0, len(attempts.waiting) / CROWD))
 
     opener = asyncio.create_task(open_more())
     try:
@@ -116,11 +114,15 @@ async def first_answer(ask: Ask, *, started: asyncio.Event | None, attempts: Att
         await all_of(opener, *attempts.waiting)
 
 
-async def _told(started: asyncio.Event | None) -> None:
-    """Until somebody says that the application may be asked, but not for ever."""
-    if started is not None and not started.is_set():
+async def _told(started: asyncio.Event | None, attempts: Attempts) -> None:
+    """Until the next connection is due: before somebody says that the application may be asked, one in a while."""
+    if attempts.at_once:
+        attempts.at_once = False
+    elif started is not None and not started.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(started.wait(), UNHURRIED_S)
+    elif attempts.asked:
+        await asyncio.sleep(INTERVAL_S * max(1.0, len(attempts.waiting) / CROWD))
 
 
 async def _http(ready: Ready, subject: Subject, attempts: Attempts) -> int:
