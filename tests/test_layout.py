@@ -39,7 +39,19 @@ BELOW = {
     "bundle": ("errors", "store"),
     "machine": ("errors", "events", "paths", "process", "store", "bundle", "recipe"),
     "measure": ("errors", "events", "paths", "process", "store", "bundle", "recipe", "machine"),
-    "pytest_plugin": ("errors", "events", "paths", "store", "bundle", "recipe", "builder", "machine", "measure"),
+    "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "machine", "measure"),
+    "pytest_plugin": (
+        "errors",
+        "events",
+        "paths",
+        "store",
+        "formats",
+        "bundle",
+        "recipe",
+        "builder",
+        "machine",
+        "measure",
+    ),
 }
 LONGEST_FUNCTION_LINES = 80
 

@@ -1,37 +1,154 @@
-"""``imagebuilder test --pytest``: the boot tests of recipes, run by pytest itself (``docs/testing.md``)."""
+"""The boot tests of recipes, run by pytest itself (``docs/testing.md``) and drawn as the other verbs draw."""
 
-import shlex
-from collections.abc import Iterable, Mapping
+import os
+import signal
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
+import pytest
+from rich.console import Console
+from rich.text import Text
 
-from imagebuilder.errors import ToolMissing
-from imagebuilder.recipe.load import FILE, find
+from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.events import Begun, Event, Say
+from imagebuilder.pytest_plugin import GATHERED
+from imagebuilder.pytest_plugin.fixtures import RECIPE, SAY
+from imagebuilder.pytest_plugin.reporting import ANSWERED, Gathered
 
+if TYPE_CHECKING:
+    from imagebuilder.measure.report import Report
 
-def run(names: Iterable[str], words: str, given: Mapping[str, object | None]) -> int:
-    """Run the tests that each recipe gives and those beside it; returns pytest's exit status, as the plugin has it.
-
-    ``words`` are further arguments for pytest; ``given`` its options and their values, None for those that were not
-    given. Raises ToolMissing without pytest, and RecipeError for a recipe that is not there.
-    """
-    try:
-        import pytest
-    except ImportError as error:
-        raise ToolMissing("pytest is needed to run boot tests and not installed", hint="pip install pytest") from error
-    folders = [find(name) for name in names]
-    chosen = [f"{option}={value}" for option, value in given.items() if value is not None]
-    paths = [str(path) for folder in folders for path in (folder, folder / FILE)]
-    try:
-        more = shlex.split(words)
-    except ValueError as error:
-        raise click.BadParameter(f"{words!r} cannot be read as words: {error}", param_hint="--pytest") from error
-    # The folder of a recipe that ships may not be ours to write to.
-    return int(pytest.main([*paths, "-p", "no:cacheprovider", *chosen, *more]))
+INTERRUPTED, WRONG = 130, 2
+# pytest's statuses that mean something else with us: it was used wrongly; no test was left to run.
+STATUSES: Mapping[int, int] = {pytest.ExitCode.USAGE_ERROR: WRONG, pytest.ExitCode.NO_TESTS_COLLECTED: WRONG}
+MARKS: Mapping[str, tuple[str, str]] = {"passed": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "dim")}
+WORTH_TELLING_S = 0.05
 
 
-def refuse(given: Mapping[str, object]) -> None:
-    """Options of the measurement say nothing to pytest. Raises UsageError that names those that were given."""
-    wrong = [option for option, value in given.items() if value]
-    if wrong:
-        raise click.UsageError(f"{', '.join(wrong)} cannot be given with --pytest: measure without it")
+class Session:
+    """One run of pytest, and what is to be seen of it: bars while a test goes on, a line when it has ended."""
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self.answers: list[tuple[str, str]] = []
+        self._quiet = quiet
+        self._verbose = verbose
+        self._interrupted = False
+        self._config: pytest.Config | None = None
+        self._bars = ExitStack()
+        self._say: Say | None = None
+        self._took_s: dict[str, float] = {}
+        # pytest keeps what tests print to itself; the bars are not theirs.
+        self._screen = Console(file=os.fdopen(os.dup(sys.stderr.fileno()), "w"), highlight=False)
+
+    def run(self, folders: Sequence[Path], given: Mapping[str, object], words: Sequence[str]) -> int:
+        """Run the tests that each recipe gives and those beside it; returns the exit status.
+
+        ``given``: options of pytest and their values; None and False are left out, True is a word of its own.
+        ``words``: further ones.
+        """
+        paths = [str(path) for folder in folders for path in (folder, folder / RECIPE)]
+        # The folder of a recipe that ships may not be ours to write to.
+        usual = ["-q", *(["-q"] if self._quiet else []), "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
+        before = signal.signal(signal.SIGTERM, _terminated)
+        try:
+            status = int(pytest.main([*paths, "-p", "imagebuilder", *usual, *_options(given), *words], [self]))
+        except pytest.exit.Exception as error:
+            status = error.returncode or WRONG
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            self._bars.close()
+            self._screen.file.close()
+        return INTERRUPTED if self._interrupted else STATUSES.get(status, status)
+
+    @property
+    def gathered(self) -> "tuple[Report | None, str]":
+        """What was measured (None: nothing), and why under that accelerator."""
+        found = self._config.pluginmanager.get_plugin(GATHERED) if self._config else None
+        return (found.report(), found.why) if isinstance(found, Gathered) else (None, "")
+
+    # What pytest tells
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """The options are known."""
+        self._config = config
+        config.stash[SAY] = self._tell
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(
+        self, config: pytest.Config
+    ) -> Generator[None, tuple[str, str, object], tuple[str, str, object]]:
+        """Of pytest's words only the category is wanted, unless somebody asked for more of them."""
+        category, letter, word = yield
+        return (category, "", "") if self._draws(config) else (category, letter, word)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins."""
+        if self._config is None or self._config.pluginmanager.hasplugin("dsession"):
+            return  # it does so in another process, beside others
+        self._bars = ExitStack()
+        shown = listener(quiet=self._quiet, verbose=self._verbose, console=self._screen, passing=True)
+        self._say = self._bars.enter_context(shown)
+        if self._screen.is_terminal:
+            self._say(Begun(nodeid, " ".join(self._named(nodeid))))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test went on, or has ended."""
+        self._took_s[report.nodeid] = self._took_s.get(report.nodeid, 0) + report.duration
+        if (answer := getattr(report, ANSWERED, None)) is not None:
+            self.answers.append((answer[0], answer[1]))
+        if report.when == "call" or not report.passed:
+            self._bars.close()
+            if self._config is not None and self._draws(self._config) and not self._quiet:
+                stdout().print(self._line(report), soft_wrap=True)
+
+    def pytest_runtest_logfinish(self) -> None:
+        """A test has ended."""
+        self._bars.close()
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C, or the end of the process is asked for."""
+        self._bars.close()
+        self._interrupted = isinstance(excinfo.value, KeyboardInterrupt)
+
+    def _tell(self, event: Event) -> None:
+        if self._say is not None:
+            self._say(event)
+
+    def _draws(self, config: pytest.Config) -> bool:
+        return config.get_verbosity() < 0
+
+    def _line(self, report: pytest.TestReport) -> Text:
+        """``✓ nginx  answers  0.2 s``."""
+        image, test = self._named(report.nodeid)
+        took_s = self._took_s[report.nodeid]
+        said = f"{took_s:6.1f} s" if took_s >= WORTH_TELLING_S else ""
+        if report.skipped and isinstance(report.longrepr, tuple):
+            said = report.longrepr[2].removeprefix("Skipped: ")
+        mark, style = MARKS[report.outcome]
+        line = Text.assemble((mark, style), f" {image:<10} {test:<26} ", (said, "dim"))
+        line.rstrip()
+        return line
+
+    def _named(self, nodeid: str) -> tuple[str, str]:
+        """The recipe's folder, and the test; of a test that somebody wrote, its file too."""
+        path, _, test = nodeid.partition("::")
+        root = self._config.rootpath if self._config else Path()
+        file = root / path
+        return file.parent.name, test if file.name == RECIPE else f"{file.name}::{test}"
+
+
+def _options(given: Mapping[str, object]) -> list[str]:
+    words: list[str] = []
+    for option, value in given.items():
+        for each in value if isinstance(value, tuple) else (value,):
+            if each not in (None, False):
+                words.append(option if each is True else f"{option}={each}")
+    return words
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """Leave pytest by the way that it has for that."""
+    pytest.exit("terminated", returncode=128 + number)

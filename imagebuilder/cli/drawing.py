@@ -24,14 +24,14 @@ def stderr() -> Console:
 
 
 @contextmanager
-def listener(*, quiet: bool, verbose: bool) -> Iterator[Say]:
-    """What the engine's events are given to while the context lasts."""
-    console = stderr()
+def listener(*, quiet: bool, verbose: bool, console: Console | None = None, passing: bool = False) -> Iterator[Say]:
+    """What the engine's events are given to while the context lasts. With ``passing`` bars leave no line behind."""
+    console = console or stderr()
     if quiet:
         yield _Lines(console, quiet=True, verbose=False)
     elif console.is_terminal:
         with _progress(console) as progress:
-            yield _Bars(progress, verbose=verbose)
+            yield _Bars(progress, verbose=verbose, passing=passing)
     else:
         yield _Lines(console, quiet=False, verbose=verbose)
 
@@ -62,9 +62,10 @@ class _Lines:
 class _Bars:
     """A bar a step."""
 
-    def __init__(self, progress: Progress, *, verbose: bool) -> None:
+    def __init__(self, progress: Progress, *, verbose: bool, passing: bool) -> None:
         self._progress = progress
         self._verbose = verbose
+        self._passing = passing
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, event: Event) -> None:
@@ -86,7 +87,7 @@ class _Bars:
         task = self._tasks.pop(step, None)
         if task is not None:
             self._progress.remove_task(task)
-        if task is not None or self._verbose:
+        if self._verbose or (task is not None and not self._passing):
             mark = "[dim]=[/]" if cached else "[green]✓[/]"
             self._progress.console.print(f"{mark} {_plain(title)}")
 
@@ -100,6 +101,8 @@ def _progress(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        redirect_stdout=False,  # whoever prints while bars are drawn does so above them, by their console
+        redirect_stderr=False,
     )
 
 

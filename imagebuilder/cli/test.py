@@ -1,35 +1,38 @@
-"""``imagebuilder test``: build, boot and measure images; hold them against their budgets."""
+"""``imagebuilder test``: the boot tests of images, their measured starts among them; by pytest itself."""
 
-import asyncio
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.panel import Panel
-from rich.text import Text
 
-from imagebuilder.builder import Build
-from imagebuilder.bundle import Bundle
-from imagebuilder.cli import boot_tests, figures, options
-from imagebuilder.cli.drawing import listener, stdout
-from imagebuilder.errors import ImagebuilderError, OutputError
-from imagebuilder.formats.common import replacing
-from imagebuilder.machine.accel import Accelerator, choose
-from imagebuilder.machine.answers import fetch
-from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.spec import MachineSpec, spec_of
-from imagebuilder.measure import junit
-from imagebuilder.measure.host import host
-from imagebuilder.measure.image import RUNS, Wish, measure, not_built
-from imagebuilder.measure.report import ImageReport, Report
-from imagebuilder.recipe.load import load
-from imagebuilder.recipe.model import Ready
+from imagebuilder.cli import options
+from imagebuilder.cli.drawing import stdout
+from imagebuilder.errors import InputError, OutputError, ToolMissing
+
+if TYPE_CHECKING:
+    from imagebuilder.cli.boot_tests import Session
 
 Target = click.Path(dir_okay=False, path_type=Path)
+WORDS = "imagebuilder.cli.test.words"
+RUNS = 5  # as the plugin has it, which takes longer to import than --help should
 
 
-@click.command("test")
+class WithWords(click.Command):
+    """What stands behind ``--`` is pytest's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words of pytest away before the others are read."""
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta[WORDS] = args[end + 1 :]
+        return super().parse_args(ctx, args[:end])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """``imagebuilder test [OPTIONS] NAME... [-- WORDS]``."""
+        return [*super().collect_usage_pieces(ctx), "[-- PYTEST'S WORDS]"]
+
+
+@click.command("test", cls=WithWords)
 @options.names
 @options.accel
 @click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Starts that count, per image.")
@@ -38,17 +41,17 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.option("--initcalls", is_flag=True, help="List what the kernel's own start spent, in one more start.")
 @click.option("--kernel", "kernels", multiple=True, metavar="KERNEL",
               help="Another kernel than the recipe's; again for several, all measured in this run.")  # fmt: skip
-@click.option("--show-answer", is_flag=True, help="Boot once more and print what the application answers.")
+@click.option("--show-answer", is_flag=True, help="Print what the application answers.")
 @click.option("--json", "json_path", type=Target, metavar="FILE", help="Write the report as JSON.")
-@click.option("--junit", "junit_path", type=Target, metavar="FILE", help="Write the report as JUnit XML.")
+@click.option("--junit", "junit_path", type=Target, metavar="FILE", help="Write the tests as JUnit XML.")
 @click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), default=Path("out/artefacts"),
-              show_default=True, help="The folder for the logs of a start that failed.")  # fmt: skip
-@click.option("--pytest", "pytest_words", metavar="ARGS",
-              help="Run the recipes' boot tests by pytest instead, with these arguments ('' for none).")  # fmt: skip
+              show_default=True, help="The folder for what tests that failed leave.")  # fmt: skip
 @options.out
 @options.refresh
 @options.talk
+@click.pass_context
 def command(
+    ctx: click.Context,
     names: tuple[str, ...],
     accel: str,
     runs: int,
@@ -60,86 +63,68 @@ def command(
     json_path: Path | None,
     junit_path: Path | None,
     artefacts: Path,
-    pytest_words: str | None,
     out: Path,
     refresh: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Build the image of each NAME, boot it next to an empty machine, wait for its first answer, measure, and compare
-    with its budget. Exit status 1 when anything falls short."""
+    """Build the image of each NAME and run its boot tests: it boots, gets ready, answers, powers off, gives the same
+    bytes when built again; started next to an empty machine again and again, it is measured and held against its
+    budget. Exit status 1 when anything falls short.
+
+    What stands behind -- goes to pytest: imagebuilder test nginx -- -x -k answers
+    """
     for path in (json_path, junit_path):
         _check_writable(path)
-    if pytest_words is not None:
-        measured = {"--json": json_path, "--min-memory": minimum, "--kernel": kernels, "--refresh": refresh}
-        boot_tests.refuse({**measured, "--initcalls": initcalls, "--show-answer": show_answer})
-        given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-out": out}
-        given |= {"--ib-artefacts": artefacts, "--junitxml": junit_path}
-        raise SystemExit(boot_tests.run(names, pytest_words, given))
-    recipes = [load(name) for name in names]
-    store = options.open_store()
-    failed: list[ImagebuilderError] = []
-    with listener(quiet=quiet, verbose=verbose) as say:
-        choice = choose(accel, store=store)
-        wish = Wish(choice.accelerator, runs, minimum, artefacts, memory_mib, initcalls)
-        images = []
-        for recipe in recipes:
-            for kernel in kernels or (None,):
-                build = Build(recipe, store, say, refresh, kernel)
-                images.append(_measured(build, out, wish, failed))
-    report = Report(schema="imagebuilder.report/1", host=host(choice.accelerator), images=tuple(images))
-    _write(json_path, report.to_bytes())
-    _write(junit_path, junit.write(report))
-    console = stdout()
+    given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
+    given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": json_path}
+    given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--junitxml": junit_path}
+    folders = _checked(names, accel, kernels)
+    session = _session(quiet=quiet, verbose=verbose)
+    status = session.run(folders, given, ctx.meta[WORDS])
     if show_answer:
-        for name in names:
-            show_answers(console, Bundle.open(out / load(name).name), choice.accelerator, memory_mib)
-    if not quiet:
-        figures.show(console, report, why=choice.why)
-    if failed:
-        raise failed[0]
-    if not report.holds:
-        raise SystemExit(1)
+        _show_answers(session.answers)
+    report, why = session.gathered
+    if report is None and json_path is not None:
+        click.echo(f"{json_path} was not written: no image was measured", err=True)
+        status = status or InputError.exit_status
+    if report is not None and not quiet:
+        from imagebuilder.cli import figures
+
+        figures.show(stdout(), report, why=why)
+    raise SystemExit(status)
 
 
-def _measured(build: Build, out: Path, wish: Wish, failed: list[ImagebuilderError]) -> ImageReport:
-    """Build and measure one image; one that cannot be built stands in the report as such."""
+def _checked(names: Sequence[str], accel: str, kernels: Sequence[str]) -> list[Path]:
+    """The recipes' folders. Raises whatever can be known to be wrong, or lacking, before anything is built."""
+    from imagebuilder.kernel import load_definition
+    from imagebuilder.machine.accel import choose
+    from imagebuilder.recipe.load import load
+
+    recipes = [load(name) for name in names]
+    for kernel in kernels:
+        load_definition(kernel)
+    choose(accel, store=options.open_store())
+    return [recipe.folder for recipe in recipes]
+
+
+def _session(*, quiet: bool, verbose: bool) -> "Session":
     try:
-        bundle = build.run(out)
-    except ImagebuilderError as error:
-        failed.append(error)
-        return not_built(build.folder_name, error, budget=build.recipe.budget.model_dump(exclude_none=True))
-    apart = wish.artefacts / build.folder_name if wish.artefacts else None
-    return asyncio.run(measure(bundle, replace(wish, artefacts=apart), store=build.store, say=build.say))
+        from imagebuilder.cli.boot_tests import Session
+    except ImportError as error:
+        raise ToolMissing("pytest is needed for this and cannot be imported", hint="pip install pytest") from error
+    return Session(quiet=quiet, verbose=verbose)
 
 
-def show_answers(console: Console, bundle: Bundle, accelerator: Accelerator, memory_mib: int | None) -> None:
-    """Boot once more, outside of any stopwatch, and print what the application answers."""
-    ready = Ready.model_validate(bundle.image.ready)
-    console.print(asyncio.run(_answer(bundle, ready, spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib))))
+def _show_answers(answers: Iterable[tuple[str, str]]) -> None:
+    from rich.panel import Panel
+    from rich.text import Text
 
-
-async def _answer(bundle: Bundle, ready: Ready, spec: MachineSpec) -> Panel:
-    async with Instance.start(spec) as instance:
-        await instance.wait_ready(ready)
-        if ready.http is None:
-            return Panel(
-                Text(instance.console.strip()), title=f"the console of {bundle.image.name}", title_align="left"
-            )
-        port = instance.host_port(ready.http.port)
-        status, body = await fetch(port, ready.http.path)
-        await instance.terminate()
-    title = f"GET http://127.0.0.1:{port}{ready.http.path} → {status}"
-    return Panel(Text(body.decode(errors="replace").strip()), title=title, title_align="left")
+    for title, text in answers:
+        stdout().print(Panel(Text(text), title=Text(title), title_align="left"))
 
 
 def _check_writable(path: Path | None) -> None:
     """A report that could not be written is better known before minutes of measuring."""
     if path is not None and not path.absolute().parent.is_dir():
         raise OutputError(f"{path} cannot be written: the folder {path.absolute().parent} is not there")
-
-
-def _write(path: Path | None, content: bytes) -> None:
-    if path is not None:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)

@@ -11,28 +11,39 @@ import pytest
 
 from imagebuilder.errors import ImagebuilderError
 from imagebuilder.pytest_plugin.fixtures import (
+    RECIPE,
+    TRACES,
+    course,
+    course_figures,
     figures,
     image,
+    imagebuilder_course,
     imagebuilder_workshop,
     instance,
     instance_factory,
+    kernel,
     machine,
     probe,
     recipe_folder,
 )
+from imagebuilder.pytest_plugin.reporting import Gathered, note
 
 __all__ = [
+    "course",
+    "course_figures",
     "figures",
     "image",
+    "imagebuilder_course",
     "imagebuilder_workshop",
     "instance",
     "instance_factory",
+    "kernel",
     "machine",
     "probe",
     "recipe_folder",
 ]
 
-RECIPE = "recipe.toml"
+GATHERED = "imagebuilder-figures"
 STATUS = "imagebuilder_exit_status"
 FAILED = 1
 
@@ -47,7 +58,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--ib-accel", choices=["auto", "kvm", "tcg"], default="auto", help=text)
     group.addoption("--ib-memory", type=int, metavar="MIB", help="memory, instead of the recipe's")
     group.addoption("--ib-cpus", type=int, metavar="N", help="processors, instead of the recipe's")
+    group.addoption(
+        "--ib-kernel", action="append", metavar="KERNEL", help="another kernel than the recipe's; again for several"
+    )
     group.addoption("--ib-runs", type=int, default=5, metavar="N", help="starts that count when an image is measured")
+    text = "look for the least memory with which it answers, too"
+    group.addoption("--ib-min-memory", action="store_true", help=text)
+    group.addoption("--ib-initcalls", action="store_true", help="list what the kernel's own start spent, too")
+    group.addoption("--ib-refresh", action="store_true", help="ask the mirrors for newer packages")
+    group.addoption("--ib-json", metavar="FILE", help="write what was measured as JSON")
     group.addoption("--ib-recipe", metavar="NAME", help="the recipe of tests that stand beside none")
     group.addoption("--ib-out", default="out", metavar="DIR", help="the folder in which images stand")
     text = "the folder for what failing tests leave (default: artefacts in that of the images)"
@@ -55,9 +74,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker, and the exit status."""
+    """The marker, the exit status, the figures."""
     config.addinivalue_line("markers", "recipe(name): the recipe whose image the fixtures build and boot")
     config.pluginmanager.register(_ExitStatus(), "imagebuilder-exit-status")
+    named = config.getoption("--ib-json")
+    path = config.invocation_params.dir / named if named else None
+    if path is not None and not path.parent.is_dir():
+        raise pytest.UsageError(f"--ib-json: the folder {path.parent} is not there")
+    config.pluginmanager.register(Gathered(path), GATHERED)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -81,10 +105,13 @@ def _named(file_path: Path, config: pytest.Config) -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test for each promise of a recipe."""
+    """A test for each promise of a recipe, and for each kernel."""
     promises = getattr(metafunc.definition.parent, "promises", None)
     if "promise" in metafunc.fixturenames and promises is not None:
         metafunc.parametrize("promise", promises)
+    kernels = metafunc.config.getoption("--ib-kernel")
+    if "kernel" in metafunc.fixturenames and kernels:
+        metafunc.parametrize("kernel", kernels, scope="module")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -98,10 +125,13 @@ def pytest_runtest_makereport(
         setattr(report, STATUS, error.exit_status)
         if report.when == "setup" or hasattr(item.parent, "promises"):
             report.longrepr = str(error)
-    if report.failed:
+    traces = item.stash.get(TRACES, None)
+    if traces is not None:
+        note(report, traces)
+    if traces is not None and report.failed:
         from imagebuilder.pytest_plugin.leaving import leave
 
-        leave(item, report)
+        leave(traces, report)
     return report
 
 

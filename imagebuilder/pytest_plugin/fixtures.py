@@ -10,23 +10,34 @@ import pytest
 
 if TYPE_CHECKING:
     from imagebuilder.bundle import Bundle
+    from imagebuilder.events import Say
     from imagebuilder.measure.report import ImageReport
+    from imagebuilder.pytest_plugin.course import Course
     from imagebuilder.pytest_plugin.running import Probe, Running
-    from imagebuilder.pytest_plugin.workshop import Shape, Workshop
+    from imagebuilder.pytest_plugin.workshop import Shape, Subject, Workshop
 
 RECIPE = "recipe.toml"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Traces:
-    """What a test leaves when it fails: its machines, and folders that were written already."""
+    """What a test leaves: when it fails its machines, and folders that were written already; and always what was
+    measured, or answered, as far as it asked for that."""
 
     folder: Path
     running: "list[Running]" = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    course: "Course | None" = None
+    measured: dict[str, Any] | None = None
+    answer: tuple[str, str] | None = None
+
+    def machines(self) -> "list[Running]":
+        """Its own, and the one that tests share."""
+        return [*self.running, *([self.course.running] if self.course and self.course.running else [])]
 
 
 TRACES = pytest.StashKey[Traces]()
+SAY: "pytest.StashKey[Say]" = pytest.StashKey()
 
 
 class InstanceFactory(Protocol):
@@ -49,14 +60,24 @@ def imagebuilder_workshop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> "Iterator[Workshop]":
     """What the tests of the session share. Tests of recipes need it seldom."""
+    from imagebuilder.events import silent
     from imagebuilder.pytest_plugin.workshop import Shape, Wishes, Workshop
 
     option, here = request.config.getoption, request.config.invocation_params.dir
     base, worker = tmp_path_factory.getbasetemp(), hasattr(request.config, "workerinput")
     out = here / option("--ib-out")
-    artefacts = here / option("--ib-artefacts") if option("--ib-artefacts") else out / "artefacts"
-    shape = Shape(option("--ib-accel"), option("--ib-memory"), option("--ib-cpus"))
-    workshop = Workshop(Wishes(shape, option("--ib-runs"), out, artefacts, base.parent if worker else base))
+    wishes = Wishes(
+        Shape(option("--ib-accel"), option("--ib-memory"), option("--ib-cpus")),
+        option("--ib-runs"),
+        out,
+        here / option("--ib-artefacts") if option("--ib-artefacts") else out / "artefacts",
+        base.parent if worker else base,
+        option("--ib-min-memory"),
+        option("--ib-initcalls"),
+        option("--ib-refresh"),
+        request.config.stash.get(SAY, silent),
+    )
+    workshop = Workshop(wishes)
     try:
         yield workshop
     finally:
@@ -86,10 +107,18 @@ def recipe_folder(request: pytest.FixtureRequest) -> Path:
     return find(named)
 
 
+@pytest.fixture(scope="module")
+def kernel() -> str | None:
+    """Another kernel than the recipe's: each of ``--ib-kernel`` in turn."""
+    return None
+
+
 @pytest.fixture
-def image(recipe_folder: Path, imagebuilder_workshop: "Workshop") -> "Bundle":
+def image(recipe_folder: Path, kernel: str | None, imagebuilder_workshop: "Workshop") -> "Bundle":
     """The built image of the recipe under test."""
-    return imagebuilder_workshop.image(recipe_folder)
+    from imagebuilder.pytest_plugin.workshop import Subject
+
+    return imagebuilder_workshop.image(Subject(recipe_folder, kernel))
 
 
 @pytest.fixture
@@ -100,8 +129,10 @@ def machine(request: pytest.FixtureRequest, imagebuilder_workshop: "Workshop") -
 
 
 @pytest.fixture
-def instance_factory(request: pytest.FixtureRequest, imagebuilder_workshop: "Workshop") -> Iterator[InstanceFactory]:
-    """Starts as many machines as a test needs."""
+def instance_factory(
+    request: pytest.FixtureRequest, kernel: str | None, imagebuilder_workshop: "Workshop"
+) -> Iterator[InstanceFactory]:
+    """Starts as many machines as a test needs; on each ``kernel``."""
     from imagebuilder.pytest_plugin.running import Running
 
     traces = _traces(request, imagebuilder_workshop)
@@ -147,11 +178,65 @@ def figures(
     image: "Bundle",
     machine: "Shape",
     recipe_folder: Path,
+    kernel: str | None,
     imagebuilder_workshop: "Workshop",
 ) -> "ImageReport":
     """All that is measured of the image, as a report has it; once a session."""
-    _traces(request, imagebuilder_workshop).folders.append(imagebuilder_workshop.figures_folder(image))
-    return imagebuilder_workshop.figures(recipe_folder, machine)
+    from imagebuilder.pytest_plugin.workshop import Subject
+
+    found = imagebuilder_workshop.figures(image, machine)
+    if not all(check.holds for check in found.checks):
+        _traces(request, imagebuilder_workshop).folders.append(imagebuilder_workshop.figures_folder(image))
+    return _kept(found, request, Subject(recipe_folder, kernel), machine, imagebuilder_workshop)
+
+
+@pytest.fixture(scope="module")
+def imagebuilder_course(
+    request: pytest.FixtureRequest, kernel: str | None, imagebuilder_workshop: "Workshop"
+) -> "Iterator[Course]":
+    """What the generated tests of one image share."""
+    from imagebuilder.pytest_plugin.course import Course
+    from imagebuilder.pytest_plugin.workshop import Subject
+
+    made = Course(imagebuilder_workshop, Subject(request.path.parent, kernel), imagebuilder_workshop.wishes.shape)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def course(
+    request: pytest.FixtureRequest, imagebuilder_course: "Course", imagebuilder_workshop: "Workshop"
+) -> "Course":
+    """The way of an image, as far as the tests before this one have gone."""
+    _traces(request, imagebuilder_workshop).course = imagebuilder_course
+    imagebuilder_course.enter(request.node.nodeid)
+    return imagebuilder_course
+
+
+@pytest.fixture
+def course_figures(
+    request: pytest.FixtureRequest, course: "Course", imagebuilder_workshop: "Workshop"
+) -> "ImageReport":
+    """What is measured of the image, or why nothing is."""
+    shape = imagebuilder_workshop.wishes.shape
+    return _kept(course.figures(), request, course.subject, shape, imagebuilder_workshop)
+
+
+def _kept(
+    figures: "ImageReport", request: pytest.FixtureRequest, subject: "Subject", shape: "Shape", workshop: "Workshop"
+) -> "ImageReport":
+    """The figures, noted for the report of the session."""
+    choice, node = workshop.choice(shape), request.node
+    _traces(request, workshop).measured = {
+        "of": [str(subject.folder), subject.kernel, repr(shape)],
+        "order": node.session.items.index(node),
+        "accelerator": choice.accelerator.value,
+        "why": choice.why,
+        "image": figures.model_dump(mode="json", by_alias=True),
+    }
+    return figures
 
 
 def _traces(request: pytest.FixtureRequest, workshop: "Workshop") -> Traces:

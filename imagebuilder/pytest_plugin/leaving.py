@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagebuilder.pytest_plugin.fixtures import TRACES, Traces
+from imagebuilder.pytest_plugin.fixtures import Traces
 
 if TYPE_CHECKING:
     from imagebuilder.pytest_plugin.running import Running
@@ -15,13 +15,11 @@ TITLE = "imagebuilder"
 COMMAND = "command.txt"
 
 
-def leave(item: pytest.Item, report: pytest.TestReport) -> None:
+def leave(traces: Traces, report: pytest.TestReport) -> None:
     """Write the artefacts of the test's machines, and say in the report where they are."""
-    traces = item.stash.get(TRACES, None)
-    if traces is None:
-        return
+    folders = [*traces.folders, *(traces.course.folders if traces.course else [])]
     try:
-        lines = [*_machines(traces), *(line for folder in traces.folders for line in _written(folder))]
+        lines = [*_machines(traces), *(line for folder in folders for line in _written(folder))]
     except OSError as error:
         lines = [f"{traces.folder} cannot be written: {error.strerror}"]
     if lines:
@@ -29,8 +27,9 @@ def leave(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def _machines(traces: Traces) -> Iterator[str]:
-    for number, running in enumerate(traces.running, 1):
-        folder = traces.folder if len(traces.running) == 1 else traces.folder / str(number)
+    machines = traces.machines()
+    for number, running in enumerate(machines, 1):
+        folder = traces.folder if len(machines) == 1 else traces.folder / str(number)
         running.write_artefacts(folder)
         yield from _written(folder)
         yield f"phases so far: {_phases(running)}"
@@ -43,4 +42,4 @@ def _written(folder: Path) -> Iterator[str]:
 
 
 def _phases(running: "Running") -> str:
-    return ", ".join(f"{name} {at_ms:.0f} ms" for name, at_ms in running.phases_ms.items())
+    return ", ".join(f"{name} {took:.0f} ms" for name, took in running.phases_ms.items() if took is not None)

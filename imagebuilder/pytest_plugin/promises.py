@@ -1,64 +1,69 @@
-"""The tests that every recipe gives, without a line of code in the recipe."""
+"""The tests that every recipe gives, without a line of code in the recipe. What takes time to import comes with the
+fixtures: these are only collected, mostly."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from imagebuilder.bundle import Bundle
-from imagebuilder.machine.ending import How
-from imagebuilder.measure.report import ImageReport
-from imagebuilder.pytest_plugin.fixtures import InstanceFactory
-from imagebuilder.pytest_plugin.workshop import Workshop
-from imagebuilder.recipe.values import StopSignal
+from imagebuilder.pytest_plugin.fixtures import TRACES
+
+if TYPE_CHECKING:
+    from imagebuilder.measure.report import ImageReport
+    from imagebuilder.pytest_plugin.course import Course
+    from imagebuilder.pytest_plugin.workshop import Workshop
 
 
-def builds(recipe_folder: Path, imagebuilder_workshop: Workshop) -> None:
+def builds(course: "Course") -> None:
     """The image can be made, and its files are those that it names."""
-    imagebuilder_workshop.image(recipe_folder).check()
+    course.image().check()
 
 
-def boots(image: Bundle, instance_factory: InstanceFactory) -> None:
+def boots(course: "Course") -> None:
     """The kernel comes up, and init starts the application."""
-    instance_factory(ready=False).wait_started()
+    course.booted()
 
 
-def gets_ready(image: Bundle, instance_factory: InstanceFactory) -> None:
+def gets_ready(course: "Course") -> None:
     """It gives the answer that the recipe waits for, in time."""
-    instance_factory()
+    course.ready()
 
 
-def answers(image: Bundle, instance_factory: InstanceFactory) -> None:
+def answers(course: "Course", request: pytest.FixtureRequest) -> None:
     """It does so again: the first answer was not the last one."""
-    instance_factory().wait_ready()
+    request.node.stash[TRACES].answer = course.answer()
 
 
-def powers_off_with_status_0(image: Bundle, instance_factory: InstanceFactory) -> None:
+def powers_off_with_status_0(course: "Course") -> None:
     """Asked to end, the application does: with status 0 (or the one that the recipe names), or by the very signal that
     asked it, when it has no handler for that."""
-    running = instance_factory()
-    found = running.terminate()
-    expected = running.ready.exit or 0
-    asked = StopSignal(image.image.recipe["application"]["stop_signal"]).number
+    from imagebuilder.machine.ending import How
+    from imagebuilder.recipe.values import StopSignal
+
+    running, found = course.ended()
+    image = running.image.image
+    expected, asked = running.ready.exit or 0, StopSignal(image.recipe["application"]["stop_signal"]).number
     if found.how is not How.APPLICATION or (found.status != expected and found.signal != asked):
-        pytest.fail(f"{image.image.name}: {found.why}, and status {expected} was expected", pytrace=False)
+        pytest.fail(f"{image.name}: {found.why}, and status {expected} was expected", pytrace=False)
 
 
-def keeps(promise: str, figures: ImageReport) -> None:
+def starts_every_time(course_figures: "ImageReport", course: "Course") -> None:
+    """Started again and again, in turn with an empty machine, it gets ready each time: these starts are measured."""
+    course.check(course_figures)
+
+
+def keeps(promise: str, course_figures: "ImageReport", course: "Course") -> None:
     """One promise of the budget."""
-    for check in figures.checks:
-        if not check.holds:
-            pytest.fail(
-                f"{promise} was not measured: {check.message or f'{check.name} was not reached'}", pytrace=False
-            )
-    row = next(row for row in figures.budget if row.key == promise)
+    course.check(course_figures)
+    row = next(row for row in course_figures.budget if row.key == promise)
     if not row.holds:
         found = "was not measured" if row.value is None else f"is {row.value:,}"
-        pytest.fail(f"{figures.name}: {promise} {found}, and at most {row.limit:,} is promised", pytrace=False)
+        pytest.fail(f"{course_figures.name}: {promise} {found}, and at most {row.limit:,} is promised", pytrace=False)
 
 
-def same_bytes_twice(image: Bundle, recipe_folder: Path, imagebuilder_workshop: Workshop, tmp_path: Path) -> None:
+def same_bytes_twice(course: "Course", imagebuilder_workshop: "Workshop", tmp_path: Path) -> None:
     """Every step that makes the image, run again in another folder, gives the same bytes."""
-    again = imagebuilder_workshop.built_anew(recipe_folder, tmp_path)
+    image, again = course.image(), imagebuilder_workshop.built_anew(course.subject, tmp_path)
     differing = [one.name for one, two in zip(image.files(), again.files(), strict=True) if not _same(one, two)]
     if differing:
         pytest.fail(f"{image.image.name}: {', '.join(differing)} had other bytes when built again", pytrace=False)
@@ -69,5 +74,15 @@ def _same(one: Path, two: Path) -> bool:
 
 
 TESTS = tuple(
-    test.__name__ for test in (builds, boots, gets_ready, answers, powers_off_with_status_0, keeps, same_bytes_twice)
+    test.__name__
+    for test in (
+        builds,
+        boots,
+        gets_ready,
+        answers,
+        powers_off_with_status_0,
+        starts_every_time,
+        keeps,
+        same_bytes_twice,
+    )
 )

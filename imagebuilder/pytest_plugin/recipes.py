@@ -34,4 +34,6 @@ class RecipeFile(pytest.Module):
         except ImagebuilderError as error:
             raise self.CollectError(str(error)) from error
         self.promises = tuple(recipe.budget.model_dump(exclude_none=True))
+        if self.config.pluginmanager.hasplugin("timeout"):
+            self.add_marker(pytest.mark.timeout(0))  # every wait has a limit of its own; measuring takes what it takes
         return super().collect()

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from imagebuilder.machine.qmp import QmpEvent
 from imagebuilder.machine.spec import LOOPBACK, MachineSpec
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.machine.waiting import any_of
+from imagebuilder.measure.startup import start_of
 from imagebuilder.pytest_plugin.background import Background
 from imagebuilder.recipe.model import Ready
 
@@ -38,10 +40,9 @@ class Running:
     ) -> None:
         self.image = image
         """What it was started from."""
-        self.ready_ms: float | None = None
-        """When it gave its first real answer; None as long as nobody waited for that."""
         self.ready = Ready.model_validate(image.image.ready)
         """What counts as an answer."""
+        self._ready_ns: int | None = None
         self._background = background
         self._context = Instance.start(spec, on_console=on_console)
         self._instance = background.run(self._context.__aenter__())
@@ -80,13 +81,22 @@ class Running:
         return self._background.call(lambda: self._instance.qemu_output)
 
     @property
-    def phases_ms(self) -> dict[str, float]:
-        """``greeting``, ``kernel`` and what init reported so far, in order."""
+    def ready_ms(self) -> float | None:
+        """When it gave its first real answer; None as long as nobody waited for that."""
+        return None if self._ready_ns is None else self._ms(self._ready_ns)
+
+    @property
+    def phases_ms(self) -> dict[str, float | None]:
+        """How long each phase of the start took (``docs/phases.md``); they add up to ``ready_ms``. None where its begin
+        or its end is not known, or was not reached so far."""
         return self._background.call(self._phases_ms)
 
-    def _phases_ms(self) -> dict[str, float]:
-        marks = {"greeting": self._instance.greeting_ns, **self._instance.phases_ns}
-        return {name: self._ms(at_ns) for name, at_ns in marks.items()}
+    def _phases_ms(self) -> dict[str, float | None]:
+        if self._ready_ns is not None:
+            return start_of(self._instance, self._ready_ns).phases_ms
+        start = start_of(self._instance, time.monotonic_ns())
+        going_on = "answer" if "listening" in start.marks_ns else "application"
+        return {**start.phases_ms, going_on: None}
 
     def host_memory(self) -> HostMemory:
         """The memory of QEMU's process, the guest's included. Raises MachineError when it has ended."""
@@ -123,9 +133,9 @@ class Running:
     def wait_ready(self, ready: Ready | None = None, timeout_s: float | None = None) -> float:
         """Wait for the first real answer, or a further one; returns its time in ms. Raises NotReady, GuestFailed."""
         __tracebackhide__ = True
-        at_ms = self._ms(self._background.run(self._instance.wait_ready(ready or self.ready, timeout_s)))
-        self.ready_ms = at_ms if self.ready_ms is None else self.ready_ms
-        return at_ms
+        at_ns = self._background.run(self._instance.wait_ready(ready or self.ready, timeout_s))
+        self._ready_ns = at_ns if self._ready_ns is None else self._ready_ns
+        return self._ms(at_ns)
 
     def wait_exit(self, timeout_s: float | None = None) -> Exit:
         """Wait until the machine has ended; tells how. Raises NotReady when it has not after ``timeout_s``."""

@@ -11,9 +11,9 @@ from typing import Any
 from imagebuilder.builder import Build
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import ImagebuilderError
-from imagebuilder.events import silent
-from imagebuilder.machine.accel import choose
-from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
+from imagebuilder.events import Say, silent
+from imagebuilder.machine.accel import Choice, choose
+from imagebuilder.machine.spec import MachineSpec, spec_of
 from imagebuilder.measure.image import Wish, measure
 from imagebuilder.measure.report import ImageReport
 from imagebuilder.paths import cache_dir
@@ -39,13 +39,26 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the options of the session say. ``shared`` is a folder that all workers of the session have."""
+    """What the options of the session say. ``shared`` is a folder that all workers of the session have; ``minimum`` and
+    ``initcalls`` are measured too; ``say`` is told how building and measuring go."""
 
     shape: Shape
     runs: int
     out: Path
     artefacts: Path
     shared: Path
+    minimum: bool = False
+    initcalls: bool = False
+    refresh: bool = False
+    say: Say = silent
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is built: the recipe in a folder, on its own kernel (None) or another one."""
+
+    folder: Path
+    kernel: str | None = None
 
 
 class Workshop:
@@ -53,8 +66,8 @@ class Workshop:
 
     def __init__(self, wishes: Wishes) -> None:
         self.wishes = wishes
-        self._images: dict[Path, Bundle | ImagebuilderError] = {}
-        self._accelerators: dict[str, Accelerator] = {}
+        self._images: dict[Subject, Bundle | ImagebuilderError] = {}
+        self._choices: dict[str, Choice] = {}
         self._background: Background | None = None
 
     @cached_property
@@ -68,41 +81,43 @@ class Workshop:
         self._background = self._background or Background()
         return self._background
 
-    def image(self, folder: Path) -> Bundle:
-        """The image of the recipe in the folder, built when something changed."""
-        if folder not in self._images:
+    def image(self, subject: Subject) -> Bundle:
+        """Its image, built when something changed."""
+        if subject not in self._images:
             try:
-                self._images[folder] = self._built(folder)
+                self._images[subject] = self._built(subject)
             except ImagebuilderError as error:
-                self._images[folder] = error
-        found = self._images[folder]
+                self._images[subject] = error
+        found = self._images[subject]
         if isinstance(found, ImagebuilderError):
             raise found.with_traceback(None)
         return found
 
-    def _built(self, folder: Path) -> Bundle:
+    def _built(self, subject: Subject) -> Bundle:
+        build = Build(load(subject.folder), self.store, self.wishes.say, self.wishes.refresh, subject.kernel)
         with self.alone("image", self.wishes.out):  # nobody lays it down anew while another boots it
-            return Build(load(folder), self.store, silent).run(self.wishes.out)
+            return build.run(self.wishes.out)
 
-    def built_anew(self, folder: Path, out: Path) -> Bundle:
+    def built_anew(self, subject: Subject, out: Path) -> Bundle:
         """The image once more, each step of it run again on the packages that were downloaded before."""
-        recipe = load(folder)
-        steps = {step.id for step in Build(recipe, self.store, silent).plan.steps()}
-        return Build(recipe, Anew(self.store.root, steps), silent).run(out)
+        recipe = load(subject.folder)
+        steps = {step.id for step in Build(recipe, self.store, silent, kernel_name=subject.kernel).plan.steps()}
+        return Build(recipe, Anew(self.store.root, steps), silent, kernel_name=subject.kernel).run(out)
 
     def spec(self, image: Bundle, shape: Shape) -> MachineSpec:
         """The image's machine in that shape. Raises KvmUnusable, ToolMissing."""
-        accelerator = self._accelerator(shape.accelerator)
+        accelerator = self.choice(shape).accelerator
         return spec_of(image, accelerator=accelerator, memory_mib=shape.memory_mib, cpus=shape.cpus)
 
-    def _accelerator(self, word: str) -> Accelerator:
-        if word not in self._accelerators:
-            self._accelerators[word] = choose(word, store=self.store).accelerator
-        return self._accelerators[word]
+    def choice(self, shape: Shape) -> Choice:
+        """What runs its machines, and why. Raises KvmUnusable, ToolMissing."""
+        word = shape.accelerator
+        if word not in self._choices:
+            self._choices[word] = choose(word, store=self.store)
+        return self._choices[word]
 
-    def figures(self, folder: Path, shape: Shape) -> ImageReport:
+    def figures(self, image: Bundle, shape: Shape) -> ImageReport:
         """All that is measured of an image: once, also when several workers ask for it."""
-        image = self.image(folder)
         key = key_of([image.image.digest, image.image.budget, shape.accelerator, shape.memory_mib, self.wishes.runs])
         kept = self.wishes.shared / f"figures-{key[:16]}.json"
         with self.alone("figures", kept):
@@ -111,13 +126,16 @@ class Workshop:
             return ImageReport.model_validate_json(kept.read_bytes())
 
     def _measured(self, image: Bundle, shape: Shape) -> ImageReport:
-        accelerator, folder = self._accelerator(shape.accelerator), self.figures_folder(image)
-        wish = Wish(accelerator, self.wishes.runs, artefacts=folder, memory_mib=shape.memory_mib)
-        return self.background.run(measure(image, wish, store=self.store))
+        return self.background.run(measure(image, self.wish(image, shape), store=self.store, say=self.wishes.say))
+
+    def wish(self, image: Bundle, shape: Shape) -> Wish:
+        """What is to be measured of an image. Raises KvmUnusable, ToolMissing."""
+        accelerator, folder, wishes = self.choice(shape).accelerator, self.figures_folder(image), self.wishes
+        return Wish(accelerator, wishes.runs, wishes.minimum, folder, shape.memory_mib, wishes.initcalls)
 
     def figures_folder(self, image: Bundle) -> Path:
         """Where there is to see what went wrong while an image was measured."""
-        return self.wishes.artefacts / image.image.name
+        return self.wishes.artefacts / image.folder.name
 
     def folder_of(self, test: str) -> Path:
         """Where there is to see why a test failed."""

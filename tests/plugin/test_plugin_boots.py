@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from xml.etree import ElementTree as xml
 
 import pytest
 
+from imagebuilder.measure.phases import PHASES
 from tests.cli.test_left_behind import processes
+from tests.junit import validated
 
 from .conftest import CONSOLE, HTTP, Run, Write
 
@@ -20,30 +21,6 @@ pytestmark = pytest.mark.vm
 WEB = HTTP.format(timeout_s=120)
 KEPT = {"console.log", "qmp-events.json", "qemu-stderr.log", "phases.json", "command.txt"}
 GONE_S = 20.0
-
-
-JUNIT = {  # element -> its attributes and children, as Jenkins' xUnit plug-in has them (junit-10.xsd)
-    "testsuites": ("name duration time tests errors disabled failures", "testsuite"),
-    "testsuite": (
-        "name tests failures errors group time skipped timestamp hostname id package file log url version",
-        "testsuite properties testcase system-out system-err",
-    ),
-    "testcase": ("name time classname group", "skipped error failure system-out system-err"),
-    "failure": ("type message", ""),
-    "error": ("type message", ""),
-    "skipped": ("type message", ""),
-}
-
-
-def check_junit(path: Path) -> int:
-    """Raises AssertionError for what the schema does not know; returns the number of cases."""
-    root = xml.parse(path).getroot()
-    assert root.tag == "testsuites"
-    for element in root.iter():
-        attributes, children = JUNIT.get(element.tag, ("", ""))
-        assert set(element.attrib) <= set(attributes.split()), (element.tag, element.attrib)
-        assert {child.tag for child in element} <= set(children.split()), element.tag
-    return len(list(root.iter("testcase")))
 
 
 def gone(name: str) -> bool:
@@ -59,9 +36,13 @@ def test_a_recipe_alone(write: Write, run: Run, pytester: pytest.Pytester) -> No
     name = write("say=hello", "wait", more=more)
     result = run("app/recipe.toml", "--ib-runs=1", "--junitxml=report.xml")
     assert result.ret == 1
-    result.assert_outcomes(passed=8, failed=1)
+    result.assert_outcomes(passed=9, failed=1)
     result.stdout.fnmatch_lines([f"{name}: image_bytes is *, and at most 100 is promised"])
-    assert check_junit(pytester.path / "report.xml") == 9
+    suites = validated((pytester.path / "report.xml").read_bytes())
+    assert len(list(suites.iter("testcase"))) == 10
+    properties = {each.get("name"): each.get("value", "") for each in suites.iter("property")}
+    assert float(properties[f"{name}.ready_ms"]) > float(properties[f"{name}.floor_ms"]) > 0
+    assert properties["host.accelerator"] == "tcg"
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
@@ -71,13 +52,20 @@ def test_tests_beside_a_recipe(write: Write, run: Run, pytester: pytest.Pytester
         f"""
 import pytest
 
+def test_starting(instance_factory):
+    running = instance_factory(ready=False)
+    running.wait_started()
+    known = [name for name, took in running.phases_ms.items() if took is not None]
+    assert known[:7] == {list(PHASES)[:7]} and "answer" not in known and running.ready_ms is None
+
 def test_image(image):
     assert image.image.name == {name!r} and image.root.is_file()
 
 @pytest.mark.parametrize("machine", [{{"memory_mib": 40}}], indirect=True)
 def test_instance(instance, probe, machine):
     assert machine.memory_mib == instance.spec.memory_mib == 40
-    assert 0 < instance.phases_ms["greeting"] < min(instance.phases_ms["application"], instance.ready_ms)
+    assert list(instance.phases_ms) == {list(PHASES)} and instance.phases_ms["answer"] is not None
+    assert abs(sum(instance.phases_ms.values()) - instance.ready_ms) < 1
     assert instance.guest_memory().total_bytes < 40 << 20 and instance.host_memory().rss_bytes > 0
     answer = probe.get("/")
     assert (answer.status, answer.text) == (200, "It works\\n")
@@ -92,7 +80,7 @@ def test_two_at_once(instance_factory):
     )
     result = run("app")
     assert result.ret == 0, result.outlines
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)
     assert gone(name) and not (pytester.path / "out" / "artefacts").exists()
 
 
@@ -112,7 +100,7 @@ def test_images_that_fail(
     name = write(*words, ready=ready, more=more)
     result = run("app/recipe.toml", "-k", "gets_ready")
     assert result.ret == 1
-    result.assert_outcomes(failed=1, deselected=5)
+    result.assert_outcomes(failed=1, deselected=6)
     result.stdout.fnmatch_lines([f"{name}*{sentence}*"])
     result.stdout.no_fnmatch_line("*Traceback*")
     folder = pytester.path / "out" / "artefacts" / "app-recipe.toml-gets_ready"
@@ -211,7 +199,8 @@ def test_thirty_boots_by_two_workers(write: Write, run: Run, pytester: pytest.Py
     )
     result = run("app", "app/recipe.toml", "-n2", "--junitxml=report.xml", "--ib-runs=1", timeout_s=1800)
     assert result.ret == 1
-    result.assert_outcomes(passed=36, failed=1)  # nothing is as small as 100 bytes
-    assert check_junit(pytester.path / "report.xml") == 37
+    result.assert_outcomes(passed=37, failed=1)  # nothing is as small as 100 bytes
+    suites = validated((pytester.path / "report.xml").read_bytes())
+    assert len(list(suites.iter("testcase"))) == 38
     assert gone(name)
     assert not [path for path in (Path(os.environ["IMAGEBUILDER_CACHE"]) / "scratch").iterdir() if path.is_dir()]

@@ -8,7 +8,8 @@ import pytest
 
 from .conftest import Run, Write
 
-GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status_0", "same_bytes_twice"]
+GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status_0", "starts_every_time"]
+GENERATED += ["same_bytes_twice"]
 HEAVY = ("pydantic", "asyncio", "jinja2", "imagebuilder.machine", "imagebuilder.measure", "imagebuilder.recipe")
 
 
@@ -42,9 +43,17 @@ def test_recipes_are_collected_when_they_are_asked_for(
     assert not own.exists() and not (pytester.path / "out").exists()
 
 
-def test_without_a_budget_nothing_is_measured(write: Write, run: Run) -> None:
+def test_without_a_budget_there_are_no_promises(write: Write, run: Run) -> None:
     write()
     assert sorted(collected(run("--collect-only", "-q", "app/recipe.toml"))) == sorted(GENERATED)
+
+
+def test_each_kernel_in_turn(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    write()
+    (pytester.path / "app" / "test_app.py").write_text("def test_image(image): ...\ndef test_other(recipe_folder): ...")
+    asked = collected(run("--collect-only", "-q", "app", "app/recipe.toml", "--ib-kernel=a", "--ib-kernel=b"))
+    expected = [f"{name}[{kernel}]" for kernel in "ab" for name in GENERATED]
+    assert asked == [*expected, "test_image[a]", "test_image[b]", "test_other"]
 
 
 def test_mistakes_of_a_recipe_are_sentences(write: Write, run: Run, pytester: pytest.Pytester) -> None:
@@ -70,6 +79,7 @@ def test_an_image_that_cannot_be_built_is_wrong_input(write: Write, run: Run, py
 
 def test_a_machine_without_qemu(write: Write, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write()
+    assert run("app/recipe.toml", "-k", "builds").ret == 0  # what that needs is in the cache then
     monkeypatch.setenv("PATH", "/nonexistent")
     result = run("app/recipe.toml", "-k", "boots")
     assert result.ret == 3
