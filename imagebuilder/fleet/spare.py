@@ -1,0 +1,82 @@
+"""One clone of a pool: filled, warmed up, set aside, handed out once, thrown away.
+
+A clone that never ran is slow at first: QEMU translates its code anew, and the pages that it writes to have to be
+copied. So it is let go on, answers, is set aside and goes on once more, before it is set aside for good: whatever a
+hand-out does has then been done before.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from imagebuilder.machine.answers import Unanswered, fetch
+from imagebuilder.machine.clone import Identity, begin, held
+from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.parking import Parked, go_on, park
+from imagebuilder.machine.template import Template
+from imagebuilder.recipe.model import Ready
+
+REHEARSALS = 2  # measured in docs/fleet.md
+LOOKS, LOOK_S, MOST_LOOKS = 2, 0.005, 40  # at rest: so many looks in a row, at most so many in all
+
+
+@dataclass(eq=False, slots=True)
+class Spare:
+    """A clone that stands still, until ``go_on``. ``identity`` is who it is."""
+
+    instance: Instance
+    identity: Identity
+    parked: Parked
+    thrown_away: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def go_on(self) -> None:
+        """Let it go on, with the right time. Raises GuestFailed, MachineError when it died meanwhile."""
+        await go_on(self.instance, self.parked)
+
+    def throw_away(self) -> None:
+        """It was used, or is of no use: ended at once."""
+        self.instance.kill()
+        self.thrown_away.set()
+
+
+@asynccontextmanager
+async def filled(template: Template, warm: Sequence[str] = ()) -> AsyncIterator[Spare]:
+    """A clone that has answered, and stands still. At the end of the block it is gone.
+
+    ``warm`` are paths that it is asked for besides the one of the recipe's ``[ready]``. Raises NotReady, GuestFailed,
+    MachineError, ToolMissing.
+    """
+    ready, identity = Ready.model_validate(template.ready), Identity.of(template)
+    async with held(template) as instance:
+        await begin(instance, template, identity)
+        await instance.wait_ready(ready)
+        for path in warm:
+            await _asked(instance, ready, path)
+        for _ in range(REHEARSALS):
+            await go_on(instance, await _set_aside(instance))
+            await instance.wait_ready(ready)
+        yield Spare(instance, identity, await _set_aside(instance))
+
+
+async def _set_aside(instance: Instance) -> Parked:
+    await _rest(instance)
+    return await park(instance)
+
+
+async def _asked(instance: Instance, ready: Ready, path: str) -> None:
+    """What comes of it is not looked at: the template was made with the same words."""
+    try:
+        await fetch(instance.host_port(ready.port or 0), path)
+    except Unanswered:
+        return
+
+
+async def _rest(instance: Instance) -> None:
+    """Wait until it has put its last connection away, so that nothing of it is left to do when it goes on."""
+    resting = 0
+    for _ in range(MOST_LOOKS):
+        resting = resting + 1 if await instance.at_rest() else 0
+        if resting == LOOKS:
+            return
+        await asyncio.sleep(LOOK_S)
