@@ -40,6 +40,7 @@ BELOW = {
     "machine": ("errors", "events", "paths", "process", "store", "bundle", "recipe"),
     "measure": ("errors", "events", "paths", "process", "store", "bundle", "recipe", "machine"),
     "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "machine", "measure"),
+    "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "machine", "measure"),
     "pytest_plugin": (
         "errors",
         "events",
