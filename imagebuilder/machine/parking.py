@@ -31,14 +31,16 @@ class Parked:
     guest_ns: int
 
 
-async def park(instance: Instance) -> Parked:
-    """Stop the guest's programs, then the machine. Raises GuestFailed, MachineError."""
+async def park(instance: Instance, *, detach: bool = False) -> Parked:
+    """Stop the guest's programs, then the machine. ``detach``: it gives up its address and makes ready what its clones
+    will need; it is to be kept as a template. Raises GuestFailed, MachineError."""
     if not instance.spec.incoming:  # of a clone, the clock is known exactly
         for _ in range(ALIGNING):
             await instance.guest_memory()
-    frozen = instance.channel.done("freeze")
-    instance.channel.send("freeze")
-    await instance.outcome(frozen, "its programs stood still", timeout_s=PATIENCE_S)
+    for command in ("freeze", "detach") if detach else ("freeze",):
+        done = instance.channel.done(command)
+        instance.channel.send(command)
+        await instance.outcome(done, "its programs stood still", timeout_s=PATIENCE_S)
     stopped = instance.next_event("STOP")
     await instance.execute("stop")
     event = await instance.outcome(stopped, "it stood still", timeout_s=PATIENCE_S)

@@ -295,7 +295,9 @@ def _network_args(spec: MachineSpec) -> Iterator[str]:
         rules = "".join(f",hostfwd={_rule(forward, address)}" for forward in spec.forwards)
         own = f",net={CLONES_NETWORK}" if spec.memory_file else ""
         yield from ("-netdev", f"user,id=net{own}{rules}")
-        yield from ("-device", f"{_virtio(spec, 'net')},netdev=net{HARDWARE[spec.machine].nic_options}")
+        # A clone does not tell the network that it is its template come from elsewhere.
+        options = HARDWARE[spec.machine].nic_options + (",guest_announce=off" if spec.memory_file else "")
+        yield from ("-device", f"{_virtio(spec, 'net')},netdev=net{options}")
 
 
 def _random_args(spec: MachineSpec) -> Iterator[str]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from imagebuilder.store import Store
 
 ATTEMPTS = 3
 COARSE_NS = 1_000_000  # a guest's clock of larger steps could not be set right in its clones
+SETTLED_S = 2.0  # after so long a kernel has measured its clock a second time
 LOOKS, LOOK_S, MOST_LOOKS = 5, 0.02, 250  # at rest: so many looks in a row, at most so many in all
 
 
@@ -96,7 +98,7 @@ async def _warmed(instance: Instance, wanted: Wanted) -> int | None:
         for words in wanted.recipe.get("warm", ()):
             await _ask(instance, ready, words)
         await _rest(instance)
-        return None if (instance.clock_step_ns or 0) >= COARSE_NS else (await park(instance)).guest_ns
+        return None if (instance.clock_step_ns or 0) >= COARSE_NS else (await park(instance, detach=True)).guest_ns
     except MachineError as error:
         if instance.channel.reports.end is None:
             raise
@@ -116,7 +118,10 @@ async def _ask(instance: Instance, ready: Ready, words: str) -> None:
 
 
 async def _rest(instance: Instance) -> None:
-    """Wait until it has put its last connection away; one that never rests is kept as it is."""
+    """Wait until its kernel has done what it puts off at its start, and until the last connection is put away; one that
+    never rests is kept as it is."""
+    up_ns = instance.channel.reports.clock.guest_ns(time.monotonic_ns()) or 0
+    await asyncio.sleep(max(0.0, SETTLED_S - up_ns / 1e9))
     resting = 0
     for _ in range(MOST_LOOKS):
         resting = resting + 1 if await instance.at_rest() else 0

@@ -34,6 +34,7 @@ struct new_route {
 
 static int netlink = -1;
 static struct ifreq card;
+static uint32_t card_index;
 
 static struct word word(uint16_t type, uint32_t value)
 {
@@ -48,6 +49,7 @@ static struct head head(uint16_t type, uint32_t size)
 /* Give up the address, and with it every route; false when there is no network to change. */
 bool address_leave(void)
 {
+    const struct { uint16_t family, pad; uint32_t port, groups; } any = {.family = AF_NETLINK};
     struct ifreq none;
     uint8_t mac[MAC_BYTES];
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -55,12 +57,15 @@ bool address_leave(void)
     if (fd < 0 || !interface_find(fd, &card, mac))
         return false;
     none = card;
+    if (ioctl(fd, SIOCGIFINDEX, &none))
+        FAIL("cannot find the number of ", card.ifr_name, ": ", REASON);
+    card_index = (uint32_t)none.ifr_ifindex;
     none.ifr_addr = (struct sockaddr){.sa_family = AF_INET};
     if (ioctl(fd, SIOCSIFADDR, &none) && errno != EADDRNOTAVAIL)
         FAIL("cannot take its address from ", card.ifr_name, ": ", REASON);
     close(fd);
     netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (netlink < 0)
+    if (netlink < 0 || bind(netlink, (struct sockaddr *)&any, sizeof any))
         FAIL("cannot open netlink: ", REASON);
     return true;
 }
@@ -93,21 +98,19 @@ void address_change(const uint8_t *mac, const char *ip)
         FAIL("there is no network to change: the template has none");
     if (!lease_read(&lease, ip))
         FAIL(ip, " is not ADDRESS/PREFIX,GATEWAY");
-    uint32_t index = interface_index(&card);
     struct new_address address = {
         .head = head(RTM_NEWADDR, sizeof address),
-        .of = {.family = AF_INET, .prefix = (uint8_t)__builtin_popcount(lease.mask), .index = index},
+        .of = {.family = AF_INET, .prefix = (uint8_t)__builtin_popcount(lease.mask), .index = card_index},
         .local = word(IFA_LOCAL, lease.address), .address = word(IFA_ADDRESS, lease.address),
     };
     struct new_route route = {
         .head = head(RTM_NEWROUTE, sizeof route),
         .of = {.family = AF_INET, .table = RT_TABLE_MAIN, .protocol = RTPROT_BOOT, .type = RTN_UNICAST},
-        .gateway = word(RTA_GATEWAY, lease.gateway), .interface = word(RTA_OIF, index),
+        .gateway = word(RTA_GATEWAY, lease.gateway), .interface = word(RTA_OIF, card_index),
     };
     card_change(mac);
     ask(&address, sizeof address, "the address");
     if (lease.gateway)
         ask(&route, sizeof route, "the route");
-    close(netlink);
-    netlink = -1;
+    /* The socket stays open: to close it would be more work than all of this. */
 }

@@ -17,6 +17,8 @@ enum { RNDADDENTROPY = 0x40085203, RNDRESEEDCRNG = 0x5207 };
 enum { MOST_SEED_BYTES = 64, TRIES = 8, UNDISTURBED_NS = NS_PER_MS / 4 };
 static const char FOLDER[] = "/run/instance";
 
+static int random_fd = -1;
+
 static int nibble(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -42,20 +44,26 @@ void clone_freeze(void)
     kill(-1, SIGSTOP);
 }
 
+/* All programs stand still, and this machine is about to be kept: what its clones need is made ready here, once. */
+void clone_detach(void)
+{
+    random_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    address_leave();
+}
+
 /* The kernel's random numbers from here on are those of this seed and all that it had before. */
 void clone_seed(char *hex)
 {
     struct { int entropy_bits, bytes; char seed[MOST_SEED_BYTES]; } pool;
-    int size = hex_read(hex), fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    int size = hex_read(hex);
 
     if (size <= 0 || size > MOST_SEED_BYTES)
         FAIL("seed is not 1 to 64 bytes in hexadecimal digits");
     memcpy(pool.seed, hex, (size_t)size);
     pool.bytes = size;
     pool.entropy_bits = size * 8;
-    if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) || ioctl(fd, RNDRESEEDCRNG, 0))
+    if (ioctl(random_fd, RNDADDENTROPY, &pool) || ioctl(random_fd, RNDRESEEDCRNG, 0))
         FAIL("cannot seed the random numbers: ", REASON);
-    close(fd);
 }
 
 /* The wall clock, as its distance from the monotonic one: the words may come late, and are true all the same. */
@@ -91,7 +99,7 @@ void clone_network(char *words)
     *ip++ = '\0';
     if (hex_read(words) != MAC_BYTES)
         FAIL("network needs a MAC of 12 hexadecimal digits");
-    network_change((const uint8_t *)words, ip);
+    address_change((const uint8_t *)words, ip);
 }
 
 /* NAME HEX: what the host gives to this clone alone, part by part, in /run/instance. */

@@ -81,7 +81,8 @@ enum dhcp_type { DHCP_NONE = 0, DHCP_DISCOVER = 1, DHCP_OFFER = 2, DHCP_REQUEST 
 
 void network_loopback(void);
 void network_up(const char *ip);
-void network_change(const uint8_t *mac, const char *ip);  /* another card and address, of a network that is up */
+struct ifreq;
+bool interface_find(int fd, struct ifreq *request, uint8_t *mac);  /* the Ethernet interface with the lowest number */
 size_t dhcp_write(uint8_t *packet, enum dhcp_type type, uint32_t xid, const uint8_t *mac, const struct lease *wanted);
 enum dhcp_type dhcp_read(const uint8_t *packet, size_t size, uint32_t xid, const uint8_t *mac, struct lease *lease);
 void dhcp_ask(const char *interface, const uint8_t *mac, struct lease *lease);
@@ -104,7 +105,10 @@ void watch_look(void);
 
 /* --- clone.c: the host makes another machine of this one; words are those of docs/contracts.md --------------------- */
 
+bool address_leave(void);
+void address_change(const uint8_t *mac, const char *ip);
 void clone_freeze(void);
+void clone_detach(void);
 void clone_seed(char *hex);
 void clone_clock(char *distance);
 void clone_hostname(char *name);

@@ -84,6 +84,13 @@ static void freeze(char *rest)
     LINE("done freeze");
 }
 
+static void detach(char *rest)
+{
+    (void)rest;
+    clone_detach();
+    LINE("done detach");
+}
+
 static void hook(char *path)
 {
     clone_hook(conf, path);
@@ -97,7 +104,7 @@ static void thaw(char *rest)
 
 static const struct { const char *name; void (*act)(char *rest); } COMMANDS[] = {
     {"terminate", terminate}, {"signal", pass_signal}, {"memory", memory}, {"poweroff", power_off_now},
-    {"freeze", freeze}, {"seed", clone_seed}, {"clock", clone_clock}, {"hostname", clone_hostname},
+    {"freeze", freeze}, {"detach", detach}, {"seed", clone_seed}, {"clock", clone_clock}, {"hostname", clone_hostname},
     {"network", clone_network}, {"file", clone_file}, {"hook", hook}, {"thaw", thaw},
 };
 

@@ -47,7 +47,7 @@ void network_loopback(void)
 }
 
 /* Find the Ethernet interface with the lowest number; its name stays in request. */
-static bool interface_find(int fd, struct ifreq *request, uint8_t *mac)
+bool interface_find(int fd, struct ifreq *request, uint8_t *mac)
 {
     for (int index = 1; index <= MOST_INTERFACES; index++) {
         *request = (struct ifreq){.ifr_ifindex = index};
@@ -135,25 +135,6 @@ static void names_write(const struct lease *lease)
         text_join(&text, "nameserver ", address_text(lease->dns[i]).s, "\n", NULL);
     if (!file_holds(NAMES, &text) && !names_replace(&text))
         SAY("cannot write ", NAMES, ", so no names will be resolved: ", REASON);
-}
-
-void network_change(const uint8_t *mac, const char *ip)
-{
-    struct lease lease;
-    struct ifreq request;
-    uint8_t old[MAC_BYTES];
-    int fd = ip_socket();
-
-    if (!lease_read(&lease, ip))
-        FAIL(ip, " is not ADDRESS/PREFIX,GATEWAY,DNS");
-    if (fd < 0 || !interface_find(fd, &request, old))
-        FAIL("there is no Ethernet interface to change");
-    memcpy(request.ifr_hwaddr.sa_data, mac, MAC_BYTES);
-    if (ioctl(fd, SIOCSIFHWADDR, &request))
-        FAIL("cannot change the MAC of ", request.ifr_name, ": ", REASON);
-    interface_set(fd, &request, &lease);  /* the old address takes its routes with it */
-    if (lease.dns_count)
-        names_write(&lease);
 }
 
 void network_up(const char *ip)
