@@ -207,6 +207,7 @@ class Pool:
             if spare in self._spares:
                 self._spares.remove(spare)
                 self.counts.died += 1
+                self._changed()
             else:  # who has it may still ask how it ended
                 await thrown_away
         finally:
