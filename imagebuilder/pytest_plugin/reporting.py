@@ -82,7 +82,7 @@ class Gathered:
             self._complaint = f"{path} cannot be written: {getattr(error, 'strerror', None) or error}"
         return self._complaint is None
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
         """A line an image."""
         if self._complaint is not None:
             terminalreporter.write_line(self._complaint, red=True)

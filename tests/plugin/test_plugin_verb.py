@@ -112,6 +112,14 @@ def test_some_of_the_tests(write: Write, pytester: pytest.Pytester, cache: Path)
     assert done.returncode == 0 and re.search(r"app/recipe.toml::boots PASSED", done.stdout), done
 
 
+def test_whoever_has_pytest_alone_can_test_what_ships(tmp_path: Path, cache: Path) -> None:
+    """Nothing of what our own tests are set up with is asked for, in this repository either."""
+    given = environment(cache, PYTEST_ADDOPTS="", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    words = [sys.executable, "-m", "imagebuilder", "test", "hello", "--accel", "tcg", "--", "--collect-only"]
+    done = subprocess.run(words, cwd=tmp_path, env=given, capture_output=True, text=True)
+    assert done.returncode == 0 and "hello/recipe.toml::starts_every_time" in done.stdout, done
+
+
 @pytest.mark.vm
 def test_kernels(write: Write, pytester: pytest.Pytester, cache: Path) -> None:
     write("say=hello", more='[kernel]\nname = "micro"\n')
