@@ -12,11 +12,13 @@ SCHEDULER_CLOCK = 2  # CPUCLOCK_SCHED of the kernel: what the scheduler counts, 
 
 @dataclass(frozen=True, slots=True)
 class HostMemory:
-    """A process's memory in bytes. ``pss`` counts a page that n processes share as 1/n; ``private`` is its alone."""
+    """A process's memory in bytes. ``pss`` counts a page that n processes share as 1/n; ``private`` is its alone at the
+    time; ``anonymous`` is what it has written, and so can be of no file that another one maps too."""
 
     rss_bytes: int
     pss_bytes: int
     private_bytes: int
+    anonymous_bytes: int = 0
 
 
 def host_memory(pid: int) -> HostMemory:
@@ -27,7 +29,8 @@ def host_memory(pid: int) -> HostMemory:
         raise MachineError(f"the memory of process {pid} cannot be read: {error.strerror}") from error
     fields = (line.split() for line in lines)
     sizes = {words[0].rstrip(":"): int(words[1]) * KIB_BYTES for words in fields}
-    return HostMemory(sizes["Rss"], sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"])
+    private = sizes["Private_Clean"] + sizes["Private_Dirty"]
+    return HostMemory(sizes["Rss"], sizes["Pss"], private, sizes["Anonymous"])
 
 
 def cpu_ns(pid: int) -> int:
