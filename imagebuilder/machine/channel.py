@@ -189,6 +189,8 @@ class Reports:
     """Guest time in ns, by name; the first of a name stands."""
     clock_step_ns: int | None = None
     """The steps of the guest's clock; None when it was not told."""
+    done_ns: dict[str, int] = field(default_factory=dict)
+    """Guest time in ns at which init had last done a command."""
     end: Exited | Signalled | Failed | None = None
     """How the application ended, or init did."""
     end_ns: int | None = None
@@ -209,6 +211,8 @@ class Reports:
             self.phases.setdefault(message.name, message.at_ns)
         elif isinstance(message, ClockStep):
             self.clock_step_ns = message.step_ns
+        elif isinstance(message, Done):
+            self.done_ns[message.command] = sent_ns
         elif isinstance(message, Exited | Signalled | Failed) and self.end is None:
             self.end, self.end_ns = message, arrived_ns
         return message
@@ -219,6 +223,13 @@ class Reports:
         moments = sorted({"kernel": 0, **self.phases}.items(), key=lambda item: item[1])
         aligned = ((name, self.clock.host_ns(at_ns)) for name, at_ns in moments)
         return {name: max(at_ns, not_before_ns) for name, at_ns in aligned if at_ns is not None}
+
+    def clone_phases_ns(self, *, resumed_ns: int) -> dict[str, int]:
+        """The same of a clone, which has kernel and init behind it when it goes on; empty until its programs do."""
+        thawed_ns = self.clock.host_ns(self.done_ns["thaw"]) if "thaw" in self.done_ns else None
+        if thawed_ns is None:
+            return {}
+        return {**dict.fromkeys(("kernel", "init", "mounts", "network"), resumed_ns), "application": thawed_ns}
 
 
 class Channel(asyncio.Protocol):

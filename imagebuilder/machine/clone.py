@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from imagebuilder.errors import InputError
 from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.parking import Parked, go_on, load
+from imagebuilder.machine.parking import Parked, go_on, load, load_and_go_on
 from imagebuilder.machine.spec import Forward, address_words
 from imagebuilder.machine.template import Template
 
@@ -77,8 +77,9 @@ async def clone(
 
     Raises what ``Instance.start`` raises, and GuestFailed.
     """
-    async with held(template, forwards=forwards, on_console=on_console) as instance:
-        await begin(instance, template, identity or Identity.of(template))
+    async with _started(template, forwards, on_console) as instance:
+        words = _words(instance, template, identity or Identity.of(template))
+        await load_and_go_on(instance, Parked(template.guest_ns), words=words, signal=template.signal)
         yield instance
 
 
@@ -87,17 +88,30 @@ async def held(
     template: Template, *, forwards: tuple[Forward, ...] = (), on_console: Callable[[bytes], None] | None = None
 ) -> AsyncIterator[Instance]:
     """A clone that stands still where its template stopped, until ``begin``."""
-    with template.used():
-        async with Instance.start(template.spec(forwards), on_console=on_console, state=template.state) as instance:
-            await load(instance)
-            yield instance
+    async with _started(template, forwards, on_console) as instance:
+        await load(instance)
+        yield instance
 
 
 async def begin(instance: Instance, template: Template, identity: Identity) -> None:
-    """Let a clone go on for the first time, as somebody new. Does not wait until its programs go on."""
+    """Let a held clone go on for the first time, as somebody new. Does not wait until its programs go on."""
+    words = _words(instance, template, identity)
+    await go_on(instance, Parked(template.guest_ns), words=words, signal=template.signal)
+
+
+@asynccontextmanager
+async def _started(
+    template: Template, forwards: tuple[Forward, ...], on_console: Callable[[bytes], None] | None
+) -> AsyncIterator[Instance]:
+    with template.used():
+        async with Instance.start(template.spec(forwards), on_console=on_console, state=template.state) as instance:
+            yield instance
+
+
+def _words(instance: Instance, template: Template, identity: Identity) -> list[str]:
     # The name server is its template's: to write it down anew would cost more than all the rest.
     address, _, _ = address_words(instance.spec).rpartition(",")
     words = [*identity.words(address)]
     if template.hook is not None:
         words.append(f"hook {template.hook}")
-    await go_on(instance, Parked(template.guest_ns), words=words, signal=template.signal)
+    return words

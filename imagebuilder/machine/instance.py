@@ -63,6 +63,7 @@ class Instance:
         self._panic = self._console.watch(PANIC)
         self._stopped = False
         self._listening_ns: int | None = None
+        self._waited_ns: int | None = None
         self._wires = Wires(spec, state)
         try:
             self._argv = argv(spec, wiring=self._wires.wiring)
@@ -151,6 +152,12 @@ class Instance:
         return self._qmp.greeting_ns
 
     @property
+    def host_ns(self) -> int | None:
+        """How long QEMU needed to greet, less the time for which it was ready to run and had no processor; None when
+        the host's kernel does not tell."""
+        return None if self._waited_ns is None else max(0, self.greeting_ns - self.spawned_ns - self._waited_ns)
+
+    @property
     def running_ns(self) -> int:
         """When the guest's processor was let run: QEMU answers QMP only from then on. Of a machine that stood still:
         when it last went on."""
@@ -170,6 +177,8 @@ class Instance:
     @property
     def phases_ns(self) -> dict[str, int]:
         """``kernel`` and what init reported, in order; empty when nothing came over the channel."""
+        if self.spec.incoming and self._resumed_ns is not None:
+            return self._channel.reports.clone_phases_ns(resumed_ns=self._resumed_ns)
         return self._channel.reports.phases_ns(not_before_ns=self.greeting_ns)
 
     @property
@@ -380,13 +389,16 @@ class Instance:
         await loop.create_unix_connection(lambda: self._console, sock=self._wires.console)
         await loop.create_unix_connection(lambda: self._channel, sock=self._wires.channel)
         try:
-            await asyncio.wait_for(self._qmp.connect(self._wires.qmp), START_S)
+            await asyncio.wait_for(self._qmp.connect(self._wires.qmp, at_greeting=self._greeted), START_S)
         except (EOFError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise MachineError(f"QEMU did not come up within {START_S:g} s") from error
             self._child.kill()
             await all_of(self._ended)
             raise explain(self.spec, status=self._child.reap(), said=self.qemu_output) from error
+
+    def _greeted(self) -> None:
+        self._waited_ns = usage.waited_ns(self.pid)
 
     async def _follow(self) -> Exit:
         await self._child.wait()

@@ -22,6 +22,7 @@ ALIGNING = 8  # questions to a guest at rest, whose answers align its clock
 CAPABILITIES = ("x-ignore-shared", "events")  # the memory stays where it is; tell how far you are
 CHUNK_BYTES = 1 << 20
 STATE = "state"
+Command = tuple[str, dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,19 @@ async def park(instance: Instance, *, detach: bool = False) -> Parked:
 async def go_on(instance: Instance, parked: Parked, *, words: Iterable[str] = (), signal: int = 0) -> None:
     """Let a machine that stands still go on; init first does what ``words`` say (docs/contracts.md), then lets the
     programs go on and sends ``signal`` (0: none) to the application. Does not wait for that."""
+    await _going(instance, parked, (("cont", {}),), words, signal)
+
+
+async def load_and_go_on(instance: Instance, parked: Parked, *, words: Iterable[str] = (), signal: int = 0) -> None:
+    """``load`` and ``go_on`` without a pause between."""
+    await _going(instance, parked, (*_loading(instance), ("cont", {})), words, signal)
+
+
+async def _going(
+    instance: Instance, parked: Parked, commands: Iterable[Command], words: Iterable[str], signal: int
+) -> None:
     resumed = instance.next_event("RESUME")
-    await instance.execute("cont")
+    await _all(instance, commands)
     event = await instance.outcome(resumed, "it went on", timeout_s=PATIENCE_S)
     at_ns = _monotonic_ns(event.wall_ns)
     instance.went_on(at_ns)
@@ -68,7 +80,7 @@ async def save(instance: Instance) -> bytes:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours, theirs:
-        await _allow(instance)
+        await _all(instance, (_allow(),))
         await instance.send_fd(STATE, theirs.fileno())
         theirs.close()
         await instance.execute("migrate", uri=f"fd:{STATE}")
@@ -79,17 +91,25 @@ async def save(instance: Instance) -> bytes:
 async def load(instance: Instance) -> None:
     """Take over the device state with which an ``incoming`` machine was started; it stands still afterwards. Raises
     GuestFailed when QEMU does not understand it, MachineError."""
-    await _allow(instance)
     settled = instance.next_event("MIGRATION", status=("completed", "failed"))
-    await instance.execute("migrate-incoming", uri=f"fd:{instance.state_fd}")
+    await _all(instance, _loading(instance))
     event = await instance.outcome(settled, "its state was read", timeout_s=PATIENCE_S)
     if event.data["status"] == "failed":
         raise MachineError(f"{instance.spec.name}: QEMU cannot take the state over: {instance.qemu_output.strip()}")
 
 
-async def _allow(instance: Instance) -> None:
+def _allow() -> Command:
     wanted = [{"capability": name, "state": True} for name in CAPABILITIES]
-    await instance.execute("migrate-set-capabilities", capabilities=wanted)
+    return ("migrate-set-capabilities", {"capabilities": wanted})
+
+
+def _loading(instance: Instance) -> tuple[Command, ...]:
+    return (_allow(), ("migrate-incoming", {"uri": f"fd:{instance.state_fd}"}))
+
+
+async def _all(instance: Instance, commands: Iterable[Command]) -> None:
+    """Commands one after the other, without waiting for their answers in between. Raises MachineError."""
+    await asyncio.gather(*(instance.execute(name, **arguments) for name, arguments in commands))
 
 
 async def _all_of(source: socket.socket) -> bytes:

@@ -214,6 +214,9 @@ def _machine_args(spec: MachineSpec) -> Iterator[str]:
         yield "-S"
     if spec.incoming:
         yield from ("-incoming", "defer")
+    elif spec.memory_file:
+        # A clone does as it is told, not as its template did when it was kept: that stood still.
+        yield from ("-global", "migration.store-global-state=off")
 
 
 def _count_args(spec: MachineSpec) -> Iterator[str]:

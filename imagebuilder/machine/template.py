@@ -268,6 +268,7 @@ def _words(spec: MachineSpec) -> list[str]:
         initrd=Path("initrd") if spec.initrd else None,
         disks=tuple(replace(disk, path=Path("disk") if disk.path else None) for disk in spec.disks),
         forwards=(),
+        memory_file=MemoryFile(Path(MEMORY), writable=True),
     )
     return argv(bare, wiring=None)
 
