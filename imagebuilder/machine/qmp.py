@@ -48,10 +48,11 @@ class Qmp:
         self._listener = EventListener()
         self._reader: asyncio.Task[None] | None = None
 
-    async def connect(self, connection: socket.socket) -> None:
+    async def connect(self, connection: socket.socket, *, at_greeting: Callable[[], None] = lambda: None) -> None:
         """Wait for the greeting and take over the socket. Raises EOFError, OSError or MachineError."""
         await readable(connection)
         self.greeting_ns = time.monotonic_ns()
+        at_greeting()
         if not connection.recv(1, socket.MSG_PEEK):
             raise EOFError("QEMU ended before it greeted")
         self._client.register_listener(self._listener)

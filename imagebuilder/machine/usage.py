@@ -33,6 +33,16 @@ def host_memory(pid: int) -> HostMemory:
     return HostMemory(sizes["Rss"], sizes["Pss"], private, sizes["Anonymous"])
 
 
+def waited_ns(pid: int) -> int | None:
+    """How long the first thread of a running process was ready to run and had no processor, in ns
+    (Documentation/scheduler/sched-stats.rst of Linux); None when the kernel does not tell, or it has ended."""
+    try:
+        _, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return int(waited)
+
+
 def cpu_ns(pid: int) -> int:
     """The processor time (user and system) of all threads of a running process. Raises MachineError when it ended.
 

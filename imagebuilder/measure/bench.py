@@ -8,6 +8,7 @@ whether everything works.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from imagebuilder.machine.spec import MachineType, argv
 from imagebuilder.measure import budget, initcalls, instructions, size
 from imagebuilder.measure.budget import Measured
 from imagebuilder.measure.compare import in_turn
-from imagebuilder.measure.phases import NS_PER_MS, PHASES
+from imagebuilder.measure.phases import NS_PER_MS, OPTIONAL
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Startup
 from imagebuilder.measure.startup import Boot, Starts, boot_once
 from imagebuilder.measure.statistics import LEAST_SAMPLES, WIDEST, Summary
@@ -31,7 +32,7 @@ from imagebuilder.store import Store
 RUNS = 10
 LEFT_CPUS = 1  # of the host, for us who ask and look at the clock
 PINNED_CPUS = 2  # QEMU has a thread for the guest's processor and one for all else
-EARLIER = 0.6  # of the time after which an application had started, a bare machine is asked for the first time
+EARLIER = 0.9  # of the quickest time after which an application listened, a bare machine is asked for the first time
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Taken:
     floors: list[Floor] = field(default_factory=list)
     boots: list[Boot] = field(default_factory=list)
     bare_ns: list[int] = field(default_factory=list)
-    quiet_s: float = 0.0
+    quiet_s: float = inf
+    """How long a bare machine need not be asked."""
     counts: Summary | None = None
     initcalls_ms: dict[str, float] | None = None
 
@@ -72,7 +74,7 @@ class Taken:
         """All rounds, as the report has them."""
         found = self.starts.startup
         phases = {name: each.with_interval() if each else None for name, each in found.phases_ms.items()}
-        figures = {name: getattr(found, name) for name in ("floor_ms", "ready_ms", "floors", "cpu_ms")}
+        figures = {name: getattr(found, name) for name in ("floor_ms", "ready_ms", "floors", "cpu_ms", "host_ms")}
         summed = {name: each.with_interval() if each else None for name, each in figures.items()}
         opened = {"instructions": self.counts, "initcalls_ms": self.initcalls_ms}
         return found.model_copy(update={**summed, "phases_ms": phases, **opened, **self._bare(found.ready_ms)})
@@ -97,7 +99,7 @@ async def measure(subjects: Sequence[Subject], wish: Wish, *, say: Say = silent)
     others beside one that failed would not be a comparison."""
     taken = [Taken(_pinned(subject, wish.host_cpus)) for subject in subjects]
     for each in taken:
-        each.quiet_s = _quiet_s(await _boot(each, wish))
+        await _boot(each, wish)
     with step(say, "rounds", f"start {_names(subjects)} {wish.runs} times in turn", total=wish.runs):
         for done in range(wish.runs):
             await _round(taken if done % 2 == 0 else taken[::-1], wish)
@@ -132,16 +134,17 @@ async def _bare(taken: Taken, wish: Wish) -> None:
         taken.bare_ns.append(await first_answer_ns(spec, ready, quiet_s=taken.quiet_s))
 
 
-def _quiet_s(boot: Boot) -> float:
-    """How long nobody need be asked: until well before the application had started, as far as that is known."""
-    at_ns = boot.start.marks_ns.get(PHASES["handover"])
-    return EARLIER * (boot.start.ready_ns if at_ns is None else at_ns) / 1e9
+def _listening_s(boot: Boot) -> float:
+    """After what time the application was seen to listen; where nobody saw that, to answer."""
+    return boot.start.marks_ns.get(OPTIONAL, boot.start.ready_ns) / 1e9
 
 
 async def _boot(taken: Taken, wish: Wish) -> Boot:
     artefacts = wish.artefacts / taken.subject.name if wish.artefacts else None
     try:
-        return await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts)
+        boot = await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts)
+        taken.quiet_s = min(taken.quiet_s, EARLIER * _listening_s(boot))
+        return boot
     except (NotReady, GuestFailed) as error:
         if artefacts is not None:
             error.hint = "; ".join(filter(None, (error.hint, f"its logs are in {artefacts}")))

@@ -23,6 +23,7 @@ EFFECT = 0.02  # a smaller difference is of no practical use
 PHASE_EFFECT_MS = 1.0  # nor is one of a phase of few ms
 COUNT_EFFECT = 0.01  # instruction counts repeat to half of that
 READY, FLOORS, FLOOR, CPU, INSTRUCTIONS = "ready", "floors", "floor", "cpu", "instructions"
+HOST = "host"  # what the host adds: the phase qmp, less its waiting for a processor
 QMP, KERNEL = "qmp", "kernel"  # phases
 
 
@@ -83,6 +84,10 @@ class Figures(Protocol):
         """QEMU's processor time."""
 
     @property
+    def host_ms(self) -> Summary | None:
+        """What the host adds to it."""
+
+    @property
     def instructions(self) -> Summary | None:
         """The guest's instructions."""
 
@@ -96,6 +101,8 @@ def paired(these: Figures, those: Figures, *, reference: str) -> Comparison:
     ]
     if these.cpu_ms and those.cpu_ms:
         changes.append(_paired(CPU, these.cpu_ms, those.cpu_ms))
+    if these.host_ms and those.host_ms:
+        changes.append(_paired(HOST, these.host_ms, those.host_ms, least=PHASE_EFFECT_MS))
     changes += _counted(these, those)
     verdict, why = changes[0].verdict, "the rounds of one run"
     if verdict is Verdict.UNDECIDED:
@@ -117,11 +124,14 @@ def apart(these: Figures, those: Figures, *, reference: str) -> Comparison:
         changes.append(_apart(CPU, these.cpu_ms, those.cpu_ms))
     if _weather(changes):
         changes = [replace(change, verdict=Verdict.UNDECIDED) for change in changes]
-        why = "everything moved, the empty machine too: the host had other work; bench both in one run"
-        return _concluded(reference, False, Verdict.UNDECIDED, why, [*changes, *_counted(these, those)])
-    verdict = _agreed(changes)
-    changes = [_steadied(change, these, those) for change in changes]
-    return _concluded(reference, False, verdict, "another run on this host", [*changes, *_counted(these, those)])
+        verdict, why = (
+            Verdict.UNDECIDED,
+            "everything moved, the empty machine too: the host had other work; bench both in one run",
+        )
+    else:
+        verdict, why = _agreed(changes), "another run on this host"
+        changes = [_steadied(change, these, those) for change in changes]
+    return _concluded(reference, False, verdict, why, [*changes, *_hosts(these, those), *_counted(these, those)])
 
 
 def check_comparable(this: Host, that: Host, *, reference: str) -> None:
@@ -182,6 +192,17 @@ def _steadied(change: Change, these: Figures, those: Figures) -> Change:
         beside = _apart(change.what, _in_floors(this, these.floor_ms), _in_floors(that, those.floor_ms))
         stands = beside.verdict is change.verdict
     return change if stands else replace(change, verdict=Verdict.UNDECIDED)
+
+
+def _hosts(these: Figures, those: Figures) -> Iterator[Change]:
+    """What the host adds, whatever the weather: waiting for a processor is left out already. A processor that is shared
+    is a slower one too, which shows in the processor time of the whole: it must move twice as far as that."""
+    if not these.host_ms or not those.host_ms:
+        return
+    change = _apart(HOST, these.host_ms, those.host_ms, least=PHASE_EFFECT_MS)
+    slower = these.cpu_ms.median / those.cpu_ms.median if these.cpu_ms and those.cpu_ms and those.cpu_ms.median else 1.0
+    stands = slower > 0 < change.ratio and 2 * abs(log(slower)) < abs(log(change.ratio))
+    yield change if stands else replace(change, verdict=Verdict.UNDECIDED)
 
 
 def _guest_ms(figures: Figures) -> float:

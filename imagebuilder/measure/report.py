@@ -47,6 +47,9 @@ class Startup(_Part):
     """ready_ms as multiples of the floor that was measured beside it."""
     cpu_ms: Summary | None = None
     """The processor time of QEMU (user and system) from spawning it to ready: what a busy host disturbs less."""
+    host_ms: Summary | None = None
+    """The phase qmp, less the time in which QEMU was ready to run and had no processor: what the host adds to a start,
+    whatever else it does."""
     instructions: Summary | None = None
     """Guest instructions from power-on to ready, counted in runs of their own."""
     clock_step_ms: float | None = None

@@ -32,6 +32,8 @@ class Boot:
     guest: GuestMemory | None
     cpu_ns: int | None = None
     """QEMU's processor time, user and system, from the spawn to ready."""
+    host_ns: int | None = None
+    """From the spawn to the greeting, less the time in which QEMU waited for a processor of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,14 @@ class Starts:
         floor_ms = Summary.of(floor / NS_PER_MS for floor in self.floors_ns)
         beside = zip(starts, self.floors_ns, strict=False)
         cpu = [boot.cpu_ns / NS_PER_MS for boot in self.boots if boot.cpu_ns is not None]
+        host = [boot.host_ns / NS_PER_MS for boot in self.boots if boot.host_ns is not None]
         return Startup(
             floor_ms=floor_ms,
             ready_ms=ready(starts),
             phases_ms=summaries(starts),
             floors=Summary.of(start.ready_ns / floor for start, floor in beside),
             cpu_ms=Summary.of(cpu) if len(cpu) == len(starts) else None,
+            host_ms=Summary.of(host) if host and len(host) == len(starts) else None,
             clock_step_ms=clock_step_ms(starts),
             instructions=self.instructions,
         )
@@ -100,7 +104,7 @@ async def boot_once(
         host, guest = await _memory(instance)
         start = start_of(instance, ready_ns)
         await instance.terminate()
-    return Boot(start, host, guest, cpu_ns)
+    return Boot(start, host, guest, cpu_ns, instance.host_ns)
 
 
 def start_of(instance: Instance, ready_ns: int) -> Start:

@@ -1,10 +1,6 @@
 """Starts in turn, and counted instructions, of images that really boot; and what a report says of both."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +17,7 @@ from imagebuilder.paths import cache_dir
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
 
+from .busy import busy
 from .images import Make
 
 TCG = Accelerator.TCG
@@ -132,18 +129,6 @@ async def test_ten_million_instructions_in_init_are_seen(make: Make) -> None:
     assert after.median - before.median == pytest.approx(10e6, rel=0.3)
     this, that = (started(500, 500).model_copy(update={"instructions": count}) for count in (after, before))
     assert paired(this, that, reference="before").verdict is Verdict.SLOWER
-
-
-@contextmanager
-def busy() -> Iterator[None]:
-    """Two processes that take all the processor time that they get."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
 
 
 @pytest.mark.vm

@@ -92,8 +92,12 @@ SAMPLED: Mapping[str, tuple[str, Unit]] = {
     "bare_ms": ("time to ready of the bare command line", words.ms),
     "floors": ("multiples of the floor, each of its own", words.times),
     "cpu_ms": ("processor time of QEMU", words.ms),
+    "host_ms": ("QEMU's greeting, less its waiting for a processor", words.ms),
     "instructions": ("guest instructions", words.count),
 }
+
+
+SELDOM = ("bare_ms", "host_ms")  # shown only where it was measured
 
 
 def samples(image: ImageReport) -> Figure:
@@ -103,8 +107,7 @@ def samples(image: ImageReport) -> Figure:
     if startup is None:
         return Figure("samples", title, f"Its start was {words.NOT_MEASURED}.")
     given: dict[str, Summary | None] = {key: getattr(startup, key) for key in SAMPLED}
-    if startup.bare_ms is None:  # seldom asked for
-        del given["bare_ms"]
+    given = {key: each for key, each in given.items() if each or key not in SELDOM}
     pictures = []
     for key, summary in given.items():
         name, say = SAMPLED[key]

@@ -1,0 +1,94 @@
+"""A sleep is found where it is: before QEMU begins, and in init."""
+
+import os
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from imagebuilder import process
+from imagebuilder.machine.spec import PROGRAM, Accelerator
+from imagebuilder.measure import bench, subject
+from imagebuilder.measure.bench import Wish
+from imagebuilder.measure.compare import Comparison, Verdict, apart, paired
+
+from .busy import busy
+from .images import Make
+
+TCG = Accelerator.TCG
+SLEEP_MS = 5
+ROUNDS = 20
+# Sleeps before it becomes QEMU, when a word of the command line is NAME, or always when NAME is empty.
+SLEEPER = """\
+#include <string.h>
+#include <unistd.h>
+int main(int count, char **words)
+{
+    int named = !*NAME;
+    for (int n = 1; n < count; n++)
+        named |= !strcmp(words[n], NAME);
+    if (named)
+        usleep(SLEEP_US);
+    execv(QEMU, words);
+    return 127;
+}
+"""
+
+
+def sleeper(folder: Path, name: str, sleep_ms: float) -> str:
+    """A PATH on which QEMU's name is that of a program that sleeps."""
+    folder.mkdir()
+    (folder / "sleeper.c").write_text(SLEEPER)
+    words = {"NAME": f'"{name}"', "QEMU": f'"{which(PROGRAM)}"', "SLEEP_US": round(sleep_ms * 1000)}
+    defined = [f"-D{key}={value}" for key, value in words.items()]
+    process.run(["gcc", "-O1", *defined, "-o", folder / PROGRAM, folder / "sleeper.c"])
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def said(comparison: Comparison) -> dict[str, Verdict]:
+    """What was decided."""
+    return {change.what: change.verdict for change in comparison.changes if change.verdict is not Verdict.UNDECIDED}
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+async def test_a_sleep_before_qemu_is_found_in_the_same_run(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subjects = [subject.of_bundle(make(0, 0, init_too=code), TCG) for code in ("", "(void)0;")]
+    monkeypatch.setenv("PATH", sleeper(tmp_path / "bin", subjects[1].spec.name, SLEEP_MS))
+    quick, slow = await bench.measure(subjects, Wish(runs=ROUNDS))
+    found = paired(slow.startup, quick.startup, reference="quick")
+    print(found)
+    assert said(found)["host"] is Verdict.SLOWER
+    assert said(found).keys() <= {"host", "qmp", "ready", "cpu"}
+    back = paired(quick.startup, slow.startup, reference="slow")
+    assert said(back)["host"] is Verdict.FASTER
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+async def test_a_sleep_before_qemu_is_found_against_a_report(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the host has other work in one of the two runs, which moves everything else."""
+    image = [subject.of_bundle(make(0, 0), TCG)]
+    (before,) = await bench.measure(image, Wish(runs=ROUNDS))
+    monkeypatch.setenv("PATH", sleeper(tmp_path / "bin", "", SLEEP_MS))
+    with busy():
+        (after,) = await bench.measure(image, Wish(runs=ROUNDS))
+    comparison = apart(after.startup, before.startup, reference="before")
+    print(comparison)
+    assert said(comparison)["host"] is Verdict.SLOWER
+    assert said(comparison).keys() <= {"host", "qmp", "floor"}
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+async def test_a_sleep_in_init_is_found(make: Make) -> None:
+    subjects = [subject.of_bundle(make(0, 0, init_too=code), TCG) for code in ("", "usleep(50000);")]
+    quick, slow = await bench.measure(subjects, Wish(runs=ROUNDS))
+    found = paired(slow.startup, quick.startup, reference="quick")
+    print(found)
+    assert said(found)["init"] is Verdict.SLOWER
+    assert said(found).keys() <= {"init", "ready"}
