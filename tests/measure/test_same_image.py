@@ -1,0 +1,41 @@
+"""The same image beside itself, on a host that two compilers keep busy: never slower, never faster."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.machine.spec import Accelerator
+from imagebuilder.measure import bench, subject
+from imagebuilder.measure.bench import Wish
+from imagebuilder.measure.compare import Verdict, apart, paired
+
+from .busy import compiling
+from .images import Make
+
+TIMES = 20
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+async def test_the_same_image_beside_itself_while_two_compilers_run(make: Make, tmp_path: Path) -> None:
+    """Half an hour, or more: each run is compared with itself, and with a report from before."""
+    image = subject.of_bundle(make(0, 0), Accelerator.TCG)
+    alarms: Counter[str] = Counter()
+    with compiling(tmp_path):
+        (before,) = await bench.measure([image], Wish())
+        for number in range(1, TIMES + 1):
+            one, other = await bench.measure([image, replace(image, name="again")], Wish())
+            beside = paired(one.startup, other.startup, reference="again")
+            later = apart(one.startup, before.startup, reference="before")
+            for found in (beside, later):
+                alarms.update(
+                    f"{found.reference}: {each.what}" for each in found.changes if each.verdict != "undecided"
+                )
+            ready = one.startup.ready_ms
+            print(
+                f"{number}: {ready.median:.0f} ms ({ready.min:.0f} to {ready.max:.0f}), {beside.verdict} beside itself,"
+            )
+            print(f"   {later.verdict} than before; single figures decided so far: {dict(alarms)}", flush=True)
+            assert beside.verdict is later.verdict is Verdict.UNDECIDED
