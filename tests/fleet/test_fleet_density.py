@@ -1,0 +1,110 @@
+"""Density: all clones answer, what they take is told, and what gives is named."""
+
+import asyncio
+import errno
+import resource
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.errors import GuestFailed, InputError, MachineError, NotReady
+from imagebuilder.machine.failures import PortTaken
+from imagebuilder.machine.template import Template
+from imagebuilder.measure.density import Density, Gave, Wish, available_bytes, limit_of, measure
+
+CLONES = 5
+
+
+def found(template: Template, wish: Wish) -> Density:
+    """What there is to say of so many clones."""
+    return asyncio.run(measure(template, wish))
+
+
+@pytest.mark.parametrize(
+    "error, gave",
+    [
+        (OSError(errno.EMFILE, "Too many open files"), Gave.FILES),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), Gave.PROCESSES),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), Gave.MEMORY),
+        (OSError(errno.EADDRINUSE, "Address already in use"), Gave.PORTS),
+        (OSError(errno.EIO, "Input/output error"), Gave.MACHINE),
+        (PortTaken(80), Gave.PORTS),
+        (NotReady("a was not ready within 60 s"), Gave.TIME),
+        (GuestFailed("a: the guest's kernel panicked"), Gave.MACHINE),
+        (MachineError("the machine did not start"), Gave.MACHINE),
+    ],
+)
+def test_what_an_error_says_of_the_host(error: MachineError | OSError, gave: Gave) -> None:
+    limit = limit_of(error)
+    assert limit.gave is gave
+    assert limit.why
+
+
+def test_memory_is_read_from_the_host() -> None:
+    assert 0 < available_bytes() < 1 << 50
+
+
+@pytest.fixture
+def files() -> Iterator[None]:
+    """The limit of open files afterwards is that of before."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.vm
+def test_so_many_at_once(template: Template, files: None) -> None:
+    density = found(template, Wish.of(CLONES))
+    assert (density.asked, density.answered, density.gave) == (CLONES, CLONES, None)
+    assert density.answer_ms is not None and density.again_ms is not None and density.own_bytes is not None
+    assert len(density.answer_ms.samples) == len(density.again_ms.samples) == CLONES
+    assert density.all_ms is not None and density.all_ms >= density.answer_ms.max
+    assert density.pss_bytes is not None and density.host_bytes is not None
+    assert density.own_bytes.min > 1 << 20
+    # Memory in files that nobody else maps is theirs too, but together and not each.
+    assert CLONES * density.own_bytes.min < density.pss_bytes < CLONES * 2 * density.own_bytes.max
+
+
+@pytest.mark.vm
+def test_memory_that_is_to_stay_free_stops_it(template: Template, files: None) -> None:
+    density = found(template, replace(Wish.of(None), reserve_bytes=1 << 50))
+    assert (density.asked, density.answered, density.gave) == (None, 0, Gave.MEMORY)
+    assert density.answer_ms is None
+    assert "leave less than" in (density.why or "")
+
+
+@pytest.mark.vm
+def test_no_open_files_left(template: Template) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir()))
+
+    async def with_few_files() -> Density:
+        task = asyncio.ensure_future(measure(template, Wish.of(None)))
+        await asyncio.sleep(0)  # it has taken all that it may have
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, hard))
+        return await task
+
+    try:
+        density = asyncio.run(with_few_files())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert density.gave is Gave.FILES
+    assert density.answered >= 1
+    assert "ulimit -n" in (density.why or "")
+
+
+@pytest.mark.vm
+def test_one_that_does_not_answer_in_time(template: Template, files: None) -> None:
+    mute = replace(template, ready={"http": {"port": 80, "path": "/silent"}})
+    density = found(mute, replace(Wish.of(CLONES), timeout_s=0.5))
+    assert (density.answered, density.gave) == (0, Gave.TIME)
+    assert "not ready within 0.5 s" in (density.why or "")
+
+
+@pytest.mark.vm
+def test_what_answers_at_no_port_is_refused(template: Template) -> None:
+    with pytest.raises(InputError, match="answers at no port"):
+        found(replace(template, ready={"console": "ready"}), Wish.of(1))
