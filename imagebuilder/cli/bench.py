@@ -15,6 +15,8 @@ from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Say
 from imagebuilder.formats.common import replacing
 from imagebuilder.machine.accel import Accelerator, choose
+from imagebuilder.machine.template import Wanted
+from imagebuilder.machine.warming import found_or_made
 from imagebuilder.measure import bench, instructions, report, subject
 from imagebuilder.measure.bench import RUNS, Taken, Wish
 from imagebuilder.measure.compare import Comparison, Verdict, apart, check_comparable, check_whole, paired
@@ -25,7 +27,7 @@ from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 
 FELL_SHORT, UNDECIDED = 1, 4
-AGAIN = " again"
+AGAIN, CLONE = " again", " clone"
 Target = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -41,6 +43,7 @@ Target = click.Path(dir_okay=False, path_type=Path)
     "--instructions", "count", is_flag=True, help="Count the guest's instructions too, in starts of their own."
 )
 @click.option("--initcalls", is_flag=True, help="List what the kernel's own start spent, in one more start.")
+@click.option("--template", "cloned", is_flag=True, help="Clone each NAME from its template too (made when needed).")
 @click.option("--bare", is_flag=True, help="Start the bare QEMU command line too, in turn: what measuring costs.")
 @click.option("--commands", is_flag=True, help="Print the bare QEMU command line of each image (as -v does).")
 @click.option("--fail-slower", is_flag=True, help="Exit status 1 when an image is slower than its reference.")
@@ -60,6 +63,7 @@ def command(
     memory_mib: int | None,
     count: bool,
     initcalls: bool,
+    cloned: bool,
     bare: bool,
     commands: bool,
     fail_slower: bool,
@@ -86,6 +90,7 @@ def command(
             check_comparable(here, older.host, reference=str(reference))
         wanted = [*names, *([reference] if reference and not older and not _known(reference, names, machines) else [])]
         subjects = _images(wanted, kernels, out, memory_mib, choice.accelerator, store, say)
+        subjects += _clones(subjects, store, say) if cloned else []
         subjects += [subject.of_file(path, choice.accelerator) for path in machines]
         subjects = _beside_itself(subjects, None if older else reference)
         if older is not None:
@@ -131,6 +136,16 @@ def _images(
     recipes = [load(name) for name in names]
     builds = [Build(recipe, store, say, False, kernel) for recipe in recipes for kernel in kernels or (None,)]
     return [subject.of_bundle(build.run(out), accelerator, memory_mib=memory_mib) for build in builds]
+
+
+def _clones(subjects: Sequence[Subject], store: Store, say: Say) -> list[Subject]:
+    """The clones of images, each from its template; one that is missing or stale is made."""
+    found = []
+    for each in subjects:
+        assert each.bundle is not None
+        wanted = Wanted(each.bundle, each.spec)
+        found.append(subject.of_template(asyncio.run(found_or_made(wanted, store, say=say)), f"{each.name}{CLONE}"))
+    return found
 
 
 def _beside_itself(subjects: list[Subject], reference: str | None) -> list[Subject]:

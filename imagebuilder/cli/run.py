@@ -14,7 +14,6 @@ import click
 from imagebuilder.bundle import Bundle
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener
-from imagebuilder.errors import InputError
 from imagebuilder.events import Say
 from imagebuilder.machine.accel import choose
 from imagebuilder.machine.clone import Identity, clone
@@ -23,7 +22,7 @@ from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.spec import Accelerator, Forward, MachineSpec, argv, spec_of
 from imagebuilder.machine.template import Template, Wanted
-from imagebuilder.machine.warming import create
+from imagebuilder.machine.warming import found_or_made
 from imagebuilder.process import shell_line
 
 CHUNK_BYTES = 65536
@@ -121,12 +120,7 @@ def command(
 def _template(wanted: Wanted, *, refresh: bool, say: Say) -> Template:
     """The image's template, made when that is asked for. Raises InputError when it is missing or stale."""
     store = options.open_store()
-    try:
-        return wanted.find(store)
-    except InputError:
-        if not refresh:
-            raise
-    return asyncio.run(create(wanted, store, say=say))
+    return asyncio.run(found_or_made(wanted, store, say=say)) if refresh else wanted.find(store)
 
 
 def _spec(

@@ -7,7 +7,7 @@ what the host has for it alone (``/run/instance``).
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imagebuilder.errors import InputError
 from imagebuilder.machine.instance import Instance
@@ -71,13 +71,15 @@ async def clone(
     identity: Identity | None = None,
     *,
     forwards: tuple[Forward, ...] = (),
+    host_cpus: tuple[int, ...] = (),
     on_console: Callable[[bytes], None] | None = None,
 ) -> AsyncIterator[Instance]:
     """A clone that goes on; wait for its answer as for any instance's. At the end of the block it is gone.
 
-    Raises what ``Instance.start`` raises, and GuestFailed.
+    ``host_cpus`` are the processors of this host that QEMU may use; none: those that we may use. Raises what
+    ``Instance.start`` raises, and GuestFailed.
     """
-    async with _started(template, forwards, on_console) as instance:
+    async with _started(template, forwards, on_console, host_cpus) as instance:
         words = _words(instance, template, identity or Identity.of(template))
         await load_and_go_on(instance, Parked(template.guest_ns), words=words, signal=template.signal)
         yield instance
@@ -101,10 +103,14 @@ async def begin(instance: Instance, template: Template, identity: Identity) -> N
 
 @asynccontextmanager
 async def _started(
-    template: Template, forwards: tuple[Forward, ...], on_console: Callable[[bytes], None] | None
+    template: Template,
+    forwards: tuple[Forward, ...],
+    on_console: Callable[[bytes], None] | None,
+    host_cpus: tuple[int, ...] = (),
 ) -> AsyncIterator[Instance]:
+    spec = replace(template.spec(forwards), host_cpus=host_cpus)
     with template.used():
-        async with Instance.start(template.spec(forwards), on_console=on_console, state=template.state) as instance:
+        async with Instance.start(spec, on_console=on_console, state=template.state) as instance:
             yield instance
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imagebuilder.errors import GuestFailed, MachineError, OutputError
+from imagebuilder.errors import GuestFailed, InputError, MachineError, OutputError
 from imagebuilder.events import Note, Say, silent, step
 from imagebuilder.machine.answers import Unanswered, ask_tcp, fetch
 from imagebuilder.machine.instance import Instance
@@ -44,6 +44,15 @@ async def create(wanted: Wanted, store: Store, *, say: Say = silent, artefacts: 
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {error.strerror}", hint="free some disk space") from error
     return replace(template, folder=target)
+
+
+async def found_or_made(wanted: Wanted, store: Store, *, say: Say = silent) -> Template:
+    """The template of an image on this machine; made when it is missing or stale. Raises what ``create`` raises."""
+    try:
+        return wanted.find(store)
+    except InputError as error:
+        say(Note(f"{error.message}: it is made"))
+    return await create(wanted, store, say=say)
 
 
 async def _made(wanted: Wanted, work: Path, artefacts: Path | None, say: Say) -> Template:

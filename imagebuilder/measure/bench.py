@@ -106,6 +106,8 @@ async def measure(subjects: Sequence[Subject], wish: Wish, *, say: Say = silent)
             say(Progress("rounds", done + 1))
     for each in taken:
         spec, ready = each.subject.spec, each.subject.ready
+        if each.subject.template is not None:
+            continue  # its kernel has started long ago
         if wish.counts:
             each.counts = await instructions.measure(spec, ready, runs=wish.counts, say=say)
         if wish.initcalls:
@@ -130,7 +132,7 @@ async def _round(taken: Sequence[Taken], wish: Wish) -> None:
 
 async def _bare(taken: Taken, wish: Wish) -> None:
     spec, ready = taken.subject.spec, taken.subject.ready
-    if wish.bare and can_watch(ready):
+    if wish.bare and can_watch(ready) and taken.subject.template is None:
         taken.bare_ns.append(await first_answer_ns(spec, ready, quiet_s=taken.quiet_s))
 
 
@@ -142,7 +144,9 @@ def _listening_s(boot: Boot) -> float:
 async def _boot(taken: Taken, wish: Wish) -> Boot:
     artefacts = wish.artefacts / taken.subject.name if wish.artefacts else None
     try:
-        boot = await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts)
+        boot = await boot_once(
+            taken.subject.spec, taken.subject.ready, artefacts=artefacts, template=taken.subject.template
+        )
         taken.quiet_s = min(taken.quiet_s, EARLIER * _listening_s(boot))
         return boot
     except (NotReady, GuestFailed) as error:
@@ -167,7 +171,8 @@ def describe(taken: Taken, *, store: Store) -> ImageReport:
         name=subject.name,
         version=subject.version,
         machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
-        command=shell_line(argv(with_ports(spec), wiring=None)),
+        # A clone is given its state and its name over sockets: nothing that could be pasted.
+        command=None if spec.incoming else shell_line(argv(with_ports(spec), wiring=None)),
         startup=startup,
         memory=Memory(
             host_pss_bytes=starts.host_pss_bytes,

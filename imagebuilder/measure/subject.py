@@ -17,6 +17,7 @@ from pydantic_core import InitErrorDetails
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import Problem, RecipeError
 from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, spec_of
+from imagebuilder.machine.template import Template
 from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import Part, mistake, mistake_at
 from imagebuilder.recipe.locate import line_of, locate
@@ -108,13 +109,14 @@ class Foreign(Part):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something to measure. ``bundle`` is the image when it is one of ours."""
+    """Something to measure. ``bundle`` is the image when it is one of ours, ``template`` what its clones begin from."""
 
     name: str
     spec: MachineSpec
     ready: Ready
     version: str | None = None
     bundle: Bundle | None = None
+    template: Template | None = None
 
 
 def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None) -> Subject:
@@ -122,6 +124,11 @@ def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | Non
     spec = spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib)
     ready = Ready.model_validate(bundle.image.ready)
     return Subject(bundle.folder.name, spec, ready, bundle.image.version, bundle)
+
+
+def of_template(template: Template, name: str) -> Subject:
+    """Clones of a template. They keep no promise of the recipe: its budget is that of a cold start."""
+    return Subject(name, template.spec(), Ready.model_validate(template.ready), template=template)
 
 
 def of_file(path: Path, accelerator: Accelerator) -> Subject:
