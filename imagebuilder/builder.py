@@ -151,7 +151,8 @@ class Build:
 
     @property
     def _fragments(self) -> tuple[Path, ...]:
-        return tuple(kernels.fragment(name, beside=self.recipe.folder) for name in self.recipe.kernel.fragments)
+        named = tuple(kernels.fragment(name, beside=self.recipe.folder) for name in self.recipe.kernel.fragments)
+        return kernels.completed(self._definition, named, translate.kernel_wishes(self.recipe))
 
     @cached_property
     def _files(self) -> Sequence[tuple[FileEntry, Node]]:

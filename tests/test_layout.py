@@ -38,8 +38,7 @@ BELOW = {
     "formats": ("errors", "events", "process", "store", "tree"),
     "bundle": ("errors", "store"),
     "machine": ("errors", "events", "paths", "process", "store", "bundle", "recipe"),
-    "measure": ("errors", "events", "paths", "process", "store", "bundle", "recipe", "machine"),
-    "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "machine", "measure"),
+    "measure": ("errors", "events", "paths", "process", "store", "kernel", "bundle", "recipe", "machine"),
     "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "machine", "measure"),
     "pytest_plugin": (
         "errors",

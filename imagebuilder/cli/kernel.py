@@ -68,10 +68,12 @@ def build(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> 
 
 @command.command("verify")
 @click.argument("name")
+@fragments
 @options.talk
-def verify(name: str, quiet: bool, verbose: bool) -> None:
+def verify(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> None:
     """Compile a kernel again, from nothing, and compare it bit for bit with the ready-built one."""
     store = options.open_store()
+    extra = [kernel.fragment(words, beside=Path.cwd()) for words in fragments]
     with listener(quiet=quiet, verbose=verbose) as say:
-        kernel.verify(kernel.load_definition(name), store=store, say=say)
-    click.echo(f"{name}: the same bytes, twice")
+        kernel.verify(kernel.load_definition(name), extra, store=store, say=say)
+    click.echo(f"{'+'.join((name, *fragments))}: the same bytes, twice")

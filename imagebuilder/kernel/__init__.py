@@ -16,6 +16,7 @@ __all__ = [
     "KernelDefinition",
     "build",
     "check_wishes",
+    "completed",
     "fragment",
     "key",
     "list_definitions",
@@ -32,12 +33,25 @@ def provide(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (
     """
     from imagebuilder.kernel import prebuilt
 
-    if definition.package is None and not extra_fragments:
-        image = prebuilt.unpacked(definition, store)
+    if definition.package is None:
+        image = prebuilt.unpacked(definition, store, extra_fragments)
         if image is not None:
             return Kernel(definition, image, image.name, Tree())
-        say(Note(f"the kernel {definition.name} has no ready-built image of this definition: it is compiled"))
+        name = prebuilt.name_of(definition, extra_fragments)
+        say(Note(f"the kernel {name} has no ready-built image of this definition: it is compiled"))
     return build(definition, extra_fragments=extra_fragments, store=store, say=say)
+
+
+def completed(
+    definition: KernelDefinition, extra_fragments: Sequence[Path], wishes: Mapping[str, tuple[str, str]]
+) -> tuple[Path, ...]:
+    """The further fragments, and those for ``wishes`` (as in ``check_wishes``) with which it is kept ready-built."""
+    there = config.merge((*definition.fragments, *extra_fragments))
+    ready = {path.stem: path for variant in definition.variants for path in variant}
+    missing = {
+        remedy: ready[remedy] for symbol, (_, remedy) in wishes.items() if symbol not in there and remedy in ready
+    }
+    return (*extra_fragments, *missing.values())
 
 
 def check_wishes(
@@ -66,8 +80,8 @@ def build(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (),
     return Kernel(definition, store.blob(built.digest), built.digest, Tree())
 
 
-def verify(definition: KernelDefinition, *, store: Store, say: Say) -> None:
+def verify(definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say) -> None:
     """Compile the kernel again, from nothing, and compare. Raises KernelError when the bytes differ."""
     from imagebuilder.kernel import verifying
 
-    verifying.verify(definition, store=store, say=say)
+    verifying.verify(definition, extra_fragments, store=store, say=say)

@@ -1,4 +1,4 @@
-"""``python3 -m imagebuilder.kernel NAME``: compile a kernel and keep it as the ready-built one of its definition."""
+"""``python3 -m imagebuilder.kernel NAME``: compile a kernel and its variants, and keep them as the ready-built ones."""
 
 import sys
 
@@ -21,7 +21,8 @@ def main(names: list[str]) -> int:
     try:
         for name in names:
             definition = load_definition(name)
-            print(prebuilt.write(definition, compiled(definition, (), store=store, say=_say), store))
+            for extra in definition.variants:
+                print(prebuilt.write(definition, compiled(definition, extra, store=store, say=_say), store, extra))
     except ImagebuilderError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

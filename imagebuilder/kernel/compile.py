@@ -32,11 +32,13 @@ USUAL_OBJECTS = 840  # of micro: the progress bar's guess, which grows when ther
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A compiled kernel: digest and size of its image, its whole configuration (a digest), how many objects it has."""
+    """A compiled kernel: digest and size of its image, its whole configuration and the functions of its start (digests
+    too), how many objects it has."""
 
     digest: str
     bytes: int
     config: str
+    symbols: str
     compiler: str
     objects: int
 
@@ -80,9 +82,18 @@ def compile_now(
             digest=store.put_file(image),
             bytes=image.stat().st_size,
             config=store.put((tree / ".config").read_bytes()),
+            symbols=store.put(start_symbols((tree / "System.map").read_text()).encode()),
             compiler=compiler_version(),
             objects=objects,
         )
+
+
+def start_symbols(system_map: str) -> str:
+    """Those lines of a System.map that name functions which run at the start and are then thrown away."""
+    lines = [line.split(" ") for line in system_map.splitlines()]
+    edges = {name: address for address, _, name in lines if name in ("_sinittext", "_einittext")}
+    inside = (line for line in lines if edges["_sinittext"] <= line[0] < edges["_einittext"] and line[1] in "tT")
+    return "".join(f"{address} {kind} {name}\n" for address, kind, name in inside)
 
 
 def unpack(source: Path, scratch: Path, patches: Sequence[Path]) -> Path:
@@ -162,6 +173,6 @@ def _make_image(make: Make, definition: KernelDefinition, say: Say) -> int:
 
 def _intact(record: Mapping[str, Any], store: Store) -> bool:
     try:
-        return all(store.blob(record[kind]) for kind in ("digest", "config"))
+        return all(store.blob(record[kind]) for kind in ("digest", "config", "symbols"))
     except (CacheError, KeyError):
         return False

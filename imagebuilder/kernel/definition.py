@@ -64,9 +64,13 @@ class Source(Part):
 
 
 class Config(Part):
-    """What is switched on over ``allnoconfig``: fragments by name (later ones win), patches, words for the compiler."""
+    """What is switched on over ``allnoconfig``: fragments by name (later ones win), patches, words for the compiler.
+
+    ``variants`` are further fragments, set by set, with which the kernel is kept ready-built too.
+    """
 
     fragments: Annotated[tuple[ShortName, ...], Field(min_length=1)]
+    variants: tuple[Annotated[tuple[ShortName, ...], Field(min_length=1)], ...] = ()
     patches: tuple[ShortName, ...] = ()
     compiler_flags: tuple[str, ...] = ()
 
@@ -121,6 +125,12 @@ class KernelDefinition(Part):
         """The files of its patches, in order. Raises KernelError for one that is not there."""
         names = self.config.patches if self.config else ()
         return tuple(self._shared("patches", f"{name}.patch") for name in names)
+
+    @property
+    def variants(self) -> tuple[tuple[Path, ...], ...]:
+        """The sets of further fragments with which it is kept ready-built; the first is empty."""
+        sets = self.config.variants if self.config else ()
+        return ((), *(tuple(self._shared("fragments", f"{name}.config") for name in names) for names in sets))
 
     def _shared(self, kind: str, name: str) -> Path:
         """A file beside the definition, or shared by all kernels."""

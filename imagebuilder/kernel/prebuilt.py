@@ -3,21 +3,25 @@
 ::
 
     kernels/NAME/prebuilt/vmlinux.xz    the kernel
+    kernels/NAME/prebuilt/symbols.xz    the functions of its start by address, as in System.map
     kernels/NAME/prebuilt/config        its whole configuration
     kernels/NAME/prebuilt/record.json   what it was made from, and what it is
+    kernels/NAME/prebuilt/FRAGMENT+…/   the same of the kernel with these further fragments
 """
 
 import json
 import lzma
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imagebuilder.errors import CacheError, KernelError
 from imagebuilder.kernel.compile import Built
-from imagebuilder.kernel.definition import KernelDefinition, compile_inputs
-from imagebuilder.store import Store, key_of, sha256
+from imagebuilder.kernel.definition import KernelDefinition, compile_inputs, list_definitions
+from imagebuilder.store import Store, key_of, sha256, sha256_file
 
-SCHEMA = "imagebuilder.kernel/1"
+SCHEMA = "imagebuilder.kernel/2"
+IMAGE, SYMBOLS, CONFIG, RECORD = "vmlinux.xz", "symbols.xz", "config", "record.json"
 # The x86 filter makes jumps and calls alike, whose targets are relative: it saves 5 %.
 FILTERS = ({"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME})
 
@@ -25,11 +29,13 @@ FILTERS = ({"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma
 @dataclass(frozen=True, slots=True)
 class Record:
     """What a ready-built kernel was made from and what it is. All digests are SHA-256; ``inputs`` covers the source,
-    fragments, patches and flags, ``digest`` and ``bytes`` are those of the unpacked vmlinux."""
+    fragments, patches and flags, ``digest`` and ``bytes`` are those of the unpacked vmlinux, ``symbols`` is the digest
+    of its unpacked symbols."""
 
     source: str
     inputs: str
     config: str
+    symbols: str
     compiler: str
     digest: str
     bytes: int
@@ -37,18 +43,24 @@ class Record:
     schema: str = SCHEMA
 
 
-def folder_of(definition: KernelDefinition) -> Path:
-    """Where the ready-built kernel stands."""
-    return definition.folder / "prebuilt"
+def name_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:
+    """What the kernel with these further fragments is called: ``micro``, ``micro+smp``."""
+    return "+".join([definition.name, *sorted(path.stem for path in extra_fragments)])
 
 
-def record_of(definition: KernelDefinition, built: Built) -> Record:
+def folder_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Path:
+    """Where the ready-built kernel with these further fragments stands."""
+    return definition.folder / "prebuilt" / "+".join(sorted(path.stem for path in extra_fragments))
+
+
+def record_of(definition: KernelDefinition, built: Built, extra_fragments: Sequence[Path] = ()) -> Record:
     """The record of a kernel that was just compiled."""
     source = definition.source.sha256 if definition.source else ""
     return Record(
         source=source,
-        inputs=key_of(compile_inputs(definition)),
+        inputs=key_of(compile_inputs(definition, extra_fragments)),
         config=built.config,
+        symbols=built.symbols,
         compiler=built.compiler,
         digest=built.digest,
         bytes=built.bytes,
@@ -56,71 +68,92 @@ def record_of(definition: KernelDefinition, built: Built) -> Record:
     )
 
 
-def read_record(definition: KernelDefinition) -> Record | None:
+def read_record(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Record | None:
     """The record beside a ready-built kernel; nothing when there is none that makes sense."""
     try:
-        record = Record(**json.loads((folder_of(definition) / "record.json").read_bytes()))
+        record = Record(**json.loads((folder_of(definition, extra_fragments) / RECORD).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
     return record if record.schema == SCHEMA else None
 
 
-def check_record(definition: KernelDefinition) -> tuple[str, ...]:
+def check_record(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> tuple[str, ...]:
     """A sentence for each thing that keeps the ready-built kernel from being used; none when it fits its definition."""
-    record = read_record(definition)
+    record, name = read_record(definition, extra_fragments), name_of(definition, extra_fragments)
     if record is None:
-        return (f"the kernel {definition.name} has no ready-built image, or none with a readable record",)
+        return (f"the kernel {name} has no ready-built image, or none with a readable record",)
     found = []
-    if record.inputs != key_of(compile_inputs(definition)):
-        found.append(f"the ready-built {definition.name} was made from another source, configuration, patch or flag")
+    if record.inputs != key_of(compile_inputs(definition, extra_fragments)):
+        found.append(f"the ready-built {name} was made from another source, configuration, patch or flag")
+    folder = folder_of(definition, extra_fragments)
     try:
-        image = _image(definition)
+        image, symbols = _unpack(folder / IMAGE), _unpack(folder / SYMBOLS)
     except KernelError as error:
         return (*found, error.message)
     if (sha256(image), len(image)) != (record.digest, record.bytes):
-        found.append(f"the ready-built {definition.name} is not the one of its record")
-    try:
-        config = sha256((folder_of(definition) / "config").read_bytes())
-    except OSError:
-        config = ""
-    if config != record.config:
-        found.append(f"the configuration beside the ready-built {definition.name} is not the one of its record")
+        found.append(f"the ready-built {name} is not the one of its record")
+    if sha256(symbols) != record.symbols:
+        found.append(f"the symbols beside the ready-built {name} are not those of its record")
+    if _digest(folder / CONFIG) != record.config:
+        found.append(f"the configuration beside the ready-built {name} is not the one of its record")
     return tuple(found)
 
 
-def unpacked(definition: KernelDefinition, store: Store) -> Path | None:
+def unpacked(definition: KernelDefinition, store: Store, extra_fragments: Sequence[Path] = ()) -> Path | None:
     """The ready-built kernel in the store; nothing when there is none for this definition.
 
     Raises KernelError when it claims to fit and is damaged.
     """
-    record = read_record(definition)
-    if record is None or record.inputs != key_of(compile_inputs(definition)):
+    record = read_record(definition, extra_fragments)
+    if record is None or record.inputs != key_of(compile_inputs(definition, extra_fragments)):
         return None
     try:
         return store.blob(record.digest)
     except CacheError:
-        image = _image(definition)
+        folder = folder_of(definition, extra_fragments)
+        image = _unpack(folder / IMAGE)
         if sha256(image) != record.digest:
-            hint = f"restore {folder_of(definition)}, or remove it and the kernel is compiled"
-            raise KernelError(f"the ready-built kernel {definition.name} is damaged", hint=hint) from None
+            hint = f"restore {folder}, or remove it and the kernel is compiled"
+            message = f"the ready-built kernel {name_of(definition, extra_fragments)} is damaged"
+            raise KernelError(message, hint=hint) from None
         return store.blob(store.put(image))
 
 
-def write(definition: KernelDefinition, built: Built, store: Store) -> Record:
-    """Keep a compiled kernel as the ready-built one of its definition."""
-    record = record_of(definition, built)
-    folder = folder_of(definition)
-    folder.mkdir(exist_ok=True)
-    packed = lzma.compress(store.read(built.digest), format=lzma.FORMAT_XZ, filters=list(FILTERS))
-    (folder / "vmlinux.xz").write_bytes(packed)
-    (folder / "config").write_bytes(store.read(built.config))
-    (folder / "record.json").write_text(json.dumps(asdict(record), indent=2) + "\n")
+def symbols_of(digest: str) -> str | None:
+    """The functions of the start of a ready-built kernel, given the digest of its vmlinux; of others nothing is known.
+
+    The lines are those of ``System.map``. Raises KernelError when they are damaged.
+    """
+    for definition in list_definitions():
+        for extra in definition.variants:
+            record = read_record(definition, extra)
+            if record is not None and record.digest == digest:
+                return _unpack(folder_of(definition, extra) / SYMBOLS).decode()
+    return None
+
+
+def write(definition: KernelDefinition, built: Built, store: Store, extra_fragments: Sequence[Path] = ()) -> Record:
+    """Keep a compiled kernel as the ready-built one of its definition and these further fragments."""
+    record = record_of(definition, built, extra_fragments)
+    folder = folder_of(definition, extra_fragments)
+    folder.mkdir(exist_ok=True, parents=True)
+    for name, digest in ((IMAGE, built.digest), (SYMBOLS, built.symbols)):
+        packed = lzma.compress(store.read(digest), format=lzma.FORMAT_XZ, filters=list(FILTERS))
+        (folder / name).write_bytes(packed)
+    (folder / CONFIG).write_bytes(store.read(built.config))
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n")
     return record
 
 
-def _image(definition: KernelDefinition) -> bytes:
-    path = folder_of(definition) / "vmlinux.xz"
+def _unpack(path: Path) -> bytes:
     try:
         return lzma.decompress(path.read_bytes(), format=lzma.FORMAT_XZ)
     except (OSError, lzma.LZMAError, EOFError) as error:
         raise KernelError(f"the ready-built kernel {path} is missing or damaged: {error}") from error
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""

@@ -11,6 +11,7 @@ from imagebuilder.events import Say, Warned, step
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.recipe.model import Ready
+from imagebuilder.store import sha256_file
 
 WORDS = "initcall_debug ignore_loglevel"  # Documentation/admin-guide/kernel-parameters.txt of Linux
 RETURNED = re.compile(
@@ -25,14 +26,15 @@ async def initcalls(spec: MachineSpec, ready: Ready, *, names: Mapping[str, str]
 
     They are not the kernel's whole phase, but that part of it that its subsystems and drivers bring. The printing makes
     this start a slow one, though not the initcalls; until the kernel has found its clock (at the level ``fs``), their
-    times are in ticks. ``names`` are those of a kernel that was built without its symbols, by address (``symbols``).
+    times are in ticks. ``names`` are those of a kernel that was built without its symbols, by address (``symbols``);
+    without them, those of our ready-built kernels are known.
     Raises NotReady, GuestFailed, MachineError when the kernel does not tell.
     """
     said = bytearray()
     async with Instance.start(replace(spec, cmdline=f"{spec.cmdline} {WORDS}"), on_console=said.extend) as instance:
         await instance.wait_ready(ready)
         await instance.terminate()
-    found = parse(said.decode(errors="replace"), names=names)
+    found = parse(said.decode(errors="replace"), names=known(spec.kernel) if names is None else names)
     if not found:
         raise MachineError(
             f"{spec.name}: its kernel does not tell of its initcalls",
@@ -64,6 +66,14 @@ def parse(console: str, *, names: Mapping[str, str] | None = None) -> dict[str, 
     return {name: us / US_PER_MS for name, us in sorted(took_us.items(), key=lambda item: -item[1])}
 
 
-def symbols(system_map: Path) -> dict[str, str]:
+def symbols(system_map: str) -> dict[str, str]:
     """The functions of a kernel by address, as it prints them, from the ``System.map`` of the same build."""
-    return {f"0x{address}": name for address, name in SYMBOL.findall(system_map.read_text())}
+    return {f"0x{address}": name for address, name in SYMBOL.findall(system_map)}
+
+
+def known(kernel: Path | None) -> dict[str, str]:
+    """The functions of the start of a ready-built kernel by address, as ``symbols``; none of another kernel."""
+    from imagebuilder.kernel.prebuilt import symbols_of
+
+    system_map = symbols_of(sha256_file(kernel)) if kernel else None
+    return symbols(system_map) if system_map else {}

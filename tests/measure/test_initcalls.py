@@ -7,7 +7,7 @@ import pytest
 
 from imagebuilder.errors import MachineError
 from imagebuilder.machine.spec import Accelerator, spec_of
-from imagebuilder.measure.initcalls import initcalls, parse, symbols
+from imagebuilder.measure.initcalls import initcalls, known, parse, symbols
 from imagebuilder.recipe.model import Ready
 
 from .images import Make
@@ -38,11 +38,12 @@ def test_names_and_times() -> None:
 
 def test_addresses_stay_where_nobody_knows_them(tmp_path: Path) -> None:
     assert parse(BARE) == {"0xffffffff8053146b": 10, "0xffffffff80536085": 0}
-    table = tmp_path / "System.map"
-    table.write_text("ffffffff8053146b t init_one\nffffffff80536085 D data\nffffffff80200000 T _text\n")
-    names = symbols(table)
+    names = symbols("ffffffff8053146b t init_one\nffffffff80536085 D data\nffffffff80200000 T _text\n")
     assert names == {"0xffffffff8053146b": "init_one", "0xffffffff80200000": "_text"}
     assert parse(BARE, names=names) == {"init_one": 10, "0xffffffff80536085": 0}
+    another = tmp_path / "vmlinux"
+    another.write_bytes(b"not ours")
+    assert known(another) == known(None) == {}
 
 
 def test_nothing_told() -> None:
@@ -54,6 +55,7 @@ async def test_a_real_start(make: Make) -> None:
     spec, ready = spec_of(make(0, 0), accelerator=Accelerator.TCG), Ready(console="^here I am")
     found = await initcalls(spec, ready)
     assert len(found) > 50
+    assert "virtio_net_driver_init" in found  # micro prints addresses: the names are those kept beside it
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert sum(found.values()) > 0
 
