@@ -234,7 +234,7 @@ def _root(work: Build, wanted: Step) -> Result:
     users = tree = defaults((user, *owners))
     for above in (work.tree(slimmed), files, work.kernel.modules):
         tree, _ = overlay(tree, above)
-    overlay_root = _root_format(work, tree) != "initramfs"
+    overlay_root = work.recipe.root.writable and _root_format(work, tree) != "initramfs"
     config = translate.init_config(work.recipe, user, modules=work.kernel.module_paths, overlay=overlay_root)
     layer = init_layer(guest.provide_init(work.store, work.say), config)
     tree = tree.merge(layer)

@@ -127,3 +127,14 @@ def test_every_byte_of_the_root_has_its_line(built: Callable[[str], Bundle], sto
     files = [node for node in Build(load(name), store, silent).root.values() if node.kind is Kind.FILE]
     assert sum(line.bytes for line in kept) == sum(node.size_bytes for node in files)
     assert sum(line.name == "imagebuilder: init" for line in kept) == 1
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_nothing_is_laid_over_a_root_that_nobody_writes(
+    built: Callable[[str], Bundle], store: Store, name: str
+) -> None:
+    built(name)
+    recipe = load(name)
+    on_disk = built(name).image.root.format != "initramfs"
+    orders = Build(recipe, store, silent).root["/init.conf"].content.read().decode().splitlines()
+    assert ("overlay yes" in orders) == (on_disk and recipe.root.writable)

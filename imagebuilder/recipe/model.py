@@ -176,6 +176,8 @@ class Root(Part):
 
     format: RootFormat = RootFormat.AUTO
     """How it is stored: an initramfs, a read-only disk with a tmpfs over it, or whichever suits its size (auto)."""
+    writable: bool = True
+    """Whether the application writes outside of mounts; if not, a disk is used as it is, without a tmpfs over it."""
     mounts: tuple[fields.MountLine, ...] = ()
     """File systems to mount before the application starts: "TYPE TARGET OPTIONS", options as in fstab."""
 
