@@ -9,7 +9,7 @@ import pytest
 from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.machine.spec import Accelerator, Disk, MachineSpec, MachineType, Wiring, argv, spec_of
 from imagebuilder.measure import bench, image, instructions, subject
-from imagebuilder.measure.bench import Wish, pinnable
+from imagebuilder.measure.bench import Wish
 from imagebuilder.measure.compare import Verdict, paired
 from imagebuilder.measure.report import Startup
 from imagebuilder.measure.statistics import Summary
@@ -24,23 +24,6 @@ TCG = Accelerator.TCG
 READY = Ready(console="^here I am")
 MORE_MIB = 8
 GETPIDS = 53_000  # of 190 instructions each
-
-
-@pytest.mark.parametrize(
-    ("allowed", "cpus", "pinned"),
-    [
-        ([0], 1, ()),
-        ([0, 1], 1, ()),
-        ([0, 1, 2], 1, (1, 2)),
-        ([3, 0, 8, 5], 1, (5, 8)),
-        ([0, 1, 2, 3], 2, (1, 2, 3)),
-        ([0, 1, 2, 3], 4, ()),
-    ],
-)
-def test_machines_are_pinned_where_a_processor_is_left_for_us(
-    allowed: list[int], cpus: int, pinned: tuple[int, ...]
-) -> None:
-    assert pinnable(cpus, allowed) == pinned
 
 
 def started(*samples: float) -> Startup:
