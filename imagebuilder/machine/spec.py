@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from imagebuilder.bundle import Boot, Bundle
+from imagebuilder.machine import clock
 
 PROGRAM = "qemu-system-x86_64"
 CHANNEL_NAME = "imagebuilder.0"
@@ -83,7 +84,7 @@ class MachineSpec:
     ``icount`` counts the guest's instructions: each takes 2**icount ns of the guest's time, and a guest that ends stays
     there to be asked. ``firmware`` replaces QEMU's own. A ``foreign`` guest has no init of ours, and gets no words for
     it. ``host_cpus`` are the processors of this host that QEMU may use; none: those that we may use. ``incoming`` waits
-    for the device state of a template.
+    for the device state of a template. ``tsc_khz`` is the rate of this host's time stamp counter, where it is known.
     """
 
     machine: MachineType
@@ -106,6 +107,7 @@ class MachineSpec:
     host_cpus: tuple[int, ...] = ()
     memory_file: MemoryFile | None = None
     incoming: bool = False
+    tsc_khz: int | None = None
 
     @property
     def scratch(self) -> tuple[Disk, ...]:
@@ -174,6 +176,7 @@ def spec_of(
         forwards=_forwards(boot.ports, forwards),
         acpi=boot.acpi,
         name=bundle.image.name,
+        tsc_khz=clock.host_tsc_khz(),
     )
 
 
@@ -243,6 +246,9 @@ def _words(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     yield from spec.cmdline.split()
     if spec.foreign:
         return
+    tsc_khz = clock.COUNTED_KHZ if spec.icount is not None else spec.tsc_khz
+    if spec.accelerator is Accelerator.TCG and tsc_khz:
+        yield f"tsc_early_khz={tsc_khz}"  # else it is measured against the PIT, for some ms of real time
     if spec.network:
         yield f"ib.ip={address_words(spec)}"
     if spec.channel and wiring is not None:

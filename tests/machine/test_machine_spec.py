@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.bundle import Boot, Bundle, DiskShape, Image, KernelPart, RootPart
+from imagebuilder.machine import clock
 from imagebuilder.machine.ports import free_ports, with_ports
 from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, Wiring, argv, spec_of
 
@@ -131,6 +132,7 @@ def test_the_machine_of_an_image() -> None:
         disks=(Disk(path=Path("/out/nginx/root.erofs")), Disk(size_mib=64)),
         forwards=(Forward(None, 80), Forward(None, 443)),
         name="nginx",
+        tsc_khz=clock.host_tsc_khz(),
     )
 
 
