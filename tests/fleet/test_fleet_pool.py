@@ -64,7 +64,7 @@ def test_every_hand_out_is_another_machine(template: Template, tidy: None) -> No
         return told
 
     told = asyncio.run(three())
-    none_shares(told)
+    none_shares(told, at_once=False)
     for each in told:
         assert each.address.startswith(str(CLONES_NETWORK.network_address).split(".")[0] + ".")
 
@@ -225,4 +225,4 @@ def test_a_thousand_one_after_the_other(template: Template, tidy: None) -> None:
             assert pool.counts.died == pool.counts.failed == 0
         return told
 
-    none_shares(asyncio.run(one_after_the_other()))
+    none_shares(asyncio.run(one_after_the_other()), at_once=False)

@@ -1,0 +1,132 @@
+"""``imagebuilder serve``: a small HTTP server whose every request is answered by a machine of its own."""
+
+import asyncio
+import json
+import signal
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from imagebuilder.cli import options
+from imagebuilder.cli.drawing import listener
+from imagebuilder.fleet.pool import Pool
+from imagebuilder.fleet.server import Front, Served, http_port
+from imagebuilder.machine.accel import choose
+from imagebuilder.machine.spec import LOOPBACK
+from imagebuilder.machine.template import Template, Wanted
+from imagebuilder.machine.warming import found_or_made
+
+PATIENCE_S = 5.0  # for requests that are under way when it ends; a second Ctrl-C gives them none
+READY = 4
+FELL_SHORT = 1
+OUR_FAULT = range(500, 600)  # and not the client's
+
+
+@click.command("serve")
+@options.name
+@click.option("--per-request", is_flag=True, required=True, help="Answer every request with a machine of its own.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True,
+              help="The port of 127.0.0.1 to listen at; 0 is any free one.")  # fmt: skip
+@click.option("--ready", type=click.IntRange(1), default=READY, show_default=True, help="Machines that stand ready.")
+@click.option("--requests", type=click.IntRange(1), metavar="N", help="End after N requests.")
+@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each request, and one at the end.")
+@options.accel
+@options.kernel
+@options.out
+@options.talk
+def command(
+    name: str,
+    per_request: bool,
+    port: int,
+    ready: int,
+    requests: int | None,
+    memory_mib: int | None,
+    as_json: bool,
+    accel: str,
+    kernel: str | None,
+    out: Path,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Serve the image NAME on 127.0.0.1: every HTTP request gets a machine of its own, a clone that stood ready, and
+    that is thrown away afterwards. Its template is made when there is none. Ctrl-C ends it."""
+    store = options.open_store()
+    with listener(quiet=quiet, verbose=verbose) as say:
+        accelerator = choose(accel, store=store).accelerator
+        bundle = options.built(name, out, kernel=kernel, say=say)
+        wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib)
+        template = asyncio.run(found_or_made(wanted, store, say=say))
+    http_port(template)
+    log = _Log(as_json=as_json, quiet=quiet, most=requests)
+    asyncio.run(_serve(template, port, ready, log))
+    log.sum_up()
+    raise SystemExit(FELL_SHORT if any(each.trouble and each.status in OUR_FAULT for each in log.served) else 0)
+
+
+async def _serve(template: Template, port: int, ready: int, log: "_Log") -> None:
+    loop, again = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        (again if log.over.is_set() else log.over).set()
+
+    async with Pool(template, ready=ready) as pool:
+        front = Front(pool, on_served=log.note)
+        at = await front.listen(port)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop)
+        await pool.full()
+        log.say(f"http://{LOOPBACK}:{at}: a machine of its own for every request; Ctrl-C ends it")
+        await log.over.wait()
+        closing, hurry = asyncio.ensure_future(front.close(PATIENCE_S)), asyncio.ensure_future(again.wait())
+        await asyncio.wait((closing, hurry), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        closing.cancel()
+        await front.close(0)
+
+
+@dataclass
+class _Log:
+    """What was served, told as it comes. ``over`` is set when it was enough."""
+
+    as_json: bool
+    quiet: bool
+    most: int | None
+    served: list[Served] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, each: Served) -> None:
+        """A request was answered."""
+        self.served.append(each)
+        if self.as_json:
+            self._print({"at": round(time.time(), 6), **asdict(each), "took_ms": round(each.took_ms, 3)})
+        else:
+            words = f"{each.method} {each.target} {each.status} {each.took_ms:.1f} ms {each.machine or '-'}"
+            self.say(f"{words}: {each.trouble}" if each.trouble else words)
+        if self.most is not None and len(self.served) >= self.most:
+            self.over.set()
+
+    def say(self, line: str) -> None:
+        """For people: on standard error."""
+        if not self.quiet:
+            click.echo(line, err=True)
+
+    def sum_up(self) -> None:
+        """All of it in one line."""
+        times = [each.took_ms for each in self.served]
+        troubled = sum(each.trouble is not None for each in self.served)
+        if self.as_json:
+            figures = {"median_ms": round(median(times), 3), "largest_ms": round(max(times), 3)} if times else {}
+            self._print({"requests": len(times), "troubled": troubled, **figures})
+        elif times:
+            told = f"{len(times)} requests, median {median(times):.1f} ms, largest {max(times):.1f} ms"
+            click.echo(f"{told}, {troubled} without an answer" if troubled else told)
+        else:
+            click.echo("no request came")
+
+    def _print(self, row: dict[str, Any]) -> None:
+        click.echo(json.dumps(row))

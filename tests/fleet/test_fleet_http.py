@@ -1,0 +1,169 @@
+"""HTTP messages: what is understood, what is refused, and that nothing else is passed on."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagebuilder.fleet.http import HEAD_BYTES, HOP, Answer, Request, TooLarge, Unreadable, read_answer, read_request
+
+MOST_BYTES = 1000
+
+
+class Sink:
+    """The client's end of a connection, as far as reading a request needs it."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        """What is sent."""
+        self.data += data
+
+
+async def _reading(data: bytes, read: Any, *words: Any) -> Any:
+    reader = asyncio.StreamReader(limit=HEAD_BYTES)
+    reader.feed_data(data)
+    reader.feed_eof()
+    return await read(reader, *words)
+
+
+def request(data: bytes, sink: Sink | None = None) -> Request:
+    """The request in the bytes."""
+    return asyncio.run(_reading(data, read_request, sink or Sink(), MOST_BYTES))  # type: ignore[no-any-return]
+
+
+def answer(data: bytes, method: str = "GET") -> Answer:
+    """The answer in the bytes."""
+    return asyncio.run(_reading(data, read_answer, method, MOST_BYTES))  # type: ignore[no-any-return]
+
+
+def test_a_request_is_written_anew() -> None:
+    found = request(
+        b"POST /a?b=c HTTP/1.0\r\nHost: here\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n"
+        b"Content-Length: 5\r\n\r\nhelloand more"
+    )
+    assert (found.method, found.target, found.body) == ("POST", "/a?b=c", b"hello")
+    assert found.to_bytes({"X-Other": "2"}) == (
+        b"POST /a?b=c HTTP/1.1\r\nHost: here\r\nX-Other: 2\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+    )
+
+
+def test_chunks_become_a_body_of_known_length() -> None:
+    found = request(
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3;a=b\r\nabc\r\n02\r\nde\r\n0\r\nT: 1\r\n\r\n"
+    )
+    assert found.body == b"abcde"
+    assert b"Content-Length: 5\r\n" in found.to_bytes()
+    assert b"ransfer" not in found.to_bytes()
+
+
+def test_a_client_that_waits_is_told_to_go_on() -> None:
+    sink = Sink()
+    found = request(b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx", sink)
+    assert sink.data == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert b"Expect" not in found.to_bytes()
+
+
+def test_an_answer_is_written_anew() -> None:
+    found = answer(
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 201 All is well\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n"
+    )
+    assert (found.status, found.reason, found.body) == (201, "All is well", b"0123456789")
+    assert found.to_bytes() == (
+        b"HTTP/1.1 201 All is well\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 10\r\n"
+        b"Connection: close\r\n\r\n0123456789"
+    )
+
+
+def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    assert answer(b"HTTP/1.0 200\r\n\r\nall of it").body == b"all of it"
+
+
+@pytest.mark.parametrize("method, status", [("HEAD", 200), ("GET", 304), ("GET", 204)])
+def test_answers_that_have_no_body(method: str, status: int) -> None:
+    found = answer(f"HTTP/1.1 {status} \r\nContent-Length: 7\r\n\r\n".encode(), method)
+    assert found.body == b""
+    assert (b"Content-Length: 7" in found.to_bytes()) is (method == "HEAD")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /\r\n\r\n",
+        b"GET  / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"G(T / HTTP/1.1\r\n\r\n",
+        b"GET /\xc3\xa4 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA : b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: \0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"PUT / HTTP/1.1\r\nContent-Length: +1\r\n\r\na",
+        b"PUT / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+    ],
+)
+def test_requests_that_could_be_understood_in_two_ways_are_refused(data: bytes) -> None:
+    with pytest.raises(Unreadable):
+        request(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nA: " + b"b" * HEAD_BYTES + b"\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n" + b"a" * 1001,
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"a" * 1001 + b"\r\n0\r\n\r\n",
+    ],
+)
+def test_requests_that_are_too_large_are_refused(data: bytes) -> None:
+    with pytest.raises(TooLarge):
+        request(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"])
+def test_an_answer_that_breaks_off_is_none(data: bytes) -> None:
+    with pytest.raises(EOFError):
+        answer(data)
+
+
+@pytest.mark.parametrize("data", [b"garbage\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 200OK\r\n\r\n"])
+def test_an_answer_that_is_none(data: bytes) -> None:
+    with pytest.raises(Unreadable):
+        answer(data)
+
+
+@given(st.binary(max_size=300))
+def test_whatever_comes_is_refused_or_understood(data: bytes) -> None:
+    for read in (request, answer):
+        try:
+            found = read(data)
+        except (Unreadable, EOFError):
+            continue
+        assert isinstance(found, Request | Answer)
+
+
+TOKENS = st.text("abcXYZ012-_!", min_size=1, max_size=8)
+LETTERS = [chr(code) for code in (*range(33, 127), *range(160, 256))]
+VALUES = st.text(LETTERS, max_size=20)
+HEADERS = st.lists(st.tuples(TOKENS, VALUES).filter(lambda row: row[0].lower() not in HOP), max_size=5)
+
+
+@given(TOKENS, st.text("/abc?=%", min_size=1, max_size=20), HEADERS, st.binary(max_size=50))
+def test_what_is_written_is_read_as_the_same(
+    method: str, target: str, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    written = Request(tuple(headers), body, method=method, target=target)
+    found = request(written.to_bytes())
+    assert (found.method, found.target, found.body, found.passed_on) == (method, target, body, tuple(headers))
+    replied = answer(Answer(tuple(headers), body, status=200, reason="OK").to_bytes())
+    assert (replied.status, replied.body, replied.passed_on) == (200, body, tuple(headers))
