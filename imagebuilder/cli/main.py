@@ -26,6 +26,7 @@ class Verb:
 VERBS: Mapping[str, Verb] = {
     "build": Verb("build", "Build images from recipes"),
     "run": Verb("run", "Boot an image with the console attached"),
+    "serve": Verb("serve", "Answer every HTTP request with a machine of its own"),
     "test": Verb("test", "Build, boot and measure images; hold them against their budgets"),
     "report": Verb("report", "Show reports as a page, a table, JUnit XML or Markdown, without booting again"),
     "bench": Verb("bench", "Start images in turn, again and again: how fast, and faster or slower than before"),
