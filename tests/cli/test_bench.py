@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,23 @@ def test_an_image_beside_itself_and_beside_its_report(cli: Cli, recipe: Path, tm
     comparison = json.loads((tmp_path / "2.json").read_text())["images"][0]["comparison"]
     assert not comparison["paired"]
     assert {"ready", "floors", "floor", "cpu"} <= {change["what"] for change in comparison["changes"]}
+
+
+@pytest.mark.vm
+def test_the_bare_command_line_is_told_and_works(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    ran = cli(
+        "bench", "app", "--accel", "tcg", "--runs", "2", "--bare", "--initcalls", "--commands", "--json", "r.json"
+    )
+    assert ran.status == 0, ran
+    document = json.loads((tmp_path / "r.json").read_text())
+    (image,) = document["images"]
+    startup, command = image["startup"], image["command"]
+    assert len(startup["bare_ms"]["samples"]) == 2 and startup["measuring"]["what"] == "measuring"
+    assert startup["measuring"]["verdict"] == "undecided"  # two rounds decide nothing
+    assert startup["initcalls_ms"] and "initcall" in ran.out
+    assert document["made"].endswith("Z")
+    assert command in ran.out.replace("\n", " ") and "times as long as by its bare command line" in ran.out
+    assert "-qmp" not in command and "-mon" not in command and "virtserialport" not in command
+    words = shlex.split(command)
+    by_hand = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=240, check=True)
+    assert b"hello, world" in by_hand.stdout
