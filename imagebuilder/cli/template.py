@@ -92,7 +92,6 @@ def _print(found: list[Template], *, as_json: bool) -> None:
     table = Table("name", "key", "machine", "QEMU", "size", "made")
     for each in found:
         was = each.circumstances
-        machine = was.machine.rpartition(" ")[0]
         key, size = was.key[:12], options.megabytes(each.bytes)
-        table.add_row(Text(each.name), key, machine, Text(was.qemu.partition(" (")[0]), size, each.made)
+        table.add_row(Text(each.name), key, was.machine, Text(was.qemu.partition(" (")[0]), size, each.made)
     stdout().print(table)

@@ -20,6 +20,7 @@ FOLDERS: Mapping[str, Node] = {
     "/etc": directory(),
     "/proc": directory(mode=0o555),
     "/run": directory(),
+    "/run/instance": directory(),  # what the host has for a clone
     "/sys": directory(mode=0o555),
     "/tmp": directory(mode=0o1777),
 }

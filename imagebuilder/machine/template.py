@@ -56,7 +56,9 @@ class Circumstances:
     image: str
     """The digest of the image."""
     machine: str
-    """Machine, memory, processors, devices and CPU model, as QEMU is told."""
+    """Machine, accelerator, memory, processors and scratch disks."""
+    words: str
+    """The hash of what QEMU and the kernel are told besides: devices, CPU model, command line."""
     qemu: str
     """QEMU's version, in its own words."""
     cpu: str
@@ -73,6 +75,7 @@ class Circumstances:
 SENTENCES: Mapping[str, str] = {
     "image": "the image has changed since",
     "machine": "it is another machine ({old}; now {new})",
+    "words": "QEMU or the kernel is told something else than then",
     "qemu": "it was made by {old}, and this is {new}",
     "cpu": "it was made on another processor ({old}; this is {new})",
     "warm": "the recipe's [template] has changed since",
@@ -195,7 +198,8 @@ class Wanted:
         shape = f"{source.machine} {source.accelerator} {source.memory_mib}M {source.cpus} CPU {disks}".strip()
         return Circumstances(
             image=self.bundle.image.digest,
-            machine=f"{shape} {key_of([source.cmdline, _words(source)])[:12]}",
+            machine=shape,
+            words=key_of(_words(source))[:12],
             qemu=qemu_says(),
             cpu=_cpu(),
             warm=key_of(self.recipe)[:12],

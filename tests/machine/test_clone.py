@@ -52,7 +52,7 @@ SPEC = MachineSpec(
     incoming=True,
     foreign=True,
 )
-HERE_AND_NOW = Circumstances("image", "machine", "QEMU 7.2", "a processor", "warm")
+HERE_AND_NOW = Circumstances("image", "machine", "words", "QEMU 7.2", "a processor", "warm")
 
 
 def test_the_command_line_of_a_clone() -> None:
@@ -82,7 +82,7 @@ def test_no_two_host_ports_give_one_address() -> None:
     assert not any(words.startswith("100.64.0.15/") for words in found), "that one is the template's"
 
 
-@pytest.mark.parametrize("key", ["image", "machine", "qemu", "cpu", "warm"])
+@pytest.mark.parametrize("key", ["image", "machine", "words", "qemu", "cpu", "warm"])
 def test_whatever_differs_makes_another_template(key: str) -> None:
     other = replace(HERE_AND_NOW, **{key: "another"})
     assert other.key != HERE_AND_NOW.key
@@ -252,7 +252,7 @@ def test_a_stale_template_is_refused_in_words(
     with pytest.raises(TemplateStale, match=r"it was made by QEMU emulator version .* and this is .*99\.1"):
         Wanted.of(bundle, Accelerator.TCG).find(store)
     monkeypatch.undo()
-    with pytest.raises(TemplateStale, match=r"another machine \(.* 32M .*; now .* 48M"):
+    with pytest.raises(TemplateStale, match=r"another machine \(microvm tcg 32M .*; now .* 48M"):
         Wanted.of(bundle, Accelerator.TCG, memory_mib=48).find(store)
     changed = Bundle(bundle.folder, bundle.image.model_copy(update={"digest": "0" * 64}))
     with pytest.raises(TemplateStale, match="the image has changed"):

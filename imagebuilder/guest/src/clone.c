@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -48,6 +49,10 @@ void clone_freeze(void)
 void clone_detach(void)
 {
     random_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    mkdir("/run", 0755);
+    if (mkdir(FOLDER, 0755) && access(FOLDER, W_OK) && errno == EROFS &&
+        mount("tmpfs", FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755"))
+        FAIL("cannot make ", FOLDER, " on a root that cannot be written: ", REASON);
     address_leave();
 }
 
@@ -115,8 +120,6 @@ void clone_file(char *words)
     if ((size = hex_read(hex)) < 0)
         FAIL("file ", words, " is not in hexadecimal digits");
     text_join(&path, FOLDER, "/", words, NULL);
-    mkdir("/run", 0755);
-    mkdir(FOLDER, 0755);
     fd = open(path.s, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0 || write(fd, hex, (size_t)size) != size)
         FAIL("cannot write ", path.s, ": ", REASON);
