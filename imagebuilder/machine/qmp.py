@@ -81,7 +81,7 @@ class Qmp:
 
     async def close(self) -> None:
         """Let go of the connection; what QEMU told before is kept."""
-        with suppress(QMPError, EOFError, OSError):
+        with suppress(QMPError, EOFError, OSError, AssertionError):  # as in connect
             await self._client.disconnect()
         if self._reader is not None:
             self._reader.cancel()
