@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from imagebuilder.builder import Build
-from imagebuilder.cli import options
+from imagebuilder.cli import crowds, options
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.cli.standings import show
 from imagebuilder.errors import InputError, OutputError
@@ -20,6 +20,7 @@ from imagebuilder.machine.warming import found_or_made
 from imagebuilder.measure import bench, instructions, report, subject
 from imagebuilder.measure.bench import RUNS, Taken, Wish
 from imagebuilder.measure.compare import Comparison, Verdict, apart, check_comparable, check_whole, paired
+from imagebuilder.measure.density import Wish as DensityWish
 from imagebuilder.measure.host import host
 from imagebuilder.measure.report import ImageReport, Report
 from imagebuilder.measure.subject import Subject
@@ -44,6 +45,8 @@ Target = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--initcalls", is_flag=True, help="List what the kernel's own start spent, in one more start.")
 @click.option("--template", "cloned", is_flag=True, help="Clone each NAME from its template too (made when needed).")
+@click.option("--density", type=crowds.Clones(), metavar="N|max",
+              help="Have N clones of each NAME up at once instead, or as many as there can be.")  # fmt: skip
 @click.option("--bare", is_flag=True, help="Start the bare QEMU command line too, in turn: what measuring costs.")
 @click.option("--commands", is_flag=True, help="Print the bare QEMU command line of each image (as -v does).")
 @click.option("--fail-slower", is_flag=True, help="Exit status 1 when an image is slower than its reference.")
@@ -64,6 +67,7 @@ def command(
     count: bool,
     initcalls: bool,
     cloned: bool,
+    density: DensityWish | None,
     bare: bool,
     commands: bool,
     fail_slower: bool,
@@ -81,8 +85,19 @@ def command(
         raise click.UsageError("give at least one NAME, or --machine FILE.toml")
     if json_path is not None and not json_path.absolute().parent.is_dir():
         raise OutputError(f"{json_path} cannot be written: the folder {json_path.absolute().parent} is not there")
-    older = _older(reference)
     store = options.open_store()
+    if density is not None:
+        if machines or reference is not None or cloned or bare or count or initcalls:
+            raise click.UsageError("--density has clones up at once: it goes with NAME, --kernel and --memory only")
+        with listener(quiet=quiet, verbose=verbose) as say:
+            choice = choose(accel, store=store)
+            subjects = _images(names, kernels, out, memory_mib, choice.accelerator, store, say)
+            made = report.of(host(choice.accelerator), crowds.measured(subjects, density, store, say))
+        _write(made, json_path)
+        if not quiet:
+            crowds.show(stdout(), made, why=choice.why)
+        raise SystemExit(_status(made.images, fail_slower=False, fail_undecided=False))
+    older = _older(reference)
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel, store=store)
         here = host(choice.accelerator)
@@ -101,12 +116,16 @@ def command(
         taken = asyncio.run(bench.measure(subjects, wish, say=say))
         images = _compared(taken, [bench.describe(each, store=store) for each in taken], reference, older)
     made = report.of(here, images, pinned=wish.host_cpus or None)
-    if json_path is not None:
-        with replacing(json_path) as temporary:
-            temporary.write_bytes(made.to_bytes())
+    _write(made, json_path)
     if not quiet:
         show(stdout(), made, why=choice.why, commands=commands or verbose)
     raise SystemExit(_status(images, fail_slower=fail_slower, fail_undecided=fail_undecided))
+
+
+def _write(made: Report, json_path: Path | None) -> None:
+    if json_path is not None:
+        with replacing(json_path) as temporary:
+            temporary.write_bytes(made.to_bytes())
 
 
 def _older(reference: str | None) -> Report | None:

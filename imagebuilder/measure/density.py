@@ -84,6 +84,11 @@ class Density:
     pss_bytes: int | None = None
     host_bytes: int | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether there were as many as asked for; of as many as there can be, whether there was one."""
+        return self.answered >= (1 if self.asked is None else self.asked)
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:

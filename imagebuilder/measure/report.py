@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from imagebuilder.errors import InputError
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.compare import Change, Comparison
+from imagebuilder.measure.density import Density
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.statistics import Summary
 
@@ -141,6 +142,8 @@ class ImageReport(_Part):
     """How fast it starts."""
     memory: Memory | None = None
     """What it takes."""
+    density: Density | None = None
+    """How many of its clones were up at the same time, and what they took."""
     checks: tuple[Check, ...] = ()
     """What was tried."""
     budget: tuple[BudgetRow, ...] = ()

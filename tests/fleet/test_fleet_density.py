@@ -2,17 +2,24 @@
 
 import asyncio
 import errno
+import json
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from imagebuilder.errors import GuestFailed, InputError, MachineError, NotReady
 from imagebuilder.machine.failures import PortTaken
 from imagebuilder.machine.template import Template
 from imagebuilder.measure.density import Density, Gave, Wish, available_bytes, limit_of, measure
+from imagebuilder.measure.report import json_schema
+
+from .conftest import TELLER
 
 CLONES = 5
 
@@ -108,3 +115,35 @@ def test_one_that_does_not_answer_in_time(template: Template, files: None) -> No
 def test_what_answers_at_no_port_is_refused(template: Template) -> None:
     with pytest.raises(InputError, match="answers at no port"):
         found(replace(template, ready={"console": "ready"}), Wish.of(1))
+
+
+def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The verb, as a user types it."""
+    argv = [sys.executable, "-m", "imagebuilder", "bench", "--accel", "tcg", *words]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (("--density", "0"), "1 or more, or max"),
+        (("--density", "many"), "1 or more, or max"),
+        (("--density", "2", "--vs", "other"), "--density has clones up at once"),
+    ],
+)
+def test_words_that_are_refused(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    ran = bench(tmp_path, str(TELLER), *words)
+    assert ran.returncode == 2
+    assert says in " ".join(ran.stderr.split())
+
+
+@pytest.mark.vm
+def test_the_verb_shows_and_writes_it(template: Template, tmp_path: Path) -> None:
+    ran = bench(tmp_path, str(TELLER), "--density", "2", "--json", "report.json")
+    assert ran.returncode == 0, ran.stderr
+    assert "2 of 2" in ran.stdout
+    document = json.loads((tmp_path / "report.json").read_text())
+    jsonschema.validate(document, json_schema())
+    density = document["images"][0]["density"]
+    assert density["answered"] == len(density["answer_ms"]["samples"]) == 2
+    assert density["gave"] is None and document["images"][0]["startup"] is None

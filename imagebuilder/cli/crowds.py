@@ -1,0 +1,87 @@
+"""``imagebuilder bench --density``: clones up at the same time, measured and shown."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from imagebuilder.cli.options import megabytes
+from imagebuilder.events import Say
+from imagebuilder.machine.template import Wanted
+from imagebuilder.machine.warming import found_or_made
+from imagebuilder.measure import density
+from imagebuilder.measure.density import Density, Wish
+from imagebuilder.measure.report import Check, ImageReport, MachineShape, Report
+from imagebuilder.measure.subject import Subject
+from imagebuilder.store import Store
+
+MOST = "max"
+
+
+class Clones(click.ParamType[Wish]):
+    """A number of clones, or as many as there can be."""
+
+    name = "N|max"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Wish:
+        """What is to be measured."""
+        if value == MOST:
+            return Wish.of(None)
+        if not str(value).isdecimal() or not 0 < int(str(value)) < 1 << 31:
+            self.fail(f"{value!r} is no number of clones: give 1 or more, or {MOST}", param, ctx)
+        return Wish.of(int(str(value)))
+
+
+def measured(subjects: Sequence[Subject], wish: Wish, store: Store, say: Say) -> list[ImageReport]:
+    """What there is to say of each image's clones; a template that is missing or stale is made."""
+    return [_measured(each, wish, store, say) for each in subjects]
+
+
+def _measured(subject: Subject, wish: Wish, store: Store, say: Say) -> ImageReport:
+    assert subject.bundle is not None
+    image = subject.bundle.image
+    template = asyncio.run(found_or_made(Wanted(subject.bundle, subject.spec), store, say=say))
+    found = asyncio.run(density.measure(template, wish, say=say))
+    spec = subject.spec
+    return ImageReport(
+        name=subject.name,
+        version=image.version,
+        digest=image.digest,
+        kernel=image.kernel.name,
+        root=image.root.format,
+        machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
+        density=found,
+        checks=(Check(name="clones", holds=found.holds, message=None if found.holds else found.why),),
+    )
+
+
+def show(console: Console, report: Report, *, why: str) -> None:
+    """Print the images of a report side by side, and what gave."""
+    table = Table(title="clones up at the same time", title_justify="left")
+    table.add_column("image")
+    for head in ("clones", "answer ms", "p95", "last", "all after s", "asked together ms", "own each", "all together"):
+        table.add_column(head, justify="right")
+    found = [(image.name, image.density) for image in report.images if image.density is not None]
+    for name, each in found:
+        table.add_row(Text(name), *_row(each))
+    console.print(table)
+    for name, each in found:
+        if each.why is not None:
+            style = "" if each.holds else "red"
+            console.print(Text(f"{name}: {each.answered} clones, then {each.why}", style=style), soft_wrap=True)
+    host = report.host
+    where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
+    console.print(Text(f"measured on {where}, {host.accelerator} ({why})", style="dim"), soft_wrap=True)
+
+
+def _row(found: Density) -> Iterator[str]:
+    yield f"{found.answered} of {found.asked}" if found.asked is not None else f"{found.answered}"
+    answer, again, own = found.answer_ms, found.again_ms, found.own_bytes
+    yield from (f"{each:.0f}" for each in (answer.median, answer.p95, answer.max)) if answer else ("", "", "")
+    yield f"{found.all_ms / 1000:.1f}" if found.all_ms is not None else ""
+    yield f"{again.median:.0f} to {again.max:.0f}" if again else ""
+    yield megabytes(own.median) if own else ""
+    yield megabytes(found.pss_bytes) if found.pss_bytes is not None else ""
