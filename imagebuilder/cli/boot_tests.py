@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,6 +53,8 @@ class Session:
         paths = [str(path) for folder in folders for path in (folder, folder / RECIPE)]
         # The folder of a recipe that ships may not be ours to write to.
         usual = ["-q", *(["-q"] if self._quiet else []), "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
+        # Of a plugin that some have for other tests, and that wants to be set up where nothing asks for it.
+        warnings.filterwarnings("ignore", message=".*asyncio_default_fixture_loop_scope")
         before = signal.signal(signal.SIGTERM, _terminated)
         try:
             status = int(pytest.main([*paths, "-p", "imagebuilder", *usual, *_options(given), *words], [self]))
@@ -80,9 +83,9 @@ class Session:
     def pytest_report_teststatus(
         self, config: pytest.Config
     ) -> Generator[None, tuple[str, str, object], tuple[str, str, object]]:
-        """Of pytest's words only the category is wanted, unless somebody asked for more of them."""
+        """Our own lines stand for the letters, unless somebody asked for more of pytest's words."""
         category, letter, word = yield
-        return (category, "", "") if self._draws(config) else (category, letter, word)
+        return category, "" if self._draws(config) else letter, word
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins."""

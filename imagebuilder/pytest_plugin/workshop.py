@@ -10,7 +10,7 @@ from typing import Any
 
 from imagebuilder.builder import Build
 from imagebuilder.bundle import Bundle
-from imagebuilder.errors import ImagebuilderError
+from imagebuilder.errors import ImagebuilderError, OutputError
 from imagebuilder.events import Say, silent
 from imagebuilder.machine.accel import Choice, choose
 from imagebuilder.machine.spec import MachineSpec, spec_of
@@ -95,8 +95,11 @@ class Workshop:
 
     def _built(self, subject: Subject) -> Bundle:
         build = Build(load(subject.folder), self.store, self.wishes.say, self.wishes.refresh, subject.kernel)
-        with self.alone("image", self.wishes.out):  # nobody lays it down anew while another boots it
-            return build.run(self.wishes.out)
+        try:
+            with self.alone("image", self.wishes.out):  # nobody lays it down anew while another boots it
+                return build.run(self.wishes.out)
+        except OSError as error:  # the folder may not be written to, the disk is full
+            raise OutputError(f"{error.filename or self.wishes.out}: {error.strerror or error}") from error
 
     def built_anew(self, subject: Subject, out: Path) -> Bundle:
         """The image once more, each step of it run again on the packages that were downloaded before."""

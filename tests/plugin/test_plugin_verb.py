@@ -161,11 +161,12 @@ def test_a_run_that_is_ended(write: Write, pytester: pytest.Pytester, cache: Pat
         (("--junit", "nowhere/r.xml"), {}, 2, "nowhere/r.xml cannot be written"),
         (("--kernel", "macro"), {}, 2, "micro"),
         (("--runs", "0"), {}, 2, "--runs"),
+        (("--out", "/proc/out"), {}, 2, "cannot be written: No such file or directory"),
         (("--", "--nonsense"), {}, 2, "unrecognized arguments: --nonsense"),
         (("--", "-k", "nothing_like_it"), {}, 2, "deselected"),
         ((), {"PYTHONPATH": "without"}, 3, "pip install pytest"),
     ],
-    ids=["no QEMU", "JSON", "JUnit", "kernel", "runs", "words", "no test", "no pytest"],
+    ids=["no QEMU", "JSON", "JUnit", "kernel", "runs", "out", "words", "no test", "no pytest"],
 )
 def test_bad_input(
     write: Write,
