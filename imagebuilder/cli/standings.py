@@ -81,13 +81,14 @@ def _comparison(name: str, comparison: Comparison) -> Table:
     title = f"{name} beside {comparison.reference}: {comparison.verdict} ({comparison.why})"
     table = Table(title=Text(title), title_justify="left")
     table.add_column("what")
-    for head in ("ratio", "99 % interval", "difference"):
+    for head in ("ratio", "99 % interval", "difference", "seen from"):
         table.add_column(head, justify="right")
     table.add_column("verdict")
     for change in comparison.changes:
         verdict = Text(change.verdict.value, style=STYLES[change.verdict])
         interval = f"{change.low:.3f} to {change.high:.3f}"
-        table.add_row(Text(change.what), f"{change.ratio:.3f}", interval, _difference(change), verdict)
+        seen = f"{change.seen_from:.2f}" if change.seen_from else "–"
+        table.add_row(Text(change.what), f"{change.ratio:.3f}", interval, _difference(change), seen, verdict)
     return table
 
 

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Protocol
 
 from imagebuilder.errors import InputError
-from imagebuilder.measure import bootstrap
+from imagebuilder.measure import bootstrap, power
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.statistics import Summary
 
@@ -38,7 +38,7 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Change:
     """One figure beside its reference: the ratio, its interval of 99 %, the difference of the medians in the figure's
-    own unit (ms, multiples or instructions)."""
+    own unit (ms, multiples or instructions). ``seen_from`` is the ratio that nine of ten such runs would have shown."""
 
     what: str
     verdict: Verdict
@@ -46,6 +46,7 @@ class Change:
     low: float
     high: float
     difference: float
+    seen_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,8 @@ def _paired(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> C
     interval = bootstrap.of_paired_ratio(this.samples, that.samples, confidence=CONFIDENCE)
     # Ratios, not differences: a round in which the host was slow weighs no more than others.
     chance = bootstrap.chance_paired([one / other - 1 for one, other in pairs])
-    return _judged(what, ratio, interval, chance, this.median - that.median, least)
+    change = _judged(what, ratio, interval, chance, this.median - that.median, least)
+    return replace(change, seen_from=power.seen_from([one / other for one, other in pairs], chance=CHANCE))
 
 
 def _apart(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Change:

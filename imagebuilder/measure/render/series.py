@@ -35,13 +35,14 @@ def comparison(image: ImageReport) -> Figure | None:
     text += " Above 1 is more than the reference; the picture is cut at 2."
     spans = [(change.what, (change.low, change.ratio, change.high)) for change in found.changes]
     pictures = (("", ratios(spans, title=f"{image.name} beside {found.reference}", unit=words.times)),) if spans else ()
-    heads = ("", "ratio", "99 % interval", "verdict")
+    heads = ("", "ratio", "99 % interval", "seen from", "verdict")
     return Figure("comparison", "Beside a reference", text, pictures, heads, tuple(map(_change, found.changes)))
 
 
 def _change(change: Change) -> Cells:
     ratio, interval = f"{change.ratio:.3f}", f"{change.low:.3f} to {change.high:.3f}"
-    return Cells((change.what, ratio, interval, change.verdict.value))
+    seen = f"{change.seen_from:.2f}" if change.seen_from else "–"
+    return Cells((change.what, ratio, interval, seen, change.verdict.value))
 
 
 def history(line: Line) -> Figure | None:
