@@ -19,8 +19,9 @@ TIMES = 20
 
 @pytest.mark.vm
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 async def test_the_same_image_beside_itself_while_two_compilers_run(make: Make, tmp_path: Path) -> None:
-    """Half an hour, or more: each run is compared with itself, and with a report from before."""
+    """A quarter of an hour, or more: each run is compared with itself, and with a report from before."""
     image = subject.of_bundle(make(0, 0), Accelerator.TCG)
     alarms: Counter[str] = Counter()
     with compiling(tmp_path):
