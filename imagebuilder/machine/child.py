@@ -9,26 +9,38 @@ our list of open files: a process that dies loses those before its children are 
 and will be told, or ends by itself.
 """
 
+import ctypes
 import os
 import resource
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 
 from imagebuilder import process
 from imagebuilder.machine.usage import cpu_ns
 from imagebuilder.machine.waiting import readable
 
 STDERR_BYTES = 1 << 16
+PR_SET_THP_DISABLE, PR_GET_THP_DISABLE = 41, 42  # prctl(2)
 
 
 class Child:
-    """A running QEMU, from its start to its end. Raises ToolMissing when it is not installed."""
+    """A running QEMU, from its start to its end. Raises ToolMissing when it is not installed.
 
-    def __init__(self, argv: Sequence[str], *, fds: Sequence[int] = (), cpus: Sequence[int] = ()) -> None:
+    With ``small_pages`` none of its memory is in huge pages, as ``_small_pages`` tells.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        fds: Sequence[int] = (),
+        cpus: Sequence[int] = (),
+        small_pages: bool = False,
+    ) -> None:
         words = [str(process.require("setpriv")), "--pdeathsig", "KILL", str(process.require(argv[0])), *argv[1:]]
         environment = process.environment()
         self.status: int | None = None
@@ -38,16 +50,17 @@ class Child:
         self._output_fd = os.memfd_create("qemu-output")
         words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{self._output_fd}")
         try:
-            self.spawned_ns = time.monotonic_ns()
-            self._popen = subprocess.Popen(
-                words,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self._output_fd,
-                stderr=self._output_fd,
-                pass_fds=fds,
-                start_new_session=True,  # Ctrl-C reaches us, and we end it in order
-            )
+            with _small_pages() if small_pages else nullcontext():
+                self.spawned_ns = time.monotonic_ns()
+                self._popen = subprocess.Popen(
+                    words,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output_fd,
+                    stderr=self._output_fd,
+                    pass_fds=fds,
+                    start_new_session=True,  # Ctrl-C reaches us, and we end it in order
+                )
         except BaseException:
             os.close(self._output_fd)
             raise
@@ -107,3 +120,20 @@ class Child:
             os.close(self._output_fd)
             os.close(self._pidfd)
             self._output_fd = -1
+
+
+@contextmanager
+def _small_pages() -> Iterator[None]:
+    """What is started meanwhile has no huge pages.
+
+    QEMU asks for them for the code that it translates (and for the guest's memory, where a clone has a file's pages),
+    and each counts whole however little of it is used: 2 MB of a clone's own memory. A process inherits this through
+    fork and exec, and it is no slower for it (docs/fleet.md).
+    """
+    libc = ctypes.CDLL(None)
+    before = libc.prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0)
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_THP_DISABLE, max(before, 0), 0, 0, 0)

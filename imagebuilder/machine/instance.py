@@ -67,7 +67,7 @@ class Instance:
         self._wires = Wires(spec, state)
         try:
             self._argv = argv(spec, wiring=self._wires.wiring)
-            self._child = Child(self._argv, fds=self._wires.fds, cpus=spec.host_cpus)
+            self._child = Child(self._argv, fds=self._wires.fds, cpus=spec.host_cpus, small_pages=spec.incoming)
         except BaseException:
             self._wires.close()
             raise

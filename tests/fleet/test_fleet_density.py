@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from imagebuilder.errors import GuestFailed, InputError, MachineError, NotReady
+from imagebuilder.machine.clone import held
 from imagebuilder.machine.failures import PortTaken
 from imagebuilder.machine.template import Template
 from imagebuilder.measure.density import Density, Gave, Wish, available_bytes, limit_of, measure
@@ -115,6 +116,21 @@ def test_one_that_does_not_answer_in_time(template: Template, files: None) -> No
 def test_what_answers_at_no_port_is_refused(template: Template) -> None:
     with pytest.raises(InputError, match="answers at no port"):
         found(replace(template, ready={"console": "ready"}), Wish.of(1))
+
+
+@pytest.mark.vm
+def test_a_clone_has_no_huge_pages_and_we_have_them_as_before(template: Template) -> None:
+    def huge(process: str | int) -> str:
+        words = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+        return words["THP_enabled"].strip()
+
+    async def of_a_clone() -> str:
+        async with held(template) as instance:
+            return huge(instance.pid)
+
+    before = huge("self")
+    assert asyncio.run(of_a_clone()) == "0"
+    assert huge("self") == before
 
 
 def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
