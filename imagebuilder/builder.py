@@ -13,6 +13,7 @@ from imagebuilder import bundle, guest, translate
 from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
 from imagebuilder.closure import slim
+from imagebuilder.closure.binding import bound
 from imagebuilder.closure.groups import Group
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
@@ -245,7 +246,8 @@ def _root(work: Build, wanted: Step) -> Result:
         (f"{work.kernel.name}: kernel module", "the kernel needs it"): work.kernel.modules,
     }
     groups = [_group(name, why, part, tree) for (name, why), part in added.items()]
-    return {"tree": tree.save(work.store), "contents": [group.describe() for group in groups if group.files]}
+    packed = bound(tree, application.environment)
+    return {"tree": packed.save(work.store), "contents": [group.describe() for group in groups if group.files]}
 
 
 def _group(name: str, why: str, part: Tree, whole: Tree) -> Group:

@@ -7,6 +7,7 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.closure import Slimmed, slim
+from imagebuilder.closure.binding import bound
 from imagebuilder.recipe.model import DebianSource
 from imagebuilder.sources import SOURCES, Context
 from imagebuilder.store import Store
@@ -68,7 +69,7 @@ def lay_out(tree: Tree, root: Path) -> None:
 def test_the_closure_is_what_the_linker_loads_and_the_program_runs(name: str, context: Context, tmp_path: Path) -> None:
     command, _, _, _, arguments, said = PROGRAMS[name]
     result = closure(context, name)
-    lay_out(result.tree, tmp_path)
+    lay_out(bound(result.tree, {}), tmp_path)
     real = result.tree.resolve(command)
     linker = result.tree.resolve(LINKER)
     assert real and linker
