@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,8 +52,6 @@ class Session:
         paths = [str(path) for folder in folders for path in (folder, folder / RECIPE)]
         # The folder of a recipe that ships may not be ours to write to.
         usual = ["-q", *(["-q"] if self._quiet else []), "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
-        # Of a plugin that some have for other tests, and that wants to be set up where nothing asks for it.
-        warnings.filterwarnings("ignore", message=".*asyncio_default_fixture_loop_scope")
         before = signal.signal(signal.SIGTERM, _terminated)
         try:
             status = int(pytest.main([*paths, "-p", "imagebuilder", *usual, *_options(given), *words], [self]))

@@ -12,7 +12,8 @@ from imagebuilder.measure.phases import MEANING
 from imagebuilder.measure.report import ImageReport, Report, Startup
 from imagebuilder.measure.statistics import Summary
 
-BAR_CELLS = 40
+BAR_CELLS, NARROW_BAR_CELLS = 40, 30
+WIDE_CELLS = 100  # with less there is no room to say what each phase is
 MOST_INITCALLS = 12
 COARSE = "the guest's clock went in steps of {:g} ms in some of the starts: its phases are no truer than that"
 
@@ -20,21 +21,21 @@ COARSE = "the guest's clock went in steps of {:g} ms in some of the starts: its 
 def show(console: Console, report: Report, *, why: str) -> None:
     """Print every image of a report, then what it was measured on."""
     for image in report.images:
-        for part in _image(image):
+        for part in _image(image, wide=console.width >= WIDE_CELLS):
             console.print(part)
     host = report.host
     where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
     console.print(Text(f"measured on {where}, {host.accelerator} ({why})", style="dim"), soft_wrap=True)
 
 
-def _image(image: ImageReport) -> Iterator[Table | Text]:
+def _image(image: ImageReport, *, wide: bool) -> Iterator[Table | Text]:
     yield Text(_title(image), style="bold")
     for check in image.checks:
         if not check.holds:
             told = check.message or "not reached"
             yield Text(f"✗ {check.name}: {told}", style="red" if check.holds is False else "dim")
     if image.startup is not None:
-        yield _waterfall(image.startup)
+        yield _waterfall(image.startup, wide=wide)
         if image.startup.clock_step_ms is not None:
             yield Text(COARSE.format(image.startup.clock_step_ms), style="yellow")
         if image.startup.initcalls_ms:
@@ -52,28 +53,28 @@ def _title(image: ImageReport) -> str:
     return " ".join(word for word in words if word)
 
 
-def _waterfall(startup: Startup) -> Table:
+def _waterfall(startup: Startup, *, wide: bool) -> Table:
     table = Table(
         title=f"from spawning the machine to ready, median of {len(startup.ready_ms.samples)}", title_justify="left"
     )
     table.add_column("phase")
     table.add_column("ms", justify="right")
-    table.add_column("", width=BAR_CELLS)
-    table.add_column("what it is")
+    cells = BAR_CELLS if wide else NARROW_BAR_CELLS
+    table.add_column("", width=cells)
+    table.add_column("what it is" if wide else "")
     whole = startup.ready_ms.median
     begin = 0.0
     for name, summary in startup.phases_ms.items():
         took = summary.median if summary else None
-        table.add_row(
-            Text(name), "–" if took is None else f"{took:.1f}", _bar(begin, took, whole), MEANING.get(name, "")
-        )
+        bar, meaning = _bar(begin, took, whole, cells), MEANING.get(name, "") if wide else ""
+        table.add_row(Text(name), "–" if took is None else f"{took:.1f}", bar, meaning)
         begin += took or 0
     table.add_section()
     table.add_row(
         "ready", f"{whole:.1f}", _spread(startup.ready_ms), f"{whole / startup.floor_ms.median:.1f} × the floor"
     )
-    floor = startup.floor_ms
-    table.add_row("floor", f"{floor.median:.1f}", _spread(floor), "an empty machine, in the same run")
+    floor, where = startup.floor_ms, "an empty machine, in the same run" if wide else "an empty machine"
+    table.add_row("floor", f"{floor.median:.1f}", _spread(floor), where)
     return table
 
 
@@ -87,14 +88,12 @@ def initcalls(name: str, took_ms: Mapping[str, float]) -> Table:
     return table
 
 
-def _bar(begin: float, took: float | None, whole: float) -> Text:
+def _bar(begin: float, took: float | None, whole: float, cells: int) -> Text:
     if took is None or whole <= 0:
         return Text("")
-    before = round(BAR_CELLS * begin / whole)
-    cells = max(1, round(BAR_CELLS * took / whole))
-    return Text(
-        " " * min(before, BAR_CELLS - 1) + "█" * min(cells, BAR_CELLS - min(before, BAR_CELLS - 1)), style="cyan"
-    )
+    before = min(round(cells * begin / whole), cells - 1)
+    length = max(1, round(cells * took / whole))
+    return Text(" " * before + "█" * min(length, cells - before), style="cyan")
 
 
 def _spread(summary: Summary) -> str:
