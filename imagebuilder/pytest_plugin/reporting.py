@@ -53,12 +53,12 @@ class Gathered:
         """The document; None when nothing was measured."""
         if not self._found:
             return None
+        from imagebuilder.measure import report
         from imagebuilder.measure.host import host
-        from imagebuilder.measure.report import SCHEMA, ImageReport, Report
 
         found = sorted(self._found.values(), key=lambda each: each["order"])
-        images = tuple(ImageReport.model_validate(each["image"]) for each in found)
-        return Report(schema=SCHEMA, host=host(found[0]["accelerator"]), images=images)
+        images = tuple(report.ImageReport.model_validate(each["image"]) for each in found)
+        return report.of(host(found[0]["accelerator"]), images)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
