@@ -71,8 +71,8 @@ def _below(image: ImageReport) -> Iterator[Text | Table]:
     if image.comparison is not None:
         yield _comparison(image.name, image.comparison)
     startup = image.startup
-    if startup is not None and startup.measuring:
-        yield Text(f"{image.name}: {cost(startup.measuring)}")
+    if startup is not None and (said := cost(startup)):
+        yield Text(f"{image.name}: {said}")
     if startup is not None and startup.initcalls_ms:
         yield initcalls(image.name, startup.initcalls_ms)
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from imagebuilder import process
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
@@ -18,6 +19,7 @@ from imagebuilder.machine.failures import check_files
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.ready import PROBES, Attempts
 from imagebuilder.machine.spec import MachineSpec, argv
+from imagebuilder.machine.usage import cpu_ns
 from imagebuilder.machine.waiting import all_of, any_of
 from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import ReadyKind
@@ -27,6 +29,14 @@ ATTEMPTS = 3  # somebody else may take a port that was free
 WATCHED = (ReadyKind.HTTP, ReadyKind.TCP, ReadyKind.CONSOLE)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The first answer, in ns after the spawn, and QEMU's processor time until then; None when it had ended."""
+
+    took_ns: int
+    cpu_ns: int | None
+
+
 class Bare:
     """A machine that runs so, as the probes see it (``ready.Subject``)."""
 
@@ -34,6 +44,8 @@ class Bare:
         self.spec = spec
         self.started: asyncio.Event | None = started
         self.console = Console()
+        self.spawned_ns = 0
+        self.pid = 0
 
     def host_port(self, guest_port: int) -> int:
         """Where a port of the guest is reached."""
@@ -57,8 +69,8 @@ def can_watch(ready: Ready) -> bool:
     return ready.kind in WATCHED and (ready.tcp is None or ready.tcp.expect is not None)
 
 
-async def first_answer_ns(spec: MachineSpec, ready: Ready, *, quiet_s: float) -> int:
-    """From spawning QEMU to the first real answer, in ns. It is asked as an instance is from the moment at which its
+async def first_answer(spec: MachineSpec, ready: Ready, *, quiet_s: float) -> Answer:
+    """Start it and wait for the first real answer. It is asked as an instance is from the moment at which its
     application has started; of a bare one nobody knows that, so not before ``quiet_s`` are over.
 
     Raises NotReady, GuestFailed, MachineError.
@@ -70,16 +82,16 @@ async def first_answer_ns(spec: MachineSpec, ready: Ready, *, quiet_s: float) ->
     return await _once(with_ports(spec), ready, quiet_s)
 
 
-async def _once(spec: MachineSpec, ready: Ready, quiet_s: float) -> int:
+async def _once(spec: MachineSpec, ready: Ready, quiet_s: float) -> Answer:
     started = asyncio.Event()
     bare = Bare(spec, started)
-    async with _running(bare) as spawned_ns:
+    async with _running(bare):
         waking = asyncio.get_running_loop().call_later(quiet_s, started.set)
         probe = asyncio.ensure_future(PROBES[ready.kind](ready, bare, Attempts()))
         try:
             in_time = await any_of(probe, bare.console.closed, timeout_s=ready.timeout_s)
             if probe.done():
-                return probe.result() - spawned_ns
+                return Answer(probe.result() - bare.spawned_ns, _cpu_ns(bare.pid))
         finally:
             waking.cancel()
             probe.cancel()
@@ -89,42 +101,61 @@ async def _once(spec: MachineSpec, ready: Ready, quiet_s: float) -> int:
     raise NotReady(f"{spec.name} was not ready within {ready.timeout_s:g} s, by its bare command line")
 
 
+def _cpu_ns(pid: int) -> int | None:
+    with suppress(MachineError):
+        return cpu_ns(pid)
+    return None
+
+
 @asynccontextmanager
-async def _running(bare: Bare) -> AsyncIterator[int]:
-    """QEMU, killed at the end; gives the moment before it was spawned."""
-    words = argv(bare.spec, wiring=None)
-    words[0] = str(process.require(words[0]))
-    environment = process.environment()
-    with subprocess.Popen(
-        ["/bin/sh", "-c", LEASH],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    ) as leash:
-        assert leash.stdin is not None and leash.stdout is not None
-        leash.stdout.readline()  # it waits, and takes no processor time from now on
-        spawned_ns = time.monotonic_ns()
-        child = subprocess.Popen(
-            words,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+async def _running(bare: Bare) -> AsyncIterator[None]:
+    """QEMU, killed at the end."""
+    with _leash() as leash:
+        child = _spawn(bare)
         try:
+            assert leash.stdin is not None
             leash.stdin.write(b"%d\n" % child.pid)
             leash.stdin.flush()
-            if bare.spec.host_cpus:
-                with suppress(OSError):  # it ended already, which is noticed elsewhere
-                    os.sched_setaffinity(child.pid, bare.spec.host_cpus)
             transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: bare.console, child.stdout)
             try:
-                yield spawned_ns
+                yield
             finally:
                 transport.close()
         finally:
             child.kill()
             leash.kill()  # before QEMU's number can be anybody else's
             child.wait()
+
+
+def _leash() -> subprocess.Popen[bytes]:
+    """What ends QEMU when we are gone. It waits already, and takes no processor time from now on."""
+    leash = subprocess.Popen(
+        ["/bin/sh", "-c", LEASH],
+        env=process.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert leash.stdout is not None
+    leash.stdout.readline()
+    return leash
+
+
+def _spawn(bare: Bare) -> subprocess.Popen[bytes]:
+    words = argv(bare.spec, wiring=None)
+    words[0] = str(process.require(words[0]))
+    environment = process.environment()
+    bare.spawned_ns = time.monotonic_ns()
+    child = subprocess.Popen(
+        words,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    bare.pid = child.pid
+    if bare.spec.host_cpus:
+        with suppress(OSError):  # it ended already, which is noticed elsewhere
+            os.sched_setaffinity(child.pid, bare.spec.host_cpus)
+    return child

@@ -14,7 +14,7 @@ from typing import Any
 
 from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.events import Progress, Say, silent, step
-from imagebuilder.machine.bare import can_watch, first_answer_ns
+from imagebuilder.machine.bare import Answer, can_watch, first_answer
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.spec import MachineType, argv
@@ -56,7 +56,7 @@ class Taken:
     subject: Subject
     floors: list[Floor] = field(default_factory=list)
     boots: list[Boot] = field(default_factory=list)
-    bare_ns: list[int] = field(default_factory=list)
+    bare: list[Answer] = field(default_factory=list)
     quiet_s: float = inf
     """How long a bare machine need not be asked."""
     counts: Summary | None = None
@@ -77,13 +77,17 @@ class Taken:
         figures = {name: getattr(found, name) for name in ("floor_ms", "ready_ms", "floors", "cpu_ms", "host_ms")}
         summed = {name: each.with_interval() if each else None for name, each in figures.items()}
         opened = {"instructions": self.counts, "initcalls_ms": self.initcalls_ms}
-        return found.model_copy(update={**summed, "phases_ms": phases, **opened, **self._bare(found.ready_ms)})
+        return found.model_copy(update={**summed, "phases_ms": phases, **opened, **self._bare(found)})
 
-    def _bare(self, ready_ms: Summary) -> dict[str, Any]:
-        if not self.bare_ns:
+    def _bare(self, ours: Startup) -> dict[str, Any]:
+        if not self.bare:
             return {}
-        bare_ms = Summary.of(each / NS_PER_MS for each in self.bare_ns).with_interval()
-        return {"bare_ms": bare_ms, "measuring": in_turn("measuring", ready_ms, bare_ms)}
+        bare_ms = Summary.of(each.took_ns / NS_PER_MS for each in self.bare).with_interval()
+        found = {"bare_ms": bare_ms, "measuring": in_turn("measuring", ours.ready_ms, bare_ms)}
+        cpu = [each.cpu_ns / NS_PER_MS for each in self.bare if each.cpu_ns is not None]
+        if ours.cpu_ms and len(cpu) == len(self.bare):
+            found["measuring_cpu"] = in_turn("measuring_cpu", ours.cpu_ms, Summary.of(cpu))
+        return found
 
 
 def pinnable(cpus: int, allowed: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -133,7 +137,7 @@ async def _round(taken: Sequence[Taken], wish: Wish) -> None:
 async def _bare(taken: Taken, wish: Wish) -> None:
     spec, ready = taken.subject.spec, taken.subject.ready
     if wish.bare and can_watch(ready) and taken.subject.template is None:
-        taken.bare_ns.append(await first_answer_ns(spec, ready, quiet_s=taken.quiet_s))
+        taken.bare.append(await first_answer(spec, ready, quiet_s=taken.quiet_s))
 
 
 def _listening_s(boot: Boot) -> float:

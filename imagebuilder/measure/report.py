@@ -62,6 +62,8 @@ class Startup(_Part):
     """From spawning the bare command line to the first real answer, in turn with ready_ms."""
     measuring: Change | None = None
     """ready_ms beside bare_ms, round by round: what measuring costs."""
+    measuring_cpu: Change | None = None
+    """cpu_ms beside that of the bare command line: the same on a host that has other work."""
 
 
 class Memory(_Part):

@@ -27,6 +27,7 @@ STARTUP = Startup(
     clock_step_ms=10,
     bare_ms=Summary.of([590, 600, 640]),
     measuring=Change("measuring", Verdict.UNDECIDED, 1.016, 0.997, 1.02, 10.0),
+    measuring_cpu=Change("measuring_cpu", Verdict.UNDECIDED, 1.004, 0.999, 1.01, 2.0),
     initcalls_ms={f"call_{number}": 20.5 - number for number in range(20)},
 )
 FULL = ImageReport(

@@ -118,8 +118,8 @@ def samples(image: ImageReport) -> Figure:
     text = f"A dot is one start, the line the median, the band {band}. The axes need not begin at 0."
     if startup.ready_ms.ci95 and startup.ready_ms.inconclusive and not image.warnings:
         text += " The interval of the time to ready is too wide to conclude anything: more runs, or a quieter machine."
-    if startup.measuring:
-        text += f" {words.cost(startup.measuring)}"
+    if said := words.cost(startup):
+        text += f" {said}"
     heads = ("", "runs", "median", "p95", "smallest", "largest")
     return Figure(
         "samples", title, text, tuple(pictures), heads, tuple(_sampled(key, each) for key, each in given.items())

@@ -61,10 +61,17 @@ def value(key: str, amount: float | None) -> str:
     return NOT_MEASURED if amount is None else f"{amount:,}"
 
 
-def cost(measuring: Change) -> str:
-    """What measuring costs, as a sentence."""
-    interval = f"99 % interval {measuring.low:.3f} to {measuring.high:.3f}"
-    return f"Measured, it takes {measuring.ratio:.3f} times as long as by its bare command line ({interval})."
+def cost(startup: Startup) -> str | None:
+    """What measuring costs, as a sentence; None where it was not asked for."""
+    if startup.measuring is None:
+        return None
+    said = f"Measured, it takes {_ratio(startup.measuring)} times as long as by its bare command line"
+    more = f", and {_ratio(startup.measuring_cpu)} times the processor time" if startup.measuring_cpu else ""
+    return f"{said}{more}."
+
+
+def _ratio(change: Change) -> str:
+    return f"{change.ratio:.3f} ({change.low:.3f} to {change.high:.3f})"
 
 
 def moment(made: datetime | None) -> str | None:
