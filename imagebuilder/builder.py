@@ -14,6 +14,7 @@ from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
 from imagebuilder.closure import slim
 from imagebuilder.closure.binding import bound
+from imagebuilder.closure.bytecode import byte_code
 from imagebuilder.closure.groups import Group
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
@@ -95,6 +96,7 @@ class Build:
                 roots=self._roots,
                 include=self._patterns("include"),
                 exclude=self._patterns("exclude"),
+                byte_code=self._patterns("byte_code"),
                 files=[(entry.path, entry.owner, node.describe()) for entry, node in self._files],
                 init=guest.init_key(),
                 kernel=kernels.key(self._definition, self._fragments),
@@ -207,17 +209,28 @@ def _source(work: Build, wanted: Step) -> Result:
 
 def _slim(work: Build, wanted: Step) -> Result:
     layers = [Layer.load(work.result(need), work.store) for need in wanted.needs]
-    slimmed = slim(layers, **wanted.inputs)
+    needs = {**wanted.inputs}
+    modules = needs.pop("byte_code")
+    slimmed = slim(layers, **needs)
+    with work.store.scratch() as scratch:
+        made = byte_code(slimmed.tree, modules, scratch)
     origins = {path: name for layer in layers for path, name in layer.origins.items()}
     used = {origins[path] for path in slimmed.tree if path in origins}
     packages = [package for layer in layers for package in layer.packages if package.name in used]
     known: dict[str, Ids] = {name: ids for layer in layers for name, ids in known_users(layer.tree).items()}
     return {
-        "tree": slimmed.tree.save(work.store),
+        "tree": Tree({**made, **slimmed.tree}).save(work.store),
         "packages": [package.describe() for package in packages],
-        "contents": [group.describe() for group in slimmed.groups],
+        "contents": [group.describe() for group in (*slimmed.groups, *_byte_code_group(made))],
         "users": known,
     }
+
+
+def _byte_code_group(made: Tree) -> tuple[Group, ...]:
+    files = [node for node in made.values() if node.kind is Kind.FILE]
+    size_bytes = sum(node.size_bytes for node in files)
+    why = "byte code, so that nothing is compiled at start"
+    return (Group("imagebuilder: python", len(files), size_bytes, True, why),) if files else ()
 
 
 def _root(work: Build, wanted: Step) -> Result:

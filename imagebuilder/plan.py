@@ -54,6 +54,7 @@ class Ingredients:
     root_format: str
     epoch_s: int
     recipe: Any
+    byte_code: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def plan(given: Ingredients) -> Plan:
         for number, described in enumerate(given.sources)
     )
     wanted = {"roots": [*given.roots], "include": [*given.include], "exclude": [*given.exclude]}
+    wanted["byte_code"] = [*given.byte_code]
     slim = step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
     system = {"application": given.application, "files": given.files, "init": given.init, "kernel": given.kernel}
     system["root"] = given.recipe.get("root")

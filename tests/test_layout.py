@@ -29,7 +29,7 @@ BELOW = {
     "paths": (),
     "tree": ("errors", "store"),
     "recipe": ("errors", "events", "paths", "store", "tree", "process", "kernel"),
-    "closure": ("errors", "events", "store", "tree", "sources"),
+    "closure": ("errors", "events", "process", "store", "tree", "sources"),
     "sources": ("errors", "events", "paths", "process", "store", "tree", "recipe"),
     "kernel": ("errors", "events", "paths", "process", "store", "tree", "sources"),
     "guest": ("errors", "events", "paths", "process", "store", "tree"),

@@ -43,6 +43,8 @@ class DebianSource(Part):
     """Files to keep besides the command and the libraries it needs: absolute paths or patterns."""
     exclude: tuple[fields.ImageGlob, ...] = ()
     """Files to leave out although they were kept: absolute paths or patterns."""
+    byte_code: tuple[fields.ImageGlob, ...] = ()
+    """Python modules that are kept and whose byte code is made, by the image's own interpreter: paths or patterns."""
 
 
 class FilesSource(Part):
