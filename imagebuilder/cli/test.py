@@ -9,6 +9,7 @@ import click
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.errors import InputError, OutputError, ToolMissing
+from imagebuilder.store import Store
 
 if TYPE_CHECKING:
     from imagebuilder.cli.boot_tests import Session
@@ -79,9 +80,11 @@ def command(
     given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
     given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": json_path}
     given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--junitxml": junit_path}
-    folders = _checked(names, accel, kernels)
+    store = options.open_store()
+    folders = _checked(names, accel, kernels, store)
     session = _session(quiet=quiet, verbose=verbose)
-    status = session.run(folders, given, ctx.meta[WORDS])
+    with store.scratch() as scratch:  # pytest would keep what tests leave in temporary folders, for some time
+        status = session.run(folders, {**given, "--basetemp": scratch / "pytest"}, ctx.meta[WORDS])
     if show_answer:
         _show_answers(session.answers)
     report, why = session.gathered
@@ -95,7 +98,7 @@ def command(
     raise SystemExit(status)
 
 
-def _checked(names: Sequence[str], accel: str, kernels: Sequence[str]) -> list[Path]:
+def _checked(names: Sequence[str], accel: str, kernels: Sequence[str], store: Store) -> list[Path]:
     """The recipes' folders. Raises whatever can be known to be wrong, or lacking, before anything is built."""
     from imagebuilder.kernel import load_definition
     from imagebuilder.machine.accel import choose
@@ -104,7 +107,7 @@ def _checked(names: Sequence[str], accel: str, kernels: Sequence[str]) -> list[P
     recipes = [load(name) for name in names]
     for kernel in kernels:
         load_definition(kernel)
-    choose(accel, store=options.open_store())
+    choose(accel, store=store)
     return [recipe.folder for recipe in recipes]
 
 

@@ -61,10 +61,12 @@ def keeps(promise: str, course_figures: "ImageReport", course: "Course") -> None
         pytest.fail(f"{course_figures.name}: {promise} {found}, and at most {row.limit:,} is promised", pytrace=False)
 
 
-def same_bytes_twice(course: "Course", imagebuilder_workshop: "Workshop", tmp_path: Path) -> None:
+def same_bytes_twice(course: "Course", imagebuilder_workshop: "Workshop") -> None:
     """Every step that makes the image, run again in another folder, gives the same bytes."""
-    image, again = course.image(), imagebuilder_workshop.built_anew(course.subject, tmp_path)
-    differing = [one.name for one, two in zip(image.files(), again.files(), strict=True) if not _same(one, two)]
+    image = course.image()
+    with imagebuilder_workshop.store.scratch() as folder:
+        again = imagebuilder_workshop.built_anew(course.subject, folder)
+        differing = [one.name for one, two in zip(image.files(), again.files(), strict=True) if not _same(one, two)]
     if differing:
         pytest.fail(f"{image.image.name}: {', '.join(differing)} had other bytes when built again", pytrace=False)
 
