@@ -47,12 +47,16 @@ async def create(wanted: Wanted, store: Store, *, say: Say = silent, artefacts: 
 
 
 async def found_or_made(wanted: Wanted, store: Store, *, say: Say = silent) -> Template:
-    """The template of an image on this machine; made when it is missing or stale. Raises what ``create`` raises."""
-    try:
-        return wanted.find(store)
-    except InputError as error:
-        say(Note(f"{error.message}: it is made"))
-    return await create(wanted, store, say=say)
+    """The template of an image on this machine; made when it is missing or stale. Raises what ``create`` raises.
+
+    Of several who want it at the same time one makes it, and the others wait for that.
+    """
+    with store.lock(f"{wanted.circumstances.key}-made"):
+        try:
+            return wanted.find(store)
+        except InputError as error:
+            say(Note(f"{error.message}: it is made"))
+        return await create(wanted, store, say=say)
 
 
 async def _made(wanted: Wanted, work: Path, artefacts: Path | None, say: Say) -> Template:

@@ -20,10 +20,10 @@ class Wires:
 
     def __init__(self, spec: MachineSpec, state: bytes | None = None) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
-            pairs = [socket.socketpair() for _ in range(3)]
-            for own, other in pairs:
-                ours.enter_context(own)
-                theirs.enter_context(other)
+            pairs = []
+            for _ in range(3):  # each in its stack before the next, for which there may be no descriptor left
+                own, other = socket.socketpair()
+                pairs.append((ours.enter_context(own), theirs.enter_context(other)))
                 own.setblocking(False)
             (self.qmp, qmp), (self.console, console), (self.channel, channel) = pairs
             scratch = tuple(theirs.enter_context(_scratch(disk.size_bytes)).fileno() for disk in spec.scratch)

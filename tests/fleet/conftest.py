@@ -70,9 +70,9 @@ def teller(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def template(teller: Bundle) -> Iterator[Template]:
-    """A template of it."""
-    store = Store(cache_dir())
+def template(teller: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    """A template of it, in a place of its own: tests that run beside these may have theirs."""
+    store = Store(tmp_path_factory.mktemp("templates"))
     wanted = Wanted.of(teller, Accelerator.TCG)
     asyncio.run(create(wanted, store))
     made = wanted.find(store)
