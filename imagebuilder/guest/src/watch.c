@@ -16,7 +16,7 @@ enum {
     LOOK_MS = 1, MOST_LOOK_MS = 100,
     EAGER_MS = 5000,  /* so long it looks often and stands back for everybody; then seldom, and as one among others */
 };
-static const char SOCKETS[] = "/proc/1/net/sockstat", LISTENING[] = "TCP: inuse ";
+static const char SOCKETS[] = "/proc/1/net/sockstat", LISTENING[] = "\nTCP: inuse ";
 
 static int sockets = -1, look_ms = LOOK_MS;
 static bool wanted, humble;
@@ -41,11 +41,11 @@ static bool listening(void)
 {
     char text[128];
     ssize_t size = pread(sockets, text, sizeof text - 1, 0);
-    const char *count;
+    const char *second;
 
     text[size < 0 ? 0 : size] = '\0';
-    count = strstr(text, LISTENING);
-    return count && count[sizeof LISTENING - 1] != '0';
+    second = strchr(text, '\n');
+    return second && !strncmp(second, LISTENING, sizeof LISTENING - 1) && second[sizeof LISTENING - 1] != '0';
 }
 
 static void watch_end(void)
