@@ -193,3 +193,31 @@ def test_a_report_of_starts_that_took_no_time_is_refused(key: str) -> None:
         broken = whole.model_copy(update={key: Summary(1, 1, 0, 1, samples)})
         with pytest.raises(InputError, match=r"old\.json"):
             compare.check_whole(broken, reference="old.json")
+
+
+def hosted(startup: Startup, seed: int, *, host_ms: float, cpu_ms: float = 400) -> Startup:
+    """The same starts, with what the host added, and another processor time."""
+    generator = random.Random(seed)
+    added = [host_ms * generator.lognormvariate(0, 0.08) for _ in startup.ready_ms.samples]
+    worked = [cpu_ms * generator.lognormvariate(0, 0.02) for _ in startup.ready_ms.samples]
+    return startup.model_copy(update={"host_ms": Summary.of(added), "cpu_ms": Summary.of(worked)})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_the_host_adds_is_found_in_any_weather(seed: int) -> None:
+    generator = random.Random(seed)
+    before = hosted(started(generator, calm(20)), seed, host_ms=20)
+    after = hosted(started(generator, stormy(generator, 20)), seed + 100, host_ms=26, cpu_ms=420)
+    comparison = apart(after, before, reference="before")
+    assert said(comparison) == {"host": Verdict.SLOWER}
+    assert comparison.verdict is Verdict.UNDECIDED
+    beside = hosted(started(generator, calm(20)), seed + 200, host_ms=26)
+    assert said(paired(beside, before, reference="beside"))["host"] is Verdict.SLOWER
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_processor_that_is_shared_is_no_slower_host(seed: int) -> None:
+    generator = random.Random(seed)
+    before = hosted(started(generator, calm(20)), seed, host_ms=20)
+    after = hosted(started(generator, stormy(generator, 20)), seed + 100, host_ms=26, cpu_ms=520)
+    assert "host" not in said(apart(after, before, reference="before"))
