@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -76,17 +77,29 @@ async def _serve(template: Template, port: int, ready: int, log: "_Log") -> None
 
     async with Pool(template, ready=ready) as pool:
         front = Front(pool, on_served=log.note)
-        at = await front.listen(port)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop)
-        await pool.full()
-        log.say(f"http://{LOOPBACK}:{at}: a machine of its own for every request; Ctrl-C ends it")
-        await log.over.wait()
-        closing, hurry = asyncio.ensure_future(front.close(PATIENCE_S)), asyncio.ensure_future(again.wait())
-        await asyncio.wait((closing, hurry), return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        closing.cancel()
-        await front.close(0)
+        try:
+            at = await front.listen(port)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, stop)
+            await _either(pool.full(), log.over.wait())
+            log.say(f"http://{LOOPBACK}:{at}: a machine of its own for every request; Ctrl-C ends it")
+            await log.over.wait()
+            await _either(front.close(PATIENCE_S), again.wait())
+        finally:
+            await front.close(0)
+
+
+async def _either(*ways: Coroutine[Any, Any, object]) -> None:
+    """Until one of them has ended, and as it ended; the other is given up."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 @dataclass
