@@ -82,7 +82,8 @@ async def _serve(template: Template, port: int, ready: int, log: "_Log") -> None
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, stop)
             await _either(pool.full(), log.over.wait())
-            log.say(f"http://{LOOPBACK}:{at}: a machine of its own for every request; Ctrl-C ends it")
+            if not log.over.is_set():
+                log.say(f"http://{LOOPBACK}:{at}: a machine of its own for every request; Ctrl-C ends it")
             await log.over.wait()
             await _either(front.close(PATIENCE_S), again.wait())
         finally:
