@@ -9,6 +9,7 @@ from imagebuilder.cli import figures, standings
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.formats.common import replacing
+from imagebuilder.measure.render import words
 from imagebuilder.measure.render.given import Given, read
 
 Reports = tuple[Given, ...]
@@ -70,7 +71,8 @@ def command(files: tuple[Path, ...], **targets: Path | None) -> None:
         for given in reports:
             compared = any(image.comparison for image in given.report.images)
             show = standings.show if compared else figures.show
-            show(console, given.report, why=given.label)
+            moment = words.moment(given.report.made)
+            show(console, given.report, why=f"{given.label} of {moment}" if moment else given.label)
 
 
 def _check(files: tuple[Path, ...], targets: list[Path]) -> None:

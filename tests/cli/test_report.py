@@ -4,6 +4,7 @@ import json
 import os
 import xml.etree.ElementTree as xml
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ def test_the_table_is_what_one_sees_without_options(cli: Cli, report: Path) -> N
     report.write_bytes(given(FULL.model_copy(update={"comparison": None}), BARE).report.to_bytes())
     ran = cli("report", "r.json")
     assert ran.status == 0 and "nginx 1.22" in ran.out and "610.0" in ran.out and "(r.json)" in ran.out, ran
+
+
+def test_the_table_tells_when_it_was_made(cli: Cli, report: Path) -> None:
+    report.write_bytes(given(FULL, made=datetime(2026, 3, 2, 12, 30, tzinfo=UTC)).report.to_bytes())
+    assert "r.json of 2026-03-02 12:30 UTC" in cli("report", "r.json").out
 
 
 def test_all_documents_of_one_run(cli: Cli, report: Path, tmp_path: Path) -> None:
