@@ -59,6 +59,7 @@ class Boot(_Part):
     acpi: bool
     memory_mib: int
     cpus: int
+    network: bool = True
     ports: tuple[int, ...] = ()
     disks: tuple[DiskShape, ...] = ()
     cmdline_tcg: str = ""

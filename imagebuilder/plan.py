@@ -96,6 +96,7 @@ def plan(given: Ingredients) -> Plan:
     slim = step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
     system = {"application": given.application, "files": given.files, "init": given.init, "kernel": given.kernel}
     system["root"] = given.recipe.get("root")
+    system["network"] = given.recipe.get("machine", {}).get("network", True)
     system["hostname"] = given.name
     system["format"] = given.root_format
     root = step(StepKind.ROOT, f"root of {given.name}", system, (slim,))

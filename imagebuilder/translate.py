@@ -45,6 +45,7 @@ def init_config(recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay
         gid=user.gid,
         cwd=application.directory,
         hostname=recipe.name,
+        network=recipe.machine.network,
         modules=modules,
         mounts=tuple(_mount(words) for words in recipe.root.mounts),
         overlay="yes" if overlay else None,

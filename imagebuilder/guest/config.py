@@ -70,6 +70,8 @@ class InitConfig:
     sysctls: tuple[Sysctl, ...] = ()
     stop_signal: int = 15
     stop_grace_ms: int = 5000
+    network: bool = True
+    """Without it not even the loopback is brought up."""
 
 
 def init_conf(config: InitConfig) -> bytes:
@@ -90,6 +92,7 @@ def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
     yield from (("mount", _mount(mount)) for mount in _most("mounts", config.mounts, MOST_LINES))
     yield from (("sysctl", _sysctl(sysctl)) for sysctl in _most("sysctls", config.sysctls, MOST_LINES))
     yield from _hostname(config)
+    yield from () if config.network else (("network", "none"),)
     yield from _identity(config)
     yield from (("limit", _limit(limit)) for limit in _most("limits", config.limits, len(LIMIT_NAMES)))
     yield from (("env", _variable(words)) for words in _most("variables", config.env, MOST_WORDS))

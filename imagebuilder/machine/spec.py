@@ -174,6 +174,7 @@ def spec_of(
         cpus=cpus or boot.cpus,
         disks=root_disks + tuple(Disk(size_mib=disk.size_mib) for disk in boot.disks),
         forwards=_forwards(boot.ports, forwards),
+        network=boot.network,
         acpi=boot.acpi,
         name=bundle.image.name,
         tsc_khz=clock.host_tsc_khz(),

@@ -198,6 +198,8 @@ class Machine(Part):
     """Its memory in MiB."""
     cpus: fields.Count = 1
     """Its virtual processors."""
+    network: bool = True
+    """Whether it has a network: a card, and the loopback."""
     ports: tuple[fields.Port, ...] = ()
     """TCP ports of the guest that can be reached from the host; the one of [ready] is added by itself."""
     disks: tuple[Disk, ...] = ()
@@ -205,8 +207,10 @@ class Machine(Part):
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        """No port twice."""
+        """No port twice, and none without a network."""
         ports = raw.get("ports")
+        if ports and raw.get("network") is False:
+            yield mistake_at(("ports",), "a machine without a network has no ports", "leave one of both out")
         yield from _repeated(list(enumerate(ports)), "ports") if isinstance(ports, list | tuple) else ()
 
 
@@ -345,6 +349,9 @@ class Recipe(Part):
         template, ready = raw.get("template"), raw.get("ready")
         if isinstance(template, Mapping) and isinstance(ready, Mapping) and isinstance(template.get("warm"), list):
             yield from _warm(template["warm"], ready)
+        machine = raw.get("machine")
+        if isinstance(machine, Mapping) and machine.get("network") is False and isinstance(ready, Mapping):
+            yield from _unreachable(ready)
         variables = raw.get("variables")
         if isinstance(variables, Mapping) and "recipe" in variables:
             yield mistake_at(("variables", "recipe"), "templates see the recipe itself under this name", "rename it")
@@ -368,6 +375,13 @@ def _warm(warm: list[Any], ready: Mapping[str, Any]) -> Iterator[InitErrorDetail
     for index, words in enumerate(warm if ReadyKind.HTTP in ready else ()):
         if isinstance(words, str) and not words.startswith("/"):
             yield mistake_at(("template", "warm", index), f"'{words}' is no path", f"write '/{words}'")
+
+
+def _unreachable(ready: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    """Nobody is asked over a network that is not there."""
+    for kind in (ReadyKind.HTTP, ReadyKind.TCP):
+        if kind in ready:
+            yield mistake_at(("machine", "network"), f"ready.{kind} asks over the network", "leave network = false out")
 
 
 def _path(entry: Any) -> Any:

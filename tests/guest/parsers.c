@@ -47,6 +47,8 @@ static void conf_answer(char *data, size_t size)
     for (int i = 0; i < c.groups; i++) say_number("group", c.group[i]);
     say("cwd"); say(c.cwd);
     say("hostname"); say(c.hostname);
+    if (c.no_network)
+        say("no network");
     for (int i = 0; i < c.modules; i++) { say("module"); say(c.module[i]); }
     for (int i = 0; i < c.mounts; i++) { say("mount"); say(c.mount[i].type); say(c.mount[i].target); say(c.mount[i].options); }
     if (c.overlay) { say("overlay"); say(*c.overlay ? c.overlay : "yes"); }

@@ -269,6 +269,12 @@ def test_no_network_asked_for_brings_only_the_loopback(kernel: Path, image: Make
     assert guest.console.text == "address lo 127.0.0.1/255.0.0.0\n"
 
 
+def test_an_image_that_wants_no_network_has_none(kernel: Path, image: Make) -> None:
+    guest = boot(kernel, image("addresses", "say=x", network=False), more=MACHINE_NETWORK)
+    assert guest.console.text == "say [x]\n"
+    assert list(guest.phases_ns) == ["init", "mounts", "network", "application"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -176,6 +176,10 @@ BAD = {
     "port": Bad("memory_mib = 32", "ports = [\n80,\n70000" + HERE + "\n]", "machine.ports",
                 "expected at most 65535, found the number 70000"),
     "port twice": Bad("memory_mib = 32", "ports = [80,\n80" + HERE + "\n]", "machine.ports", "80 is given twice"),
+    "ports without a network": Bad("memory_mib = 32", "network = false\nports = [22]" + HERE, "machine.ports",
+                                   "a machine without a network has no ports", "leave one of both out"),
+    "asked without a network": Bad("memory_mib = 32", "network = false" + HERE, "machine.network",
+                                   "ready.http asks over the network", "leave network = false out"),
     "disk": Bad("memory_mib = 32", "disks = [{ size_mb = 3 }]" + HERE, "machine.disks.size_mb",
                 "this key is not known", "did you mean 'size_mib'?"),
     # Ready and budget

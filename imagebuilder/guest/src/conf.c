@@ -83,6 +83,12 @@ static const char *take_hostname(struct conf *c, char *value)
     return *value && strlen(value) <= 64 ? NULL : "is not a name of 1 to 64 bytes";
 }
 
+static const char *take_network(struct conf *c, char *value)
+{
+    c->no_network = true;
+    return strcmp(value, "none") ? "is not 'none'" : NULL;
+}
+
 static const char *take_module(struct conf *c, char *value)
 {
     return push(c->module, &c->modules, MOST_LINES, value);
@@ -176,7 +182,7 @@ static const char *take_stop(struct conf *c, char *value)
 
 static const struct { const char *name; take *take; } KEYS[] = {
     {"arg", take_arg}, {"env", take_env}, {"uid", take_uid}, {"gid", take_gid}, {"groups", take_groups},
-    {"cwd", take_cwd}, {"hostname", take_hostname}, {"module", take_module}, {"mount", take_mount},
+    {"cwd", take_cwd}, {"hostname", take_hostname}, {"network", take_network}, {"module", take_module}, {"mount", take_mount},
     {"overlay", take_overlay}, {"limit", take_limit}, {"sysctl", take_sysctl}, {"stop", take_stop},
 };
 

@@ -46,6 +46,7 @@ struct conf {
     const char *cwd, *hostname;
     const char *overlay;  /* NULL: none; "": of any size; else the tmpfs's size option */
     int stop_signal, grace_ms;
+    bool no_network;  /* not even the loopback */
 };
 
 /* Read the text (its NUL at data[size]) into conf, which points into it afterwards; false: why says what is wrong. */

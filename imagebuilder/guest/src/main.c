@@ -106,7 +106,8 @@ static void names_and_network(void)
 
     if (sethostname(name, strlen(name)))
         FAIL("cannot set the host name ", name, ": ", REASON);
-    network_loopback();
+    if (!conf.no_network)
+        network_loopback();
     if (boot.ip && *boot.ip)
         network_up(boot.ip);
     channel_phase("network", now_ns());
