@@ -237,7 +237,7 @@ class Instance:
         """Wait for the first real answer; returns its time. Raises NotReady after ``timeout_s`` (the recipe's own when
         not given) and GuestFailed as soon as it is clear that none will come."""
         limit_s = ready.timeout_s if timeout_s is None else timeout_s
-        attempts = Attempts(at_once=self.spec.incoming)
+        attempts = Attempts(at_once=self.spec.incoming, patient=self.spec.incoming)
         probe = asyncio.ensure_future(PROBES[ready.kind](ready, self, attempts))
         try:
             signs = (probe, self._channel.ended, self._panic, self._ended)
