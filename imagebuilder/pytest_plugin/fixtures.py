@@ -49,10 +49,11 @@ class InstanceFactory(Protocol):
         *,
         machine: "Shape | dict[str, Any] | None" = None,
         ready: bool = True,
+        template: bool = False,
         on_console: Callable[[bytes], None] | None = None,
     ) -> "Running":
         """Start the image under test, or another one, in the machine of the test, or another or changed one; with
-        ``ready`` wait for its first answer. Raises NotReady, GuestFailed, MachineError."""
+        ``ready`` wait for its first answer, with ``template`` clone it (the template is made when needed). Raises NotReady, GuestFailed, MachineError."""
 
 
 @pytest.fixture(scope="session")
@@ -143,13 +144,15 @@ def instance_factory(
             *,
             machine: "Shape | dict[str, Any] | None" = None,
             ready: bool = True,
+            template: bool = False,
             on_console: Callable[[bytes], None] | None = None,
         ) -> "Running":
             __tracebackhide__ = True
             shape: Shape = request.getfixturevalue("machine").but(machine)
             booted: Bundle = request.getfixturevalue("image") if image is None else image
             spec = imagebuilder_workshop.spec(booted, shape)
-            running = Running(imagebuilder_workshop.background, booted, spec=spec, on_console=on_console)
+            kept = imagebuilder_workshop.template(booted, shape) if template else None
+            running = Running(imagebuilder_workshop.background, booted, spec=spec, on_console=on_console, template=kept)
             traces.running.append(stack.enter_context(running))
             if ready:
                 running.wait_ready()

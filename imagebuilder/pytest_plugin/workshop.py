@@ -14,6 +14,8 @@ from imagebuilder.errors import ImagebuilderError, OutputError
 from imagebuilder.events import Say, silent
 from imagebuilder.machine.accel import Choice, choose
 from imagebuilder.machine.spec import MachineSpec, spec_of
+from imagebuilder.machine.template import Template, Wanted
+from imagebuilder.machine.warming import found_or_made
 from imagebuilder.measure.image import Wish, measure
 from imagebuilder.measure.report import ImageReport
 from imagebuilder.paths import cache_dir
@@ -111,6 +113,13 @@ class Workshop:
         """The image's machine in that shape. Raises KvmUnusable, ToolMissing."""
         accelerator = self.choice(shape).accelerator
         return spec_of(image, accelerator=accelerator, memory_mib=shape.memory_mib, cpus=shape.cpus)
+
+    def template(self, image: Bundle, shape: Shape) -> Template:
+        """The template of the image's machine in that shape, made when it is missing or stale. Raises what making it
+        raises."""
+        wanted = Wanted(image, self.spec(image, shape))
+        with self.alone("template", image.folder):
+            return self.background.run(found_or_made(wanted, self.store, say=self.wishes.say))
 
     def choice(self, shape: Shape) -> Choice:
         """What runs its machines, and why. Raises KvmUnusable, ToolMissing."""

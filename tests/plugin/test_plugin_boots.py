@@ -76,11 +76,17 @@ def test_two_at_once(instance_factory):
     assert one.host_port(80) != two.host_port(80) and two.spec.memory_mib == 36
     found = one.terminate()
     assert found.signal == 15 and two.wait_ready() > two.ready_ms
+
+def test_clones(instance_factory):
+    one, two = instance_factory(template=True), instance_factory(template=True)
+    assert one.spec.incoming and one.host_port(80) != two.host_port(80)
+    assert one.phases_ms["kernel"] == 0 < one.phases_ms["handover"]
+    assert two.wait_ready() > two.ready_ms
 """
     )
     result = run("app")
     assert result.ret == 0, result.outlines
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
     assert gone(name) and not (pytester.path / "out" / "artefacts").exists()
 
 
