@@ -53,7 +53,8 @@ class InstanceFactory(Protocol):
         on_console: Callable[[bytes], None] | None = None,
     ) -> "Running":
         """Start the image under test, or another one, in the machine of the test, or another or changed one; with
-        ``ready`` wait for its first answer, with ``template`` clone it (the template is made when needed). Raises NotReady, GuestFailed, MachineError."""
+        ``ready`` wait for its first answer, with ``template`` clone it (the template is made when needed). Raises
+        NotReady, GuestFailed, MachineError."""
 
 
 @pytest.fixture(scope="session")
