@@ -18,7 +18,7 @@ from imagebuilder.fleet.pool import Pool
 from imagebuilder.fleet.server import Front, Served, http_port
 from imagebuilder.machine.accel import choose
 from imagebuilder.machine.spec import LOOPBACK
-from imagebuilder.machine.template import Template, Wanted
+from imagebuilder.machine.template import Wanted
 from imagebuilder.machine.warming import found_or_made
 
 PATIENCE_S = 5.0  # for requests that are under way when it ends; a second Ctrl-C gives them none
@@ -64,18 +64,19 @@ def command(
         template = asyncio.run(found_or_made(wanted, store, say=say))
     http_port(template)
     log = _Log(as_json=as_json, quiet=quiet, most=requests)
-    asyncio.run(_serve(template, port, ready, log))
+    pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()))
+    asyncio.run(_serve(pool, port, log))
     log.sum_up()
     raise SystemExit(FELL_SHORT if any(each.trouble and each.status in OUR_FAULT for each in log.served) else 0)
 
 
-async def _serve(template: Template, port: int, ready: int, log: "_Log") -> None:
+async def _serve(pool: Pool, port: int, log: "_Log") -> None:
     loop, again = asyncio.get_running_loop(), asyncio.Event()
 
     def stop() -> None:
         (again if log.over.is_set() else log.over).set()
 
-    async with Pool(template, ready=ready) as pool:
+    async with pool:
         front = Front(pool, on_served=log.note)
         try:
             at = await front.listen(port)

@@ -1,8 +1,8 @@
-"""One clone of a pool: filled, warmed up, set aside, handed out once, thrown away.
+"""One clone of a pool: filled, set aside, handed out once, thrown away.
 
 A clone that never ran is slow at first: QEMU translates its code anew, and the pages that it writes to have to be
-copied. So it is let go on, answers, is set aside and goes on once more, before it is set aside for good: whatever a
-hand-out does has then been done before.
+copied. So it answers once before it is set aside. To set it aside and let it go on once more for practice was measured
+to give nothing further (docs/fleet.md).
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from imagebuilder.machine.parking import Parked, go_on, park
 from imagebuilder.machine.template import Template
 from imagebuilder.recipe.model import Ready
 
-REHEARSALS = 1  # a second one was measured to give nothing (docs/fleet.md)
 LOOKS, LOOK_S, MOST_LOOKS = 2, 0.005, 40  # at rest: so many looks in a row, at most so many in all
 
 
@@ -53,15 +52,8 @@ async def filled(template: Template, warm: Sequence[str] = ()) -> AsyncIterator[
         await instance.wait_ready(ready)
         for path in warm:
             await _asked(instance, ready, path)
-        for _ in range(REHEARSALS):
-            await go_on(instance, await _set_aside(instance))
-            await instance.wait_ready(ready)
-        yield Spare(instance, identity, await _set_aside(instance))
-
-
-async def _set_aside(instance: Instance) -> Parked:
-    await _rest(instance)
-    return await park(instance)
+        await _rest(instance)
+        yield Spare(instance, identity, await park(instance))
 
 
 async def _asked(instance: Instance, ready: Ready, path: str) -> None:
