@@ -12,7 +12,7 @@ from typing import Any
 from imagebuilder import bundle, guest, translate
 from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
-from imagebuilder.closure import slim
+from imagebuilder.closure import needed, slim
 from imagebuilder.closure.binding import bound
 from imagebuilder.closure.bytecode import byte_code
 from imagebuilder.closure.groups import Group
@@ -248,8 +248,14 @@ def _root(work: Build, wanted: Step) -> Result:
     users = tree = defaults((user, *owners))
     for above in (work.tree(slimmed), files, work.kernel.modules):
         tree, _ = overlay(tree, above)
-    overlay_root = work.recipe.root.writable and _root_format(work, tree) != "initramfs"
-    config = translate.init_config(work.recipe, user, modules=work.kernel.module_paths, overlay=overlay_root)
+    on_disk = _root_format(work, tree) != "initramfs"
+    config = translate.init_config(
+        work.recipe,
+        user,
+        modules=work.kernel.module_paths,
+        overlay=on_disk and work.recipe.root.writable,
+        ahead=needed(tree, application.command) if on_disk else (),
+    )
     layer = init_layer(guest.provide_init(work.store, work.say), config)
     tree = tree.merge(layer)
     added = {

@@ -3,7 +3,7 @@ files beside the recipe are read."""
 
 from collections.abc import Iterator
 
-from imagebuilder.guest.config import InitConfig, Limit, Mount, Sysctl
+from imagebuilder.guest.config import MOST_LINES, InitConfig, Limit, Mount, Sysctl
 from imagebuilder.guest.users import User
 from imagebuilder.kernel import Kernel
 from imagebuilder.recipe import FileEntry, Recipe
@@ -35,7 +35,9 @@ def cmdline(recipe: Recipe, kernel: Kernel, root_format: str) -> Iterator[str]:
     yield recipe.kernel.cmdline
 
 
-def init_config(recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay: bool) -> InitConfig:
+def init_config(
+    recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay: bool, ahead: tuple[str, ...]
+) -> InitConfig:
     """What init does before, with and after the application."""
     application = recipe.application
     return InitConfig(
@@ -46,6 +48,7 @@ def init_config(recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay
         cwd=application.directory,
         hostname=recipe.name,
         network=recipe.machine.network,
+        ahead=ahead[:MOST_LINES],
         modules=modules,
         mounts=tuple(_mount(words) for words in recipe.root.mounts),
         overlay="yes" if overlay else None,

@@ -20,7 +20,7 @@ from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tree import Kind, Tree
 
-__all__ = ["Group", "Slimmed", "merge", "slim"]
+__all__ = ["Group", "Slimmed", "merge", "needed", "slim"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,14 @@ def slim(layers: Sequence[Layer], *, roots: Sequence[str], include: Sequence[str
     tree = merged.tree.filter(lambda path, _: path in walk.kept).merge(Tree(walk.links))
     rest = f"not needed by {', '.join(roots)}" if roots else "not needed"
     return Slimmed(tree, groups(merged.tree, merged.origins, walk.kept, dropped, rest))
+
+
+def needed(tree: Tree, command: str) -> tuple[str, ...]:
+    """The files that a program is made of in an image: itself, its interpreter, its libraries; in the order in which
+    they are loaded. Raises ClosureError."""
+    walk = Walk(tree, {})
+    walk.command(command)
+    return tuple(path for path in walk.kept if path in tree and tree[path].kind is Kind.FILE)
 
 
 def merge(layers: Sequence[Layer]) -> Merged:

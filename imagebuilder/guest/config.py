@@ -72,6 +72,8 @@ class InitConfig:
     stop_grace_ms: int = 5000
     network: bool = True
     """Without it not even the loopback is brought up."""
+    ahead: tuple[str, ...] = ()
+    """Files that are read from the disk while init goes on, as far as a third of the free memory holds them."""
 
 
 def init_conf(config: InitConfig) -> bytes:
@@ -89,6 +91,7 @@ def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
     """Key and unescaped value, what is the default left out."""
     yield from (("module", path) for path in _most("modules", config.modules, MOST_LINES))
     yield from _overlay(config)
+    yield from (("ahead", path) for path in _most("files to read ahead", config.ahead, MOST_LINES))
     yield from (("mount", _mount(mount)) for mount in _most("mounts", config.mounts, MOST_LINES))
     yield from (("sysctl", _sysctl(sysctl)) for sysctl in _most("sysctls", config.sysctls, MOST_LINES))
     yield from _hostname(config)

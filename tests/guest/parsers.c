@@ -50,6 +50,7 @@ static void conf_answer(char *data, size_t size)
     if (c.no_network)
         say("no network");
     for (int i = 0; i < c.modules; i++) { say("module"); say(c.module[i]); }
+    for (int i = 0; i < c.aheads; i++) { say("ahead"); say(c.ahead[i]); }
     for (int i = 0; i < c.mounts; i++) { say("mount"); say(c.mount[i].type); say(c.mount[i].target); say(c.mount[i].options); }
     if (c.overlay) { say("overlay"); say(*c.overlay ? c.overlay : "yes"); }
     for (int i = 0; i < c.limits; i++) {

@@ -206,6 +206,19 @@ def test_the_root_on_a_disk(kernel: Path, image: Make, tmp_path: Path, overlay: 
     assert guest.reports[-1] == "exit 0"
 
 
+@pytest.mark.parametrize("size", [1 << 20, 60 << 20], ids=["fits", "too-large"])
+def test_what_is_read_ahead_is_in_memory(kernel: Path, image: Make, tmp_path: Path, size: int) -> None:
+    files = {"/data": file(bytes(range(256)) * (size // 256))}
+    tree = image("sleep=500", "file=/proc/meminfo", ahead=("/nothing", "/data"), files=files)
+    FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
+    drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
+    disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
+    guest = boot(kernel, Tree({}), "ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init", more=disk)
+    found = re.search(r"\| Cached: +(\d+) kB", guest.console.text)
+    assert found is not None
+    assert (int(found[1]) << 10 >= 1 << 20) == (size == 1 << 20)
+
+
 def test_a_disk_is_mounted_where_it_is_wanted(kernel: Path, image: Make, tmp_path: Path) -> None:
     FORMATS["erofs"].write(Tree({"/greeting": file(b"hello\n")}), tmp_path / "data.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/data.erofs"

@@ -59,6 +59,7 @@ def expected(config: InitConfig) -> list[str]:
     words += ["cwd", config.cwd, "hostname", config.hostname]
     words += [] if config.network else ["no network"]
     words += [word for path in config.modules for word in ("module", path)]
+    words += [word for path in config.ahead for word in ("ahead", path)]
     words += [word for m in config.mounts for word in ("mount", m.type, m.target, m.options)]
     words += ["overlay", config.overlay] if config.overlay else []
     words += [word for limit in config.limits for word in ("limit", limit.name, limit.soft, limit.hard)]
@@ -90,6 +91,7 @@ configs = st.builds(
     stop_signal=st.integers(1, 64),
     stop_grace_ms=st.integers(0, 2**31 - 1),
     network=st.booleans(),
+    ahead=st.lists(path, max_size=3).map(tuple),
 )
 in_batches = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -105,11 +107,11 @@ def test_the_configuration_is_written_like_this() -> None:
     config = InitConfig(
         ("/bin/app", "-c", "a\nb\\"), ("A=1",), 33, 34, (4, 5), "/srv", "web", ("/m.ko",),
         (Mount("tmpfs", "/tmp", "size=8m"),), "16m", (Limit("nofile", "1024", "unlimited"),),
-        (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False,
+        (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False, ("/bin/app",),
     )  # fmt: skip
     assert init_conf(config).decode() == (
-        "module /m.ko\noverlay 16m\nmount tmpfs /tmp size=8m\nsysctl net/core/somaxconn 1024\nhostname web\n"
-        "network none\nuid 33\ngid 34\n"
+        "module /m.ko\noverlay 16m\nahead /bin/app\nmount tmpfs /tmp size=8m\nsysctl net/core/somaxconn 1024\n"
+        "hostname web\nnetwork none\nuid 33\ngid 34\n"
         "groups 4,5\ncwd /srv\nlimit nofile 1024 unlimited\nenv A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
     )
     assert init_conf(InitConfig(("/app",))) == b"arg /app\n"

@@ -89,6 +89,11 @@ static const char *take_network(struct conf *c, char *value)
     return strcmp(value, "none") ? "is not 'none'" : NULL;
 }
 
+static const char *take_ahead(struct conf *c, char *value)
+{
+    return push(c->ahead, &c->aheads, MOST_LINES, value);
+}
+
 static const char *take_module(struct conf *c, char *value)
 {
     return push(c->module, &c->modules, MOST_LINES, value);
@@ -182,7 +187,8 @@ static const char *take_stop(struct conf *c, char *value)
 
 static const struct { const char *name; take *take; } KEYS[] = {
     {"arg", take_arg}, {"env", take_env}, {"uid", take_uid}, {"gid", take_gid}, {"groups", take_groups},
-    {"cwd", take_cwd}, {"hostname", take_hostname}, {"network", take_network}, {"module", take_module}, {"mount", take_mount},
+    {"cwd", take_cwd}, {"hostname", take_hostname}, {"network", take_network}, {"module", take_module},
+    {"ahead", take_ahead}, {"mount", take_mount},
     {"overlay", take_overlay}, {"limit", take_limit}, {"sysctl", take_sysctl}, {"stop", take_stop},
 };
 

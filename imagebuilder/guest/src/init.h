@@ -36,11 +36,12 @@ struct conf {
     char *arg[MOST_WORDS + 1];  /* NULL at the end */
     char *env[MOST_WORDS + 1];
     char *module[MOST_LINES];
+    char *ahead[MOST_LINES];  /* files that the application will read at once */
     struct mount mount[MOST_LINES];
     struct limit limit[RLIM_NLIMITS];
     struct sysctl sysctl[MOST_LINES];
     gid_t group[MOST_GROUPS];
-    int args, envs, modules, mounts, limits, sysctls, groups;
+    int args, envs, modules, aheads, mounts, limits, sysctls, groups;
     uid_t uid;
     gid_t gid;
     const char *cwd, *hostname;
@@ -73,6 +74,7 @@ void mount_overlay(const char *size);          /* a tmpfs over the read-only roo
 void mount_all(const struct conf *conf);
 void unmount_disks(const struct conf *conf);
 void modules_load(const struct conf *conf);
+void files_ahead(const struct conf *conf);     /* the disk reads them while init goes on */
 bool file_write(const char *path, const char *text, int flags);
 
 /* --- network.c, dhcp.c ------------------------------------------------------------------------------------------- */

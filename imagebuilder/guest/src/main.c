@@ -169,6 +169,7 @@ int main(void)
     if (conf.overlay)
         mount_overlay(conf.overlay);
     mount_all(&conf);
+    files_ahead(&conf);
     channel_phase("mounts", now_ns());
     names_and_network();
     setsid();

@@ -7,9 +7,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum { MODULE_INIT_COMPRESSED_FILE = 4 };
+enum { MODULE_INIT_COMPRESSED_FILE = 4, AHEAD_PART = 3 };
 
 /* fstab's words: flags are set and cleared; every other word goes to the file system. */
 static const struct { const char *name; unsigned long set, clear; } FLAGS[] = {
@@ -54,6 +55,26 @@ void modules_load(const struct conf *conf)
         if (syscall(SYS_finit_module, fd, "", packed) && errno != EEXIST)
             FAIL("cannot load the kernel module ", path, ": ",
                  errno == ENOENT ? "it needs another module before it" : REASON);
+        close(fd);
+    }
+}
+
+/* The kernel takes the beginning of each, as much as the disk gives in one go (1.25 MiB): symbols, relocations, code.
+ * Only a part of the memory is for what may be needed; a file that cannot be read is the application's to complain. */
+void files_ahead(const struct conf *conf)
+{
+    struct sysinfo memory;
+    struct stat file;
+    unsigned long long room = !conf->aheads || sysinfo(&memory) ? 0 : memory.freeram / AHEAD_PART;
+
+    for (int i = 0; i < conf->aheads; i++) {
+        int fd = open(conf->ahead[i], O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        if (!fstat(fd, &file) && (unsigned long long)file.st_size <= room) {
+            room -= (unsigned long long)file.st_size;
+            posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+        }
         close(fd);
     }
 }
