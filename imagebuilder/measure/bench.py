@@ -57,6 +57,7 @@ class Taken:
     floors: list[Floor] = field(default_factory=list)
     boots: list[Boot] = field(default_factory=list)
     bare: list[Answer] = field(default_factory=list)
+    bare_failed: str | None = None
     quiet_s: float = inf
     """How long a bare machine need not be asked."""
     counts: Summary | None = None
@@ -80,7 +81,7 @@ class Taken:
         return found.model_copy(update={**summed, "phases_ms": phases, **opened, **self._bare(found)})
 
     def _bare(self, ours: Startup) -> dict[str, Any]:
-        if not self.bare:
+        if not self.bare or self.bare_failed:
             return {}
         bare_ms = Summary.of(each.took_ns / NS_PER_MS for each in self.bare).with_interval()
         found = {"bare_ms": bare_ms, "measuring": in_turn("measuring", ours.ready_ms, bare_ms)}
@@ -136,8 +137,12 @@ async def _round(taken: Sequence[Taken], wish: Wish) -> None:
 
 async def _bare(taken: Taken, wish: Wish) -> None:
     spec, ready = taken.subject.spec, taken.subject.ready
-    if wish.bare and can_watch(ready) and taken.subject.template is None:
+    if not wish.bare or not can_watch(ready) or taken.subject.template is not None or taken.bare_failed:
+        return
+    try:
         taken.bare.append(await first_answer(spec, ready, quiet_s=taken.quiet_s))
+    except (NotReady, GuestFailed) as error:  # what was measured is no worse for it
+        taken.bare_failed = f"what measuring costs is not known: {error}"
 
 
 def _listening_s(boot: Boot) -> float:
@@ -186,7 +191,7 @@ def describe(taken: Taken, *, store: Store) -> ImageReport:
             host_bytes=starts.host_bytes,
         ),
         checks=(Check(name="ready", holds=True),),
-        warnings=tuple(warnings(startup)),
+        warnings=(*warnings(startup), *filter(None, [taken.bare_failed])),
     )
     return report if subject.bundle is None else report.model_copy(update=_of_ours(report, subject, store))
 

@@ -3,11 +3,12 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 from imagebuilder.errors import GuestFailed, NotReady
-from imagebuilder.machine.spec import Accelerator, Disk, MachineSpec, MachineType, Wiring, argv, spec_of
+from imagebuilder.machine.spec import PROGRAM, Accelerator, Disk, MachineSpec, MachineType, Wiring, argv, spec_of
 from imagebuilder.measure import bench, image, instructions, subject
 from imagebuilder.measure.bench import Wish
 from imagebuilder.measure.compare import Verdict, paired
@@ -57,6 +58,22 @@ async def test_two_images_and_the_floor_in_turn(make: Make) -> None:
     described = bench.describe(more, store=Store(cache_dir()))
     assert described.bytes and described.digest and described.startup
     assert paired(more.startup, less.startup, reference="less").verdict is Verdict.UNDECIDED  # three rounds are too few
+
+
+@pytest.mark.vm
+async def test_a_bare_start_that_fails_costs_no_figure(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A QEMU that ends at once where nobody talks to it by a socket."""
+    program = tmp_path / PROGRAM
+    program.write_text(f'#!/bin/sh\ncase "$*" in *-chardev*) exec {which(PROGRAM)} "$@";; esac\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (taken,) = await bench.measure([subject.of_bundle(make(0, 0), TCG)], Wish(runs=3, bare=True))
+    described = bench.describe(taken, store=Store(cache_dir()))
+    assert described.startup is not None and len(described.startup.ready_ms.samples) == 3
+    assert described.startup.bare_ms is None and described.startup.measuring is None
+    assert any("what measuring costs is not known" in warning for warning in described.warnings)
 
 
 @pytest.mark.vm
