@@ -161,10 +161,13 @@ class Clock:
     """
 
     offset_ns: int | None = None
+    bound_ns: int | None = None
+    """The smallest difference of a line since it was ``set``: the truth is not beyond it."""
 
     def learn(self, *, sent_ns: int, arrived_ns: int) -> None:
         """A line with the guest's time of sending arrived at the host's time."""
         difference = arrived_ns - sent_ns
+        self.bound_ns = difference if self.bound_ns is None else min(self.bound_ns, difference)
         self.offset_ns = difference if self.offset_ns is None else min(self.offset_ns, difference)
 
     def host_ns(self, guest_ns: int) -> int | None:
@@ -177,7 +180,12 @@ class Clock:
 
     def set(self, *, guest_ns: int, host_ns: int) -> None:
         """Both are known to be the same moment: a machine that stood still went on."""
-        self.offset_ns = host_ns - guest_ns
+        self.offset_ns, self.bound_ns = host_ns - guest_ns, None
+
+    @property
+    def doubt_ns(self) -> int | None:
+        """By how much it may go wrong since it was ``set``, as far as lines have told; None when none came."""
+        return None if self.bound_ns is None or self.offset_ns is None else self.bound_ns - self.offset_ns
 
 
 @dataclass(slots=True)

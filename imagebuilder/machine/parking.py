@@ -5,7 +5,9 @@ run one instruction when init reads what the host has written meanwhile: the tim
 
 The time is told as what the wall clock is ahead of the guest's monotonic clock. That one stands still with the machine;
 where it stood is known, and QEMU stamps the moment at which it goes on. So what is told is true however late the guest
-gets to read it, on a host however busy.
+gets to read it. On a busy host QEMU itself may be kept from its work just when it stamps: between asking it to stop and
+its stamp, or between its stamp and its answer that it goes on. Where that took long, init is asked for its clock first,
+while the programs still stand.
 """
 
 import asyncio
@@ -18,7 +20,9 @@ from imagebuilder.errors import MachineError
 from imagebuilder.machine.instance import Instance
 
 PATIENCE_S = 30.0
+LOOKS = 3
 ALIGNING = 8  # questions to a guest at rest, whose answers align its clock
+UNSURE_NS = 4_000_000  # a clock that may be off by more is looked at before the programs see it
 CAPABILITIES = ("x-ignore-shared", "events")  # the memory stays where it is; tell how far you are
 CHUNK_BYTES = 1 << 20
 STATE = "state"
@@ -27,9 +31,10 @@ Command = tuple[str, dict[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A machine that stands still. ``guest_ns`` is its monotonic clock."""
+    """A machine that stands still. ``guest_ns`` is its monotonic clock, or less by up to ``unsure_ns``."""
 
     guest_ns: int
+    unsure_ns: int = 0
 
 
 async def park(instance: Instance, *, detach: bool = False) -> Parked:
@@ -42,13 +47,13 @@ async def park(instance: Instance, *, detach: bool = False) -> Parked:
         done = instance.channel.done(command)
         instance.channel.send(command)
         await instance.outcome(done, "its programs stood still", timeout_s=PATIENCE_S)
-    stopped = instance.next_event("STOP")
+    stopped, asked_ns = instance.next_event("STOP"), time.time_ns()
     await instance.execute("stop")
     event = await instance.outcome(stopped, "it stood still", timeout_s=PATIENCE_S)
-    guest_ns = instance.channel.reports.clock.guest_ns(_monotonic_ns(event.wall_ns))
+    guest_ns = instance.channel.reports.clock.guest_ns(event.wall_ns - _wall_ahead_ns())
     if guest_ns is None:
         raise MachineError(f"{instance.spec.name}: its init never told its clock, so that no clone could know the time")
-    return Parked(guest_ns)
+    return Parked(guest_ns, max(event.wall_ns - asked_ns, 0))
 
 
 async def go_on(instance: Instance, parked: Parked, *, words: Iterable[str] = (), signal: int = 0) -> None:
@@ -68,11 +73,27 @@ async def _going(
     resumed = instance.next_event("RESUME")
     await _all(instance, commands)
     event = await instance.outcome(resumed, "it went on", timeout_s=PATIENCE_S)
-    at_ns = _monotonic_ns(event.wall_ns)
+    unsure_ns, ahead_ns = parked.unsure_ns + time.time_ns() - event.wall_ns, _wall_ahead_ns()
+    at_ns, clock = event.wall_ns - ahead_ns, instance.channel.reports.clock
     instance.went_on(at_ns)
-    instance.channel.reports.clock.set(guest_ns=parked.guest_ns, host_ns=at_ns)
-    clock = f"clock {event.wall_ns - parked.guest_ns}"
-    instance.channel.send("\n".join((clock, *words, f"thaw {signal or ''}")))
+    clock.set(guest_ns=parked.guest_ns, host_ns=at_ns)
+    if unsure_ns > UNSURE_NS:
+        await _look(instance)
+    ahead_of_guest_ns = (clock.offset_ns or 0) + ahead_ns
+    instance.channel.send("\n".join((f"clock {ahead_of_guest_ns}", *words, f"thaw {signal or ''}")))
+
+
+async def _look(instance: Instance) -> None:
+    """Ask init, whose programs stand still, until its clock is known well enough. What it says comes late and never
+    early: of many answers the quickest is near the truth."""
+    clock = instance.channel.reports.clock
+    for _ in range(ALIGNING):
+        done = instance.channel.done("freeze")
+        instance.channel.send("freeze")
+        await instance.outcome(done, "its init answered", timeout_s=PATIENCE_S)
+        if clock.doubt_ns is not None and clock.doubt_ns <= UNSURE_NS:
+            return
+    clock.offset_ns = clock.bound_ns
 
 
 async def save(instance: Instance) -> bytes:
@@ -119,6 +140,10 @@ async def _all_of(source: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def _monotonic_ns(wall_ns: int) -> int:
-    """A recent moment of the host's wall clock on its monotonic one."""
-    return wall_ns - (time.time_ns() - time.monotonic_ns())
+def _wall_ahead_ns() -> int:
+    """What the host's wall clock is ahead of its monotonic one, of several looks the one that nothing came between."""
+    looks = []
+    for _ in range(LOOKS):
+        begin_ns, wall_ns, end_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        looks.append((end_ns - begin_ns, wall_ns - begin_ns))
+    return min(looks)[1]

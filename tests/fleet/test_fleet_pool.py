@@ -15,13 +15,16 @@ import pytest
 
 from imagebuilder.errors import ImagebuilderError, InputError, MachineError
 from imagebuilder.fleet.pool import Pool
+from imagebuilder.fleet.spare import filled
+from imagebuilder.machine.parking import go_on
 from imagebuilder.machine.spec import CLONES_NETWORK
 from imagebuilder.machine.template import Template
 from imagebuilder.machine.waiting import all_of
 
-from .conftest import Told, none_shares, tell
+from .conftest import CLOCK_ERROR_NS, Told, none_shares, tell
 
 PATIENCE_S = 120.0
+WRONG_NS = 80_000_000
 MANY, ONE_AFTER_THE_OTHER = 50, 1000
 
 
@@ -67,6 +70,17 @@ def test_every_hand_out_is_another_machine(template: Template, tidy: None) -> No
     none_shares(told, at_once=False)
     for each in told:
         assert each.address.startswith(str(CLONES_NETWORK.network_address).split(".")[0] + ".")
+
+
+@pytest.mark.vm
+def test_a_clock_that_may_be_wrong_is_looked_at_before_the_programs_see_it(template: Template, tidy: None) -> None:
+    async def told() -> Told:
+        async with filled(template) as spare:
+            wrong = replace(spare.parked, guest_ns=spare.parked.guest_ns + WRONG_NS, unsure_ns=WRONG_NS)
+            await go_on(spare.instance, wrong)
+            return await tell(spare.instance.host_port(80))
+
+    assert asyncio.run(told()).clock_error_ns < CLOCK_ERROR_NS
 
 
 @pytest.mark.vm
