@@ -54,11 +54,12 @@ class Identity:
         hostname = f"{template.name[: MOST_NAME_BYTES - 13]}-{secrets.token_hex(6)}"
         return cls(hostname, environment=environment or {}, user_data=user_data)
 
-    def words(self, address: str) -> Iterator[str]:
-        """What init is told, line by line."""
+    def words(self, address: str | None) -> Iterator[str]:
+        """What init is told, line by line; a machine without a network has no address."""
         yield f"seed {self.seed.hex()}"
         yield f"hostname {self.hostname}"
-        yield f"network {self.mac.hex()} {address}"
+        if address is not None:
+            yield f"network {self.mac.hex()} {address}"
         lines = "".join(f"{name}={value}\n" for name, value in self.environment.items()).encode()
         for name, content in ((ENVIRONMENT, lines), (USER_DATA, self.user_data)):
             for begin in range(0, len(content), PART_BYTES):
@@ -117,7 +118,7 @@ async def _started(
 def _words(instance: Instance, template: Template, identity: Identity) -> list[str]:
     # The name server is its template's: to write it down anew would cost more than all the rest.
     address, _, _ = address_words(instance.spec).rpartition(",")
-    words = [*identity.words(address)]
+    words = [*identity.words(address if instance.spec.network else None)]
     if template.hook is not None:
         words.append(f"hook {template.hook}")
     return words

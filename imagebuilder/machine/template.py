@@ -96,6 +96,7 @@ class Template:
     memory_mib: int
     cpus: int
     acpi: bool
+    network: bool
     ports: tuple[int, ...]
     disks: tuple[str, ...]
     """What its disks are: ``root`` or ``scratch``."""
@@ -127,6 +128,7 @@ class Template:
             disks=tuple(self._disk(number, kind) for number, kind in enumerate(self.disks)),
             forwards=tuple(asked.get(port, Forward(None, port)) for port in self.ports),
             acpi=self.acpi,
+            network=self.network,
             name=self.name,
             foreign=True,  # its kernel has read its command line
             memory_file=MemoryFile(self.folder / MEMORY),

@@ -157,6 +157,7 @@ def _described(wanted: Wanted, work: Path, guest_ns: int) -> Template:
         memory_mib=source.memory_mib,
         cpus=source.cpus,
         acpi=source.acpi,
+        network=source.network,
         ports=tuple(forward.guest_port for forward in source.forwards),
         disks=tuple("scratch" if disk.path is None else "root" for disk in source.disks),
         ready=wanted.bundle.image.ready,

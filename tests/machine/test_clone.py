@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -41,6 +42,37 @@ from imagebuilder.store import Store
 
 HERE = Path(__file__).parent
 PATIENCE_S = 60
+TCG = Accelerator.TCG
+ALONE = r"""
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+static void tell(int number) { (void)number; }
+int main(void)
+{
+    char name[65] = "";
+    signal(SIGUSR1, tell);
+    puts("here");
+    fflush(stdout);
+    for (;;) {
+        pause();
+        gethostname(name, sizeof name);
+        printf("name %s\n", name);
+        fflush(stdout);
+    }
+}
+"""
+ALONE_RECIPE = """
+name = "alone"
+version = "1"
+summary = "has no network"
+source = { type = "build", inputs = ["alone.c"], command = ["gcc", "-static", "-o", "alone", "alone.c"], \
+outputs = { "alone" = "/alone" } }
+application = { command = "/alone" }
+machine = { network = false, memory_mib = 32 }
+ready = { console = "here" }
+template = { signal = "USR1" }
+"""
 CLOCK_ERROR_NS = 10_000_000
 SPEC = MachineSpec(
     MachineType.MICROVM,
@@ -292,6 +324,24 @@ def test_an_application_that_ends_cannot_be_kept(store: Store, tmp_path: Path) -
     with pytest.raises(GuestFailed, match="ends by itself"):
         asyncio.run(create(Wanted.of(hello, Accelerator.TCG), store))
     assert {each.folder for each in templates.templates(store)} == before
+
+
+@pytest.mark.vm
+def test_a_machine_without_a_network(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "alone"
+    shutil.copytree(HERE / "who", folder)
+    (folder / "alone.c").write_text(ALONE)
+    (folder / "recipe.toml").write_text(ALONE_RECIPE)
+    made = asyncio.run(create(Wanted.of(build(load(str(folder)), tmp_path, store=store, say=silent), TCG), store))
+
+    async def names() -> set[str]:
+        async with clone(made) as one, clone(made) as other:
+            seen = [asyncio.wait_for(each.watch_console("name alone-"), PATIENCE_S) for each in (one, other)]
+            await asyncio.gather(*seen)
+            return {line for each in (one, other) for line in each.console.split() if line.startswith("alone-")}
+
+    assert len(asyncio.run(names())) == 2
+    assert templates.remove(made.folder)
 
 
 @pytest.mark.vm
