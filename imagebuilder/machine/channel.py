@@ -313,6 +313,8 @@ class Channel(asyncio.Protocol):
             self._transport.abort()
 
     def _act(self, message: Message | None) -> None:
+        if isinstance(message, Done):
+            self._tell(message)
         if (isinstance(message, Phase) and message.name == "application") or message == Done("thaw"):
             self.started.set()
             if not self._watched:
@@ -324,9 +326,10 @@ class Channel(asyncio.Protocol):
         elif isinstance(message, GuestMemory) and self._memory:
             waiting = self._memory.pop(0)
             resolve(waiting, message)
-        elif isinstance(message, Done):
-            for future in [future for command, future in self._done if command == message.command]:
-                resolve(future, None)
-            self._done = [each for each in self._done if not each[1].done()]
         elif self.reports.end is not None:
             resolve(self.ended, None)
+
+    def _tell(self, done: Done) -> None:
+        for future in [future for command, future in self._done if command == done.command]:
+            resolve(future, None)
+        self._done = [each for each in self._done if not each[1].done()]

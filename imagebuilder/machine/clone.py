@@ -19,6 +19,7 @@ SEED_BYTES = 32
 PART_BYTES = 256  # of a file, in one line to init
 ENVIRONMENT, USER_DATA = "environment", "user-data"
 MOST_NAME_BYTES = 64
+MOST_FILE_BYTES = 64 << 10  # init takes it line by line, before the programs go on
 
 
 def _mac() -> bytes:
@@ -46,6 +47,14 @@ class Identity:
             if not name or "=" in name or "\n" in name + value or "\0" in name + value:
                 raise InputError(f"the variable {name!r} cannot be given to a clone: NAME=VALUE in one line")
 
+        for what, size in (("the environment", len(self._lines)), ("the user data", len(self.user_data))):
+            if size > MOST_FILE_BYTES:
+                raise InputError(f"{what} of a clone has {size} bytes, and at most {MOST_FILE_BYTES} can be given")
+
+    @property
+    def _lines(self) -> bytes:
+        return "".join(f"{name}={value}\n" for name, value in self.environment.items()).encode()
+
     @classmethod
     def of(
         cls, template: Template, *, environment: Mapping[str, str] | None = None, user_data: bytes = b""
@@ -60,8 +69,7 @@ class Identity:
         yield f"hostname {self.hostname}"
         if address is not None:
             yield f"network {self.mac.hex()} {address}"
-        lines = "".join(f"{name}={value}\n" for name, value in self.environment.items()).encode()
-        for name, content in ((ENVIRONMENT, lines), (USER_DATA, self.user_data)):
+        for name, content in ((ENVIRONMENT, self._lines), (USER_DATA, self.user_data)):
             for begin in range(0, len(content), PART_BYTES):
                 yield f"file {name} {content[begin : begin + PART_BYTES].hex()}"
 

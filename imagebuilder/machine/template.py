@@ -261,7 +261,11 @@ def qemu_says() -> str:
 
 @contextmanager
 def _held(folder: Path, how: int) -> Iterator[None]:
-    with (folder / USED).open("ab") as stream:
+    try:
+        stream = (folder / USED).open("r+b")
+    except FileNotFoundError as error:
+        raise InputError(f"the template {folder} was removed meanwhile", hint="imagebuilder template list") from error
+    with stream:
         fcntl.flock(stream, how)
         yield
 

@@ -133,6 +133,11 @@ def test_variables_that_cannot_be_given(name: str, value: str) -> None:
         Identity("a", environment={name: value})
 
 
+def test_more_than_can_be_given() -> None:
+    with pytest.raises(InputError, match="the user data of a clone has 65537 bytes, and at most 65536"):
+        Identity("a", user_data=b"x" * 65537)
+
+
 def test_what_init_is_told() -> None:
     identity = Identity("a-1", seed=b"\1\2", mac=b"\2\0\0\0\0\1", environment={"A": "1"}, user_data=b"x" * 300)
     assert list(identity.words("100.64.1.15/10,100.64.0.2")) == [
@@ -213,14 +218,14 @@ def test_every_clone_is_a_machine_of_its_own(template: Template) -> None:
 @pytest.mark.vm
 def test_what_the_host_gives_and_what_a_clone_writes_is_its_own(template: Template) -> None:
     async def two() -> list[dict[str, str]]:
-        identity = Identity.of(template, environment={"A": "1", "B": "two words"}, user_data=b"#!" + b"y" * 700)
+        identity = Identity.of(template, environment={"A": "1", "B": "two words"}, user_data=b"#!" + b"y" * 65534)
         async with clone(template, identity) as one, clone(template) as other:
             await ask(one, b"ONE")
             return [await ask(one, b"-"), await ask(other, b"OTHER")]
 
     one, other = asyncio.run(two())
     assert one["environment"] == "A=1|B=two words|"
-    assert one["user_data"] == "#!" + "y" * 700
+    assert one["user_data"] == ("#!" + "y" * 65534)[:2047]
     assert other["environment"] == other["user_data"] == ""
     assert one["disk"].rstrip("\0").startswith("hello"), "the disk begins as it was in the template"
     assert "ONE" in one["disk"]
@@ -236,9 +241,9 @@ def test_a_clone_that_stands_still_knows_the_time_when_it_goes_on(template: Temp
             first = await ask(instance)
             still = await park(instance)
             await asyncio.sleep(0.5)
-            instance.channel.started.clear()
+            thawed = instance.channel.done("thaw")
             await go_on(instance, still)
-            await asyncio.wait_for(instance.channel.started.wait(), PATIENCE_S)
+            await asyncio.wait_for(thawed, PATIENCE_S)
             return first, await ask(instance)
 
     first, second = asyncio.run(parked())

@@ -112,6 +112,7 @@ int main(void)
     if (!fork())
         looking();
     sigaction(SIGUSR1, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);  /* who asks may have gone */
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 16))
         return 1;
