@@ -9,13 +9,17 @@ from imagebuilder.tree import Tree
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel's image in the store, and the modules that init loads, in the order of ``module_paths``."""
+    """A kernel's image in the store, and the modules that init loads, in the order of ``module_paths``.
+
+    ``one_cpu``: it is made for one CPU.
+    """
 
     definition: KernelDefinition
     image: Path
     digest: str
     modules: Tree
     module_paths: tuple[str, ...] = ()
+    one_cpu: bool = False
 
     @property
     def name(self) -> str:
@@ -40,7 +44,8 @@ class Kernel:
     @property
     def cmdline_tcg(self) -> str:
         """The words that are added when it runs emulated."""
-        return self.definition.boot.cmdline_tcg
+        boot = self.definition.boot
+        return f"{boot.cmdline_tcg} {boot.cmdline_tcg_one_cpu if self.one_cpu else ''}".strip()
 
     @property
     def cmdline_kvm(self) -> str:

@@ -81,7 +81,7 @@ def test_the_key_holds_all_that_an_image_depends_on(own: Path, tmp_path: Path) -
     more = key(load_definition("micro"), (fragment,))
     fragment.write_text("CONFIG_IPV6=n\n")
     other = key(load_definition("micro"), (fragment,))
-    change(own, "quiet", "debug")
+    change(own, "ttyS0 quiet", "ttyS0 debug")
     words = key(load_definition("micro"))
     shutil.copy(MICRO.parent / "fragments/network.config", own)
     (own / "network.config").write_text((own / "network.config").read_text() + "CONFIG_UNIX_DIAG=y\n")

@@ -30,8 +30,32 @@ def rewrite(definition: KernelDefinition, **fields: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | fields))
 
 
-def test_what_ships_fits_its_definition() -> None:
-    assert prebuilt.check_record(load_definition("micro")) == ()
+@pytest.mark.parametrize(
+    "variant", load_definition("micro").variants, ids=lambda paths: "+".join(p.stem for p in paths)
+)
+def test_what_ships_fits_its_definition(variant: tuple[Path, ...]) -> None:
+    definition = load_definition("micro")
+    assert prebuilt.check_record(definition, variant) == ()
+    record = prebuilt.read_record(definition, variant)
+    assert record is not None
+    names = prebuilt.symbols_of(record.digest)
+    assert names is not None and " virtio_mmio_init\n" in names
+
+
+def test_a_variant_is_taken_where_it_is_wished_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    definition, wish = load_definition("micro"), {"SMP": ("machine.cpus = 2", "smp"), "SQUASHFS": ("root", "squashfs")}
+    assert kernel.completed(definition, (), {}) == ()
+    (smp,) = kernel.completed(definition, (), wish)  # squashfs is not kept ready-built: its absence stays an error
+    assert smp.name == "smp.config"
+    assert kernel.completed(definition, (smp,), wish) == (smp,)
+    given = kernel.provide(definition, extra_fragments=(smp,), store=Store(tmp_path / "store"), say=silent)
+    assert prebuilt.name_of(definition, (smp,)) == "micro+smp"
+    assert given.digest != kernel.provide(definition, store=Store(tmp_path / "store"), say=silent).digest
+
+
+def test_other_kernels_have_no_symbols() -> None:
+    assert prebuilt.symbols_of("0" * 64) is None
 
 
 def test_it_is_given_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +78,7 @@ def test_its_configuration_has_all_that_is_asked_for() -> None:
 
 def test_how_it_is_started_may_change(definition: KernelDefinition) -> None:
     file = definition.folder / "kernel.toml"
-    file.write_text(file.read_text().replace("quiet", "debug"))
+    file.write_text(file.read_text().replace("ttyS0 quiet", "ttyS0 debug"))
     assert prebuilt.check_record(load_definition(definition.folder)) == ()
 
 
@@ -101,6 +125,7 @@ def test_a_truncated_image_is_refused(definition: KernelDefinition, tmp_path: Pa
         ({"bytes": 1}, "is not the one of its record"),
         ({"inputs": "0" * 64}, "made from another source"),
         ({"config": "0" * 64}, "the configuration beside"),
+        ({"symbols": "0" * 64}, "the symbols beside"),
         ({"schema": "imagebuilder.kernel/0"}, "no ready-built image"),
         ({"more": 1}, "no ready-built image"),
     ],
