@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from imagebuilder import kernel, paths
+from imagebuilder.builder import Build
 from imagebuilder.errors import KernelError
 from imagebuilder.events import silent
 from imagebuilder.kernel import prebuilt
 from imagebuilder.kernel.definition import KernelDefinition, load_definition
+from imagebuilder.recipe import load
 from imagebuilder.store import Store, sha256_file
 
 KERNELS = paths.shipped("kernels")
@@ -52,6 +54,19 @@ def test_a_variant_is_taken_where_it_is_wished_for(tmp_path: Path, monkeypatch: 
     given = kernel.provide(definition, extra_fragments=(smp,), store=Store(tmp_path / "store"), say=silent)
     assert prebuilt.name_of(definition, (smp,)) == "micro+smp"
     assert given.digest != kernel.provide(definition, store=Store(tmp_path / "store"), say=silent).digest
+
+
+@pytest.mark.parametrize(("cpus", "variant"), [(1, ()), (2, load_definition("micro").variants[1])])
+def test_a_recipe_gets_the_kernel_for_its_processors(
+    cpus: int, variant: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # nothing to compile with
+    hello = load("hello")
+    recipe = hello.model_copy(update={"machine": hello.machine.model_copy(update={"cpus": cpus})})
+    given = Build(recipe, Store(tmp_path / "store"), silent).kernel
+    record = prebuilt.read_record(load_definition("micro"), variant)
+    assert record is not None and given.digest == record.digest
+    assert given.one_cpu == ("nolapic_timer" in given.cmdline_tcg) == (cpus == 1)
 
 
 def test_other_kernels_have_no_symbols() -> None:
