@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from imagebuilder.fleet.http import HEAD_BYTES, HOP, Answer, Request, TooLarge, Unreadable, read_answer, read_request
 
 MOST_BYTES = 1000
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
+PUT = b"PUT / HTTP/1.1\r\nHost: h\r\n"
 
 
 class Sink:
@@ -52,9 +54,7 @@ def test_a_request_is_written_anew() -> None:
 
 
 def test_chunks_become_a_body_of_known_length() -> None:
-    found = request(
-        b"PUT / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3;a=b\r\nabc\r\n02\r\nde\r\n0\r\nT: 1\r\n\r\n"
-    )
+    found = request(PUT + b"Transfer-Encoding: Chunked\r\n\r\n3;a=b\r\nabc\r\n02\r\nde\r\n0\r\nT: 1\r\n\r\n")
     assert found.body == b"abcde"
     assert b"Content-Length: 5\r\n" in found.to_bytes()
     assert b"ransfer" not in found.to_bytes()
@@ -62,7 +62,7 @@ def test_chunks_become_a_body_of_known_length() -> None:
 
 def test_a_client_that_waits_is_told_to_go_on() -> None:
     sink = Sink()
-    found = request(b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx", sink)
+    found = request(PUT + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx", sink)
     assert sink.data == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert b"Expect" not in found.to_bytes()
 
@@ -93,23 +93,23 @@ def test_answers_that_have_no_body(method: str, status: int) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET /\r\n\r\n",
-        b"GET  / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/2.0\r\n\r\n",
-        b"G(T / HTTP/1.1\r\n\r\n",
-        b"GET /\xc3\xa4 HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA : b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: \0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        b"PUT / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        b"PUT / HTTP/1.1\r\nContent-Length: +1\r\n\r\na",
-        b"PUT / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
-        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+        b"GET /\r\nHost: h\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+        b"G(T / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /\xc3\xa4 HTTP/1.1\r\nHost: h\r\n\r\n",
+        GET + b"A : b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        GET + b"Host: i\r\n\r\n",
+        GET + b"A: \0\r\n\r\n",
+        GET + b"no colon\r\n\r\n",
+        PUT + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        PUT + b"Content-Length: +1\r\n\r\na",
+        PUT + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        PUT + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        PUT + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        PUT + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
+        PUT + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
     ],
 )
 def test_requests_that_could_be_understood_in_two_ways_are_refused(data: bytes) -> None:
@@ -120,14 +120,34 @@ def test_requests_that_could_be_understood_in_two_ways_are_refused(data: bytes) 
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET / HTTP/1.1\r\nA: " + b"b" * HEAD_BYTES + b"\r\n\r\n",
-        b"PUT / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n" + b"a" * 1001,
-        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"a" * 1001 + b"\r\n0\r\n\r\n",
+        GET + b"A: " + b"b" * 2 * HEAD_BYTES + b"\r\n\r\n",
+        PUT + b"Content-Length: 1001\r\n\r\n" + b"a" * 1001,
+        PUT + b"Transfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"a" * 1001 + b"\r\n0\r\n\r\n",
     ],
 )
 def test_requests_that_are_too_large_are_refused(data: bytes) -> None:
     with pytest.raises(TooLarge):
         request(data)
+
+
+@pytest.mark.parametrize("data", [GET + b"A: b\r\n c\r\n\r\n", b"GET / HTTP/1.1\nHost: h\nA: b c\n\n"])
+def test_old_ways_to_end_a_line_are_not_passed_on(data: bytes) -> None:
+    assert request(data).to_bytes() == GET + b"A: b c\r\nConnection: close\r\n\r\n"
+
+
+def test_a_request_that_names_no_host_gets_one() -> None:
+    assert b"\r\nHost: localhost\r\n" in request(b"GET / HTTP/1.0\r\n\r\n").to_bytes()
+    assert b"\r\nHost: h\r\n" in request(GET + b"Connection: host\r\n\r\n").to_bytes()
+
+
+def test_a_server_may_say_much_before_it_answers() -> None:
+    assert answer(b"HTTP/1.1 102 Processing\r\n\r\n" * 5000 + b"HTTP/1.1 204 \r\n\r\n").status == 204
+
+
+def test_what_makes_no_sense_is_quoted_in_short() -> None:
+    with pytest.raises(Unreadable, match=r"^begins with no line of HTTP/1 .*illegal request line") as caught:
+        request(b"Hello\x1b[2J" + b"a" * 5000 + b"\r\n\r\n")
+    assert len(str(caught.value)) < 250 and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"])
@@ -142,20 +162,48 @@ def test_an_answer_that_is_none(data: bytes) -> None:
         answer(data)
 
 
-@given(st.binary(max_size=300))
-def test_whatever_comes_is_refused_or_understood(data: bytes) -> None:
+WORDS = [
+    *(
+        b"GET",
+        b"HEAD",
+        b"CONNECT",
+        b"/",
+        b" ",
+        b"\r\n",
+        b"\n",
+        b"\t",
+        b":",
+        b",",
+        b"0",
+        b"5",
+        b"abcde",
+        b"\xe4",
+        b"\x01",
+    ),
+    *(b"HTTP/1.0", b"HTTP/1.1", b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 \r\n", b"Host: a\r\n"),
+    *(b"Connection: ", b"Content-Length: ", b"Transfer-Encoding: chunked\r\n", b"Upgrade: a\r\n", b"host", b"close"),
+    *(b"Expect: 100-continue\r\n", b"A: b\r\n", b"99999999999999999999", b"9" * 5000, b"5\r\nabcde\r\n0\r\n\r\n"),
+]
+
+
+@given(st.binary(max_size=300) | st.lists(st.sampled_from(WORDS), max_size=20).map(b"".join))
+def test_whatever_comes_is_refused_or_passed_on(data: bytes) -> None:
     for read in (request, answer):
-        try:
-            found = read(data)
-        except (Unreadable, EOFError):
-            continue
-        assert isinstance(found, Request | Answer)
+        for beginning in (b"", b"HTTP/1.1 200 OK\r\n" if read is answer else GET):
+            try:
+                found = read(beginning + data)
+            except (Unreadable, EOFError):
+                continue
+            again = read(found.to_bytes())
+            assert again.body == found.body and set(again.passed_on) - {("Host", "localhost")} <= set(found.passed_on)
+            assert set(again.passed_on) >= set(found.passed_on)
 
 
 TOKENS = st.text("abcXYZ012-_!", min_size=1, max_size=8)
 LETTERS = [chr(code) for code in (*range(33, 127), *range(160, 256))]
 VALUES = st.text(LETTERS, max_size=20)
-HEADERS = st.lists(st.tuples(TOKENS, VALUES).filter(lambda row: row[0].lower() not in HOP), max_size=5)
+ROWS = st.lists(st.tuples(TOKENS, VALUES).filter(lambda row: row[0].lower() not in HOP), max_size=5)
+HEADERS = ROWS.map(lambda rows: [("Host", "h"), *rows])
 
 
 @given(TOKENS, st.text("/abc?=%", min_size=1, max_size=20), HEADERS, st.binary(max_size=50))
