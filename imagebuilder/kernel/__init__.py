@@ -36,7 +36,7 @@ def provide(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (
     if definition.package is None:
         image = prebuilt.unpacked(definition, store, extra_fragments)
         if image is not None:
-            return _compiled(definition, extra_fragments, image)
+            return Kernel(definition, image, image.name, Tree())
         name = prebuilt.name_of(definition, extra_fragments)
         say(Note(f"the kernel {name} has no ready-built image of this definition: it is compiled"))
     return build(definition, extra_fragments=extra_fragments, store=store, say=say)
@@ -77,13 +77,7 @@ def build(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (),
             raise KernelError(message, hint="use a kernel that is compiled, such as micro")
         return packaged.provide(definition, store=store, say=say)
     built = compile.compiled(definition, extra_fragments, store=store, say=say)
-    return _compiled(definition, extra_fragments, store.blob(built.digest))
-
-
-def _compiled(definition: KernelDefinition, extra_fragments: Sequence[Path], image: Path) -> Kernel:
-    """A kernel whose blob in the store is ``image``."""
-    smp = config.merge((*definition.fragments, *extra_fragments)).get("SMP")
-    return Kernel(definition, image, image.name, Tree(), one_cpu=smp is None or smp.value == "n")
+    return Kernel(definition, store.blob(built.digest), built.digest, Tree())
 
 
 def verify(definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say) -> None:

@@ -86,15 +86,13 @@ class Package(Part):
 
 
 class Boot(Part):
-    """How the kernel is started. ``cmdline_tcg`` and ``cmdline_kvm`` are added for that accelerator, and
-    ``cmdline_tcg_one_cpu`` to the former where the kernel is made for one CPU."""
+    """How the kernel is started. ``cmdline_tcg`` and ``cmdline_kvm`` are added for that accelerator."""
 
     machine: MachineType
     image: ImageType
     acpi: bool
     cmdline: str
     cmdline_tcg: str = ""
-    cmdline_tcg_one_cpu: str = ""
     cmdline_kvm: str = ""
 
 

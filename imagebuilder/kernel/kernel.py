@@ -9,17 +9,13 @@ from imagebuilder.tree import Tree
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel's image in the store, and the modules that init loads, in the order of ``module_paths``.
-
-    ``one_cpu``: it is made for one CPU.
-    """
+    """A kernel's image in the store, and the modules that init loads, in the order of ``module_paths``."""
 
     definition: KernelDefinition
     image: Path
     digest: str
     modules: Tree
     module_paths: tuple[str, ...] = ()
-    one_cpu: bool = False
 
     @property
     def name(self) -> str:
@@ -44,8 +40,7 @@ class Kernel:
     @property
     def cmdline_tcg(self) -> str:
         """The words that are added when it runs emulated."""
-        boot = self.definition.boot
-        return f"{boot.cmdline_tcg} {boot.cmdline_tcg_one_cpu if self.one_cpu else ''}".strip()
+        return self.definition.boot.cmdline_tcg
 
     @property
     def cmdline_kvm(self) -> str:
