@@ -190,6 +190,6 @@ def test_an_image_that_cannot_be_built(write: Write, pytester: pytest.Pytester, 
     recipe.write_text(recipe.read_text().replace('"/usr/bin/app"', '"/usr/bin/ap"'))
     done = imagebuilder_test(pytester.path, cache, "--json=r.json")
     assert done.returncode == 2 and "Traceback" not in done.stdout + done.stderr, done
-    assert [mark for mark, _ in lines(done)] == ["✗", *"––––––––"] and done.stdout.count("did you mean") == 2, done
+    assert [mark for mark, _ in lines(done)] == ["✗", *"––––––––"] and done.stdout.count("did you mean") >= 2, done
     (measured,) = report.load(pytester.path / "r.json").images
     assert (measured.name, [check.holds for check in measured.checks]) == (name, [False, None, None])
