@@ -92,11 +92,8 @@ def command(
         with listener(quiet=quiet, verbose=verbose) as say:
             choice = choose(accel, store=store)
             subjects = _images(names, kernels, out, memory_mib, choice.accelerator, store, say)
-            made = report.of(host(choice.accelerator), crowds.measured(subjects, density, store, say))
-        _write(made, json_path)
-        if not quiet:
-            crowds.show(stdout(), made, why=choice.why)
-        raise SystemExit(_status(made.images, fail_slower=False, fail_undecided=False))
+            crowd = report.of(host(choice.accelerator), crowds.measured(subjects, density, store, say))
+        raise SystemExit(_crowded(crowd, json_path, why=None if quiet else choice.why))
     older = _older(reference)
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel, store=store)
@@ -120,6 +117,14 @@ def command(
     if not quiet:
         show(stdout(), made, why=choice.why, commands=commands or verbose)
     raise SystemExit(_status(images, fail_slower=fail_slower, fail_undecided=fail_undecided))
+
+
+def _crowded(made: Report, json_path: Path | None, *, why: str | None) -> int:
+    """Write and show clones that were up at once (``why`` None: nothing is shown); returns the exit status."""
+    _write(made, json_path)
+    if why is not None:
+        crowds.show(stdout(), made, why=why)
+    return _status(made.images, fail_slower=False, fail_undecided=False)
 
 
 def _write(made: Report, json_path: Path | None) -> None:

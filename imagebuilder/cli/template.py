@@ -44,7 +44,8 @@ def create_(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Start each NAME, wait for its first answer, warm it up, and keep it, in the place of its template of before."""
+    """Start each NAME, wait for its first answer, warm it up, and keep it, in the place of one of the same image and
+    machine. Those of older images stay until `template rm`."""
     store = options.open_store()
     made = []
     with listener(quiet=quiet or as_json, verbose=verbose) as say:

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from imagebuilder.machine.answers import Unanswered, fetch
 from imagebuilder.machine.clone import Identity, begin, held
 from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.parking import Parked, go_on, park
+from imagebuilder.machine.parking import Parked, go_on, park, rest
 from imagebuilder.machine.template import Template
+from imagebuilder.machine.warming import ask
 from imagebuilder.recipe.model import Ready
 
 LOOKS, LOOK_S, MOST_LOOKS = 2, 0.005, 40  # at rest: so many looks in a row, at most so many in all
@@ -43,7 +43,7 @@ class Spare:
 async def filled(template: Template, warm: Sequence[str] = ()) -> AsyncIterator[Spare]:
     """A clone that has answered, and stands still. At the end of the block it is gone.
 
-    ``warm`` are paths that it is asked for besides the one of the recipe's ``[ready]``. Raises NotReady, GuestFailed,
+    ``warm`` is what it is asked besides the one of the recipe's ``[ready]``. Raises NotReady, GuestFailed,
     MachineError, ToolMissing.
     """
     ready, identity = Ready.model_validate(template.ready), Identity.of(template)
@@ -51,24 +51,6 @@ async def filled(template: Template, warm: Sequence[str] = ()) -> AsyncIterator[
         await begin(instance, template, identity)
         await instance.wait_ready(ready)
         for path in warm:
-            await _asked(instance, ready, path)
-        await _rest(instance)
+            await ask(instance, ready, path)
+        await rest(instance, looks=LOOKS, look_s=LOOK_S, most_looks=MOST_LOOKS)
         yield Spare(instance, identity, await park(instance))
-
-
-async def _asked(instance: Instance, ready: Ready, path: str) -> None:
-    """What comes of it is not looked at: the template was made with the same words."""
-    try:
-        await fetch(instance.host_port(ready.port or 0), path)
-    except Unanswered:
-        return
-
-
-async def _rest(instance: Instance) -> None:
-    """Wait until it has put its last connection away, so that nothing of it is left to do when it goes on."""
-    resting = 0
-    for _ in range(MOST_LOOKS):
-        resting = resting + 1 if await instance.at_rest() else 0
-        if resting == LOOKS:
-            return
-        await asyncio.sleep(LOOK_S)

@@ -46,7 +46,6 @@ class Identity:
         for name, value in self.environment.items():
             if not name or "=" in name or "\n" in name + value or "\0" in name + value:
                 raise InputError(f"the variable {name!r} cannot be given to a clone: NAME=VALUE in one line")
-
         for what, size in (("the environment", len(self._lines)), ("the user data", len(self.user_data))):
             if size > MOST_FILE_BYTES:
                 raise InputError(f"{what} of a clone has {size} bytes, and at most {MOST_FILE_BYTES} can be given")
@@ -90,7 +89,7 @@ async def clone(
     """
     async with _started(template, forwards, on_console, host_cpus) as instance:
         words = _words(instance, template, identity or Identity.of(template))
-        await load_and_go_on(instance, Parked(template.guest_ns), words=words, signal=template.signal)
+        await load_and_go_on(instance, _parked(template), words=words, signal=template.signal)
         yield instance
 
 
@@ -107,7 +106,7 @@ async def held(
 async def begin(instance: Instance, template: Template, identity: Identity) -> None:
     """Let a held clone go on for the first time, as somebody new. Does not wait until its programs go on."""
     words = _words(instance, template, identity)
-    await go_on(instance, Parked(template.guest_ns), words=words, signal=template.signal)
+    await go_on(instance, _parked(template), words=words, signal=template.signal)
 
 
 @asynccontextmanager
@@ -121,6 +120,10 @@ async def _started(
     with template.used():
         async with Instance.start(spec, on_console=on_console, state=template.state) as instance:
             yield instance
+
+
+def _parked(template: Template) -> Parked:
+    return Parked(template.guest_ns, template.unsure_ns)
 
 
 def _words(instance: Instance, template: Template, identity: Identity) -> list[str]:

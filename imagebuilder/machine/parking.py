@@ -37,6 +37,17 @@ class Parked:
     unsure_ns: int = 0
 
 
+async def rest(instance: Instance, *, looks: int, look_s: float, most_looks: int) -> None:
+    """Wait until so many looks in a row find it at rest, so that nothing of its last connection is left to do; one that
+    never rests is left after ``most_looks``. Raises MachineError."""
+    resting = 0
+    for _ in range(most_looks):
+        resting = resting + 1 if await instance.at_rest() else 0
+        if resting == looks:
+            return
+        await asyncio.sleep(look_s)
+
+
 async def park(instance: Instance, *, detach: bool = False) -> Parked:
     """Stop the guest's programs, then the machine. ``detach``: it gives up its address and makes ready what its clones
     will need; it is to be kept as a template. Raises GuestFailed, MachineError."""

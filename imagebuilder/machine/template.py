@@ -90,7 +90,8 @@ class Template:
     name: str
     circumstances: Circumstances
     guest_ns: int
-    """The guest's monotonic clock at which it stands still."""
+    """The guest's monotonic clock at which it stands still, or less than that by up to ``unsure_ns``."""
+    unsure_ns: int
     machine: MachineType
     accelerator: Accelerator
     memory_mib: int

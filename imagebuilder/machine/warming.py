@@ -13,7 +13,7 @@ from imagebuilder.errors import GuestFailed, InputError, MachineError, OutputErr
 from imagebuilder.events import Note, Say, silent, step
 from imagebuilder.machine.answers import Unanswered, ask_tcp, fetch
 from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.parking import park, save
+from imagebuilder.machine.parking import Parked, park, rest, save
 from imagebuilder.machine.probe_guest import probe_guest
 from imagebuilder.machine.spec import MachineSpec, MemoryFile
 from imagebuilder.machine.template import FOLDER, KERNEL, MEMORY, STATE, TEMPLATE_JSON, USED, Template, Wanted, remove
@@ -60,28 +60,30 @@ async def found_or_made(wanted: Wanted, store: Store, *, say: Say = silent) -> T
 
 
 async def _made(wanted: Wanted, work: Path, artefacts: Path | None, say: Say) -> Template:
-    spec = _prepared(wanted.source, work)
     for attempt in range(1, ATTEMPTS + 1):
+        spec = _prepared(wanted.source, work)
         async with Instance.start(spec) as instance:
             try:
-                guest_ns = await _warmed(instance, wanted)
-                if guest_ns is not None:
+                parked = await _warmed(instance, wanted)
+                if parked is not None:
                     (work / STATE).write_bytes(await save(instance))
                     await instance.execute("quit")
                     await instance.wait_exit()
-                    return _described(wanted, work, guest_ns)
+                    return _described(wanted, work, parked)
             except MachineError:
                 if artefacts is not None:
                     instance.write_artefacts(artefacts)
                 raise
         say(Note(f"the guest's clock is coarse (attempt {attempt} of {ATTEMPTS}): started again"))
     raise MachineError(
-        f"{spec.name}: its kernel finds no clock finer than its timer on this host: try again on a quieter one"
+        f"{wanted.source.name}: its kernel finds no clock finer than its timer on this host: try again on a quieter one"
     )
 
 
 def _prepared(source: MachineSpec, work: Path) -> MachineSpec:
-    """The image's machine with its memory, and all that it may write, in files that are kept."""
+    """The image's machine with its memory, and all that it may write, in new files that are kept."""
+    for left in work.iterdir():  # of an attempt before
+        left.unlink()
     disks = []
     for number, disk in enumerate(source.disks):
         path = work / f"disk{number}"
@@ -103,15 +105,15 @@ def _share(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-async def _warmed(instance: Instance, wanted: Wanted) -> int | None:
+async def _warmed(instance: Instance, wanted: Wanted) -> Parked | None:
     """Bring it to its first answer and stop it there; None when its clock is too coarse."""
     ready = Ready.model_validate(wanted.bundle.image.ready)
     await instance.wait_ready(ready)
     try:
         for words in wanted.recipe.get("warm", ()):
-            await _ask(instance, ready, words)
-        await _rest(instance)
-        return None if (instance.clock_step_ns or 0) >= COARSE_NS else (await park(instance, detach=True)).guest_ns
+            await ask(instance, ready, words)
+        await _settle(instance)
+        return None if (instance.clock_step_ns or 0) >= COARSE_NS else await park(instance, detach=True)
     except MachineError as error:
         if instance.channel.reports.end is None:
             raise
@@ -119,7 +121,9 @@ async def _warmed(instance: Instance, wanted: Wanted) -> int | None:
         raise GuestFailed(f"{instance.spec.name} ends by itself: {only}", hint=error.message) from error
 
 
-async def _ask(instance: Instance, ready: Ready, words: str) -> None:
+async def ask(instance: Instance, ready: Ready, words: str) -> None:
+    """Ask once for what ``[template]`` names: a path over HTTP, else what is sent. Raises GuestFailed when it is not
+    answered."""
     port = instance.host_port(ready.port) if ready.port else 0
     try:
         if ready.http is not None:
@@ -130,20 +134,14 @@ async def _ask(instance: Instance, ready: Ready, words: str) -> None:
         raise GuestFailed(f"{instance.spec.name}: asked for {words!r} to warm it up, it {error}") from error
 
 
-async def _rest(instance: Instance) -> None:
-    """Wait until its kernel has done what it puts off at its start, and until the last connection is put away; one that
-    never rests is kept as it is."""
+async def _settle(instance: Instance) -> None:
+    """Wait until its kernel has done what it puts off at its start, and until the last connection is put away."""
     up_ns = instance.channel.reports.clock.guest_ns(time.monotonic_ns()) or 0
     await asyncio.sleep(max(0.0, SETTLED_S - up_ns / 1e9))
-    resting = 0
-    for _ in range(MOST_LOOKS):
-        resting = resting + 1 if await instance.at_rest() else 0
-        if resting == LOOKS:
-            return
-        await asyncio.sleep(LOOK_S)
+    await rest(instance, looks=LOOKS, look_s=LOOK_S, most_looks=MOST_LOOKS)
 
 
-def _described(wanted: Wanted, work: Path, guest_ns: int) -> Template:
+def _described(wanted: Wanted, work: Path, parked: Parked) -> Template:
     source, recipe = wanted.source, wanted.recipe
     (work / KERNEL).write_bytes(probe_guest(1))
     (work / USED).touch()
@@ -151,7 +149,8 @@ def _described(wanted: Wanted, work: Path, guest_ns: int) -> Template:
         folder=work,
         name=wanted.bundle.image.name,
         circumstances=wanted.circumstances,
-        guest_ns=guest_ns,
+        guest_ns=parked.guest_ns,
+        unsure_ns=parked.unsure_ns,
         machine=source.machine,
         accelerator=source.accelerator,
         memory_mib=source.memory_mib,

@@ -34,7 +34,7 @@ from imagebuilder.machine.spec import (
     argv,
 )
 from imagebuilder.machine.template import Circumstances, Template, TemplateStale, Wanted, differences
-from imagebuilder.machine.warming import create
+from imagebuilder.machine.warming import _prepared, create
 from imagebuilder.paths import cache_dir
 from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import Ready
@@ -148,6 +148,20 @@ def test_what_init_is_told() -> None:
         f"file user-data {'78' * 256}",
         f"file user-data {'78' * 44}",
     ]
+
+
+def test_a_further_attempt_begins_with_nothing(tmp_path: Path) -> None:
+    root, work = tmp_path / "root", tmp_path / "work"
+    root.write_bytes(b"root")
+    work.mkdir()
+    source = replace(SPEC, memory_file=None, incoming=False, disks=(Disk(path=root), Disk(size_mib=1)))
+    for _ in range(2):
+        prepared = _prepared(source, work)
+        kept = [path for path in (each.path for each in prepared.disks) if path is not None]
+        assert [path.read_bytes() for path in kept] == [b"root", bytes(1 << 20)]
+        assert prepared.memory_file is not None and not prepared.memory_file.path.exists()
+        kept[1].write_bytes(b"written by the guest")
+        prepared.memory_file.path.write_bytes(b"memory of the first attempt")
 
 
 # In QEMU
