@@ -355,7 +355,7 @@ def test_a_machine_without_a_network(store: Store, tmp_path: Path) -> None:
 
     async def names() -> set[str]:
         async with clone(made) as one, clone(made) as other:
-            seen = [asyncio.wait_for(each.watch_console("name alone-"), PATIENCE_S) for each in (one, other)]
+            seen = [asyncio.wait_for(each.watch_console(r"name alone-[0-9a-f]{12}"), PATIENCE_S) for each in (one, other)]
             await asyncio.gather(*seen)
             return {line for each in (one, other) for line in each.console.split() if line.startswith("alone-")}
 
