@@ -47,15 +47,18 @@ ALONE = r"""
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
-static void tell(int number) { (void)number; }
 int main(void)
 {
     char name[65] = "";
-    signal(SIGUSR1, tell);
+    int number;
+    sigset_t told;
+    sigemptyset(&told);
+    sigaddset(&told, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &told, NULL);  /* so that none is lost before one waits for it */
     puts("here");
     fflush(stdout);
     for (;;) {
-        pause();
+        sigwait(&told, &number);
         gethostname(name, sizeof name);
         printf("name %s\n", name);
         fflush(stdout);
@@ -355,7 +358,9 @@ def test_a_machine_without_a_network(store: Store, tmp_path: Path) -> None:
 
     async def names() -> set[str]:
         async with clone(made) as one, clone(made) as other:
-            seen = [asyncio.wait_for(each.watch_console(r"name alone-[0-9a-f]{12}"), PATIENCE_S) for each in (one, other)]
+            seen = [
+                asyncio.wait_for(each.watch_console(r"name alone-[0-9a-f]{12}"), PATIENCE_S) for each in (one, other)
+            ]
             await asyncio.gather(*seen)
             return {line for each in (one, other) for line in each.console.split() if line.startswith("alone-")}
 
