@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,6 +133,23 @@ static void wait_for(int number)
     printf("got %d\n", number);
 }
 
+/* Ahead of everybody else, so that nothing comes between: whether the signal is there when it goes on after a stop. */
+static void go_on_with(int number)
+{
+    const struct sched_param first = {.sched_priority = 1};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGCONT, note);
+    syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &first);
+    printf("to be stopped\n");
+    while (got != SIGCONT)
+        usleep(10000);
+    sigpending(&set);
+    printf("went on %s %d\n", sigismember(&set, number) == 1 ? "with" : "without", number);
+}
+
 static void flood(int lines)
 {
     for (int i = 0; i < lines; i++)
@@ -216,6 +235,7 @@ int main(int argc, char **argv)
         else if (!strcmp(word, "orphans")) make_orphans(atoi(value));
         else if (!strcmp(word, "zombies")) count_zombies();
         else if (!strcmp(word, "wait")) wait_for(atoi(value));
+        else if (!strcmp(word, "go-on-with")) go_on_with(atoi(value));
         else if (!strcmp(word, "ignore")) signal(atoi(value), SIG_IGN);
         else if (!strcmp(word, "flood")) flood(atoi(value));
         else if (!strcmp(word, "child")) leave_child();

@@ -348,6 +348,16 @@ def test_signals_and_memory(kernel: Path, image: Make) -> None:
     assert guest.reports[-1] == "exit 0"
 
 
+def test_an_application_that_goes_on_has_its_signal_already(kernel: Path, image: Make) -> None:
+    with running(kernel, image("go-on-with=10"), "ib.channel=1") as guest:
+        guest.console.until("to be stopped")
+        guest.channel.say(b"freeze\n")
+        guest.channel.until("done freeze")
+        guest.channel.say(b"thaw 10\n")
+    assert guest.console.text.endswith("went on with 10\n")
+    assert guest.reports[-2:] == ["done thaw", "exit 0"]
+
+
 def test_power_off_at_once(kernel: Path, image: Make) -> None:
     with running(kernel, image("ignore=15", "wait=10"), "ib.channel=1") as guest:
         guest.console.until("waiting for 10")

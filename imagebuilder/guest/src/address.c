@@ -46,16 +46,18 @@ static struct head head(uint16_t type, uint32_t size)
     return (struct head){.size = size, .type = type, .flags = NLM_F_REQUEST | NLM_F_CREATE};
 }
 
-/* Give up the address, and with it every route; false when there is no network to change. */
-bool address_leave(void)
+/* Give up the address, and with it every route, if there is a network to change. */
+void address_leave(void)
 {
     const struct { uint16_t family, pad; uint32_t port, groups; } any = {.family = AF_NETLINK};
     struct ifreq none;
     uint8_t mac[MAC_BYTES];
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || !interface_find(fd, &card, mac))
-        return false;
+    if (fd < 0 || !interface_find(fd, &card, mac)) {
+        close(fd);
+        return;
+    }
     none = card;
     if (ioctl(fd, SIOCGIFINDEX, &none))
         FAIL("cannot find the number of ", card.ifr_name, ": ", REASON);
@@ -67,7 +69,6 @@ bool address_leave(void)
     netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (netlink < 0 || bind(netlink, (struct sockaddr *)&any, sizeof any))
         FAIL("cannot open netlink: ", REASON);
-    return true;
 }
 
 static void card_change(const uint8_t *mac)

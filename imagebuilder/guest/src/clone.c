@@ -139,14 +139,15 @@ void clone_hook(const struct conf *conf, char *path)
              DIGITS(WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)));
 }
 
-/* All go on; the application gets the signal too, when one is named. */
+/* All go on. The application has its signal, when one is named, before that: then it takes it before it does anything
+ * else, and not between two instructions of which the second waits for it. */
 void clone_thaw(pid_t application, char *signal)
 {
     unsigned long long number = 0;
 
     if (*signal && !number_read(signal, 64, &number))
         FAIL("thaw needs the number of a signal, not ", signal);
-    kill(-1, SIGCONT);
     if (number)
         kill(application, (int)number);
+    kill(-1, SIGCONT);
 }

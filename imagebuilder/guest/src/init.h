@@ -108,7 +108,7 @@ void watch_look(void);
 
 /* --- clone.c: the host makes another machine of this one; words are those of docs/contracts.md --------------------- */
 
-bool address_leave(void);
+void address_leave(void);
 void address_change(const uint8_t *mac, const char *ip);
 void clone_freeze(void);
 void clone_detach(void);
