@@ -265,7 +265,7 @@ def _root(work: Build, wanted: Step) -> Result:
         (f"{work.kernel.name}: kernel module", "the kernel needs it"): work.kernel.modules,
     }
     groups = [_group(name, why, part, tree) for (name, why), part in added.items()]
-    packed = bound(tree, application.environment)
+    packed = bound(tree, application.environment) if work.recipe.root.bind_libraries else tree
     return {"tree": packed.save(work.store), "contents": [group.describe() for group in groups if group.files]}
 
 

@@ -178,8 +178,11 @@ class Root(Part):
 
     format: RootFormat = RootFormat.AUTO
     """How it is stored: an initramfs, a read-only disk with a tmpfs over it, or whichever suits its size (auto)."""
-    writable: bool = True
+    writable: fields.Yes = True
     """Whether the application writes outside of mounts; if not, a disk is used as it is, without a tmpfs over it."""
+    bind_libraries: fields.Yes = True
+    """Whether libraries are bound to themselves when the image is built, so that less is looked up at each start; if
+    not, they stay as the sources have them, and a library that is loaded later can take the place of theirs."""
     mounts: tuple[fields.MountLine, ...] = ()
     """File systems to mount before the application starts: "TYPE TARGET OPTIONS", options as in fstab."""
 
@@ -198,7 +201,7 @@ class Machine(Part):
     """Its memory in MiB."""
     cpus: fields.Count = 1
     """Its virtual processors."""
-    network: bool = True
+    network: fields.Yes = True
     """Whether it has a network: a card, and the loopback."""
     ports: tuple[fields.Port, ...] = ()
     """TCP ports of the guest that can be reached from the host; the one of [ready] is added by itself."""

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
+from imagebuilder.builder import Build
 from imagebuilder.closure.binding import bound
+from imagebuilder.events import silent
+from imagebuilder.recipe import load
+from imagebuilder.store import Store
 from imagebuilder.tree import Kind, Node, Tree, file
 
 pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
@@ -28,6 +32,15 @@ extern int counter;
 void say(const char *who), count(void);
 MORE
 int main(void) { say("library"); COUNT; say("program"); return 0; }
+"""
+RECIPE = """
+name = "free"
+version = "1"
+summary = "a library that refers to itself"
+source = { type = "build", inputs = ["*.c"], command = ["sh", "-c", "gcc -nostdlib -static -o app app.c && \
+gcc -shared -fPIC -nostdlib -Wl,-z,now -o libx.so x.c"], outputs = { "app" = "/app", "libx.so" = "/libx.so" } }
+application = { command = "/app" }
+ready = { console = "never" }
 """
 NOW = "-Wl,-z,now"
 NAMES = ("one", "two", "counter", "address")
@@ -130,6 +143,17 @@ def test_an_environment_for_the_linker_forbids_it(tmp_path: Path, name: str) -> 
 def test_a_preloaded_library_forbids_it(tmp_path: Path) -> None:
     tree = made(tmp_path, NOW).merge(Tree({"/etc/ld.so.preload": file(b"/lib/other.so\n")}))
     assert bound(tree, {}) == tree
+
+
+def test_a_recipe_can_turn_it_off(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe"
+    recipe.mkdir()
+    (recipe / "app.c").write_text("void _start(void) { for (;;) ; }\n")
+    (recipe / "x.c").write_text("int one(void) { return 1; }\nint two(void) { return 1 + one(); }\n")
+    for root, found in (("", set()), ("[root]\nbind_libraries = false\n", {"one"})):
+        (recipe / "recipe.toml").write_text(RECIPE + root)
+        tree = Build(load(str(recipe)), Store(tmp_path / "cache"), silent).root
+        assert looked_up(tree, tmp_path / f"laid{len(found)}") == found
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"\x7fELF" + b"\xff" * 200, b"#!/bin/x\n"])
