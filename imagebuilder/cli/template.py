@@ -12,6 +12,7 @@ from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.machine.accel import choose
+from imagebuilder.machine.sweeping import abandoned, unreadable
 from imagebuilder.machine.template import Template, Wanted, remove, templates
 from imagebuilder.machine.warming import create
 
@@ -45,7 +46,7 @@ def create_(
     verbose: bool,
 ) -> None:
     """Start each NAME, wait for its first answer, warm it up, and keep it, in the place of one of the same image and
-    machine. Those of older images stay until `template rm`."""
+    machine. Older ones of the NAME that nobody used for a week, or that eight others were used after, are removed."""
     store = options.open_store()
     made = []
     with listener(quiet=quiet or as_json, verbose=verbose) as say:
@@ -67,17 +68,23 @@ def list_(as_json: bool) -> None:
 @command.command("rm")
 @click.argument("names", nargs=-1, metavar="[NAME|KEY]...")
 @click.option("--all", "everything", is_flag=True, help="Remove every template.")
-def rm(names: tuple[str, ...], everything: bool) -> None:
+@click.option("--stale", is_flag=True, help="Only those that nobody used for a week, or that eight others were used "
+              "after (of every NAME when none is given), and what another imagebuilder has made.")  # fmt: skip
+def rm(names: tuple[str, ...], everything: bool, stale: bool) -> None:
     """Remove the templates of each NAME, or the one of a KEY as `template list` prints it. One that is in use stays."""
-    if not names and not everything:
-        raise click.UsageError("give a NAME or a KEY, or --all")
-    found = list(templates(options.open_store()))
+    if not names and not everything and not stale:
+        raise click.UsageError("give a NAME or a KEY, --stale or --all")
+    store = options.open_store()
+    found = list(templates(store))
     for name in names:
         if not any(_means(name, each) for each in found):
             known = ", ".join(sorted({each.name for each in found})) or "none"
             raise InputError(f"there is no template of {name}; there are: {known}", hint="imagebuilder template list")
-    doomed = [each for each in found if everything or any(_means(name, each) for name in names)]
-    used = [each.name for each in doomed if not remove(each.folder)]
+    chosen = () if everything else names
+    meant = [each for each in found if not chosen or any(_means(name, each) for name in chosen)]
+    doomed = {each.folder: each.name for each in (abandoned(meant) if stale else meant)}
+    doomed |= {} if chosen else {folder: folder.name for folder in unreadable(store)}
+    used = [doomed[folder] for folder in doomed if not remove(folder)]
     if used:
         raise OutputError(f"in use, and left alone: {', '.join(used)}", hint="end their clones first")
 

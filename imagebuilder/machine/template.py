@@ -7,7 +7,7 @@
                             state           the devices, as QEMU writes them
                             kernel          in the kernel's place: a clone's is in its memory already
                             disk0, disk1 …  the root, and scratch disks as they were
-                            used            a lock: who holds it uses the template
+                            used            a lock: who holds it uses the template; its time is that of the last use
 
 The key is the hash of all that a clone must have in common with its template (``Circumstances``). A template that
 differs in anything is stale: QEMU would refuse its state, or worse, take it.
@@ -15,9 +15,9 @@ differs in anything is stale: QEMU would refuse its state, or worse, take it.
 
 import fcntl
 import json
-import shutil
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -117,6 +117,13 @@ class Template:
         """What it takes on the disk."""
         return sum(path.stat().st_blocks * 512 for path in self.folder.iterdir())
 
+    @property
+    def last_used_s(self) -> float:
+        """When somebody last asked for it, or cloned it (Unix time); 0 when it was removed meanwhile."""
+        with suppress(FileNotFoundError):
+            return (self.folder / USED).stat().st_mtime
+        return 0.0
+
     def spec(self, forwards: tuple[Forward, ...] = ()) -> MachineSpec:
         """The machine of a clone; ``forwards`` say at which host ports its ports are."""
         asked = {forward.guest_port: forward for forward in forwards}
@@ -142,7 +149,8 @@ class Template:
     @contextmanager
     def used(self) -> Iterator[Self]:
         """While it is used nobody removes it."""
-        with _held(self.folder, fcntl.LOCK_SH):
+        with _held(self.folder, fcntl.LOCK_SH) as descriptor:
+            os.utime(descriptor)
             yield self
 
     def describe(self) -> dict[str, Any]:
@@ -213,7 +221,8 @@ class Wanted:
         when there is none at all."""
         folder = store.root / FOLDER / self.circumstances.key
         if folder.is_dir():
-            return Template.read(folder)
+            with Template.read(folder).used() as template:
+                return template
         name = self.bundle.image.name
         others = [template for template in templates(store) if template.name == name]
         if not others:
@@ -230,10 +239,8 @@ def templates(store: Store) -> Iterator[Template]:
     """All templates, in the order of their names; what is none is passed over."""
     found = []
     for folder in sorted((store.root / FOLDER).glob("*/")):
-        try:
+        with suppress(InputError):
             found.append(Template.read(folder))
-        except InputError:
-            continue
     yield from sorted(found, key=lambda template: (template.name, template.made))
 
 
@@ -246,12 +253,14 @@ def differences(old: Circumstances, new: Circumstances) -> dict[str, str]:
 
 
 def remove(folder: Path) -> bool:
-    """Remove a template; False when somebody uses it."""
+    """Remove a template; False when somebody uses it. Who is killed meanwhile leaves none by halves."""
     try:
-        with _held(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            shutil.rmtree(folder)
+        with _held(folder, fcntl.LOCK_EX | fcntl.LOCK_NB), Store(folder.parents[1]).scratch() as work:
+            folder.rename(work / folder.name)
     except BlockingIOError:
         return False
+    except InputError:
+        pass  # somebody was faster
     return True
 
 
@@ -261,14 +270,18 @@ def qemu_says() -> str:
 
 
 @contextmanager
-def _held(folder: Path, how: int) -> Iterator[None]:
+def _held(folder: Path, how: int) -> Iterator[int]:
+    """The lock, as a file descriptor. Raises InputError when the template is gone, BlockingIOError."""
+    gone = InputError(f"the template {folder} was removed meanwhile", hint="imagebuilder template list")
     try:
-        stream = (folder / USED).open("r+b")
+        stream = (folder / USED).open("ab")
     except FileNotFoundError as error:
-        raise InputError(f"the template {folder} was removed meanwhile", hint="imagebuilder template list") from error
+        raise gone from error
     with stream:
         fcntl.flock(stream, how)
-        yield
+        if not os.fstat(stream.fileno()).st_nlink:  # while we waited
+            raise gone
+        yield stream.fileno()
 
 
 def _words(spec: MachineSpec) -> list[str]:

@@ -16,6 +16,7 @@ from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.parking import Parked, park, rest, save
 from imagebuilder.machine.probe_guest import probe_guest
 from imagebuilder.machine.spec import MachineSpec, MemoryFile
+from imagebuilder.machine.sweeping import sweep
 from imagebuilder.machine.template import FOLDER, KERNEL, MEMORY, STATE, TEMPLATE_JSON, USED, Template, Wanted, remove
 from imagebuilder.recipe.model import Ready, Tcp
 from imagebuilder.recipe.values import CloneSignal
@@ -28,8 +29,8 @@ LOOKS, LOOK_S, MOST_LOOKS = 5, 0.02, 250  # at rest: so many looks in a row, at 
 
 
 async def create(wanted: Wanted, store: Store, *, say: Say = silent, artefacts: Path | None = None) -> Template:
-    """Make the template, in the place of one that is there. Raises NotReady, GuestFailed, MachineError, OutputError;
-    what there is to see of a start that failed is then written to ``artefacts``."""
+    """Make the template, in the place of one that is there, and remove abandoned ones of its name. Raises NotReady,
+    GuestFailed, MachineError, OutputError; what there is to see of a failed start is then written to ``artefacts``."""
     circumstances = wanted.circumstances
     name = wanted.bundle.image.name
     target = store.root / FOLDER / circumstances.key
@@ -43,7 +44,10 @@ async def create(wanted: Wanted, store: Store, *, say: Say = silent, artefacts: 
                 work.rename(target)
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {error.strerror}", hint="free some disk space") from error
-    return replace(template, folder=target)
+    made = replace(template, folder=target)
+    if swept := sweep(store, made):
+        say(Note(f"templates of {name} that nobody used lately are removed: {len(swept)}"))
+    return made
 
 
 async def found_or_made(wanted: Wanted, store: Store, *, say: Say = silent) -> Template:

@@ -35,7 +35,7 @@ def test_refused(cli: Cli, recipe: Path, words: tuple[str, ...], says: str) -> N
 
 
 @pytest.mark.vm
-def test_from_create_to_rm(cli: Cli, tmp_path: Path) -> None:
+def test_from_create_to_rm(cli: Cli, cache: Path, tmp_path: Path) -> None:
     ran = cli("run", str(WHO), "--accel", "tcg", "--from-template")
     assert ran.status == 2 and "there is no template of who" in ran.err, ran
     assert "imagebuilder template create who" in ran.err
@@ -56,8 +56,14 @@ def test_from_create_to_rm(cli: Cli, tmp_path: Path) -> None:
     phases = {name: found["median"] for name, found in clone["startup"]["phases_ms"].items() if found}
     assert phases["kernel"] == phases["network"] == 0 < phases["handover"]
     assert sum(phases.values()) == pytest.approx(clone["startup"]["ready_ms"]["median"], rel=0.2)
-    ran = cli("template", "rm", made["key"][:12])
-    assert ran.status == 0, ran
+    ran = cli("template", "rm", "--stale")
+    assert ran.status == 0 and made["key"][:12] in cli("template", "list").out, ran
+    used, torn = cache / "templates" / made["key"] / "used", cache / "templates" / "torn"
+    torn.mkdir()
+    os.utime(used, (0, 0))
+    ran = cli("template", "rm", made["key"][:12], "--stale")
+    assert ran.status == 0 and not used.parent.exists() and torn.exists(), ran
+    assert cli("template", "rm", "--all").status == 0 and not torn.exists()
     assert json.loads(cli("template", "list", "--json").out) == []
 
 

@@ -17,7 +17,7 @@ from imagebuilder import process
 from imagebuilder.builder import build
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, InputError, MachineError
-from imagebuilder.events import silent
+from imagebuilder.events import Event, Note, silent
 from imagebuilder.machine import template as templates
 from imagebuilder.machine.clone import Identity, begin, clone, held
 from imagebuilder.machine.instance import Instance
@@ -346,6 +346,21 @@ def test_an_application_that_ends_cannot_be_kept(store: Store, tmp_path: Path) -
     with pytest.raises(GuestFailed, match="ends by itself"):
         asyncio.run(create(Wanted.of(hello, Accelerator.TCG), store))
     assert {each.folder for each in templates.templates(store)} == before
+
+
+@pytest.mark.vm
+def test_a_new_template_takes_the_place_of_abandoned_ones(store: Store, template: Template, tmp_path: Path) -> None:
+    other = build(load(str(HERE / "who")), tmp_path, store=store, say=silent)
+    abandoned = template.folder.with_name("abandoned")
+    shutil.copytree(template.folder, abandoned)
+    os.utime(abandoned / templates.USED, (0, 0))
+    said: list[Event] = []
+    made = asyncio.run(create(Wanted.of(other, TCG, memory_mib=40), store, say=said.append))
+    assert template.folder.is_dir() and made.folder.is_dir() and not abandoned.exists()
+    assert "templates of who that nobody used lately are removed: 1" in [
+        each.text for each in said if isinstance(each, Note)
+    ]
+    assert templates.remove(made.folder)
 
 
 @pytest.mark.vm

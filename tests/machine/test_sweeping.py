@@ -1,0 +1,119 @@
+"""Which templates are swept, and which stay: with folders as templates have them, and no machine in them."""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.errors import InputError
+from imagebuilder.machine.spec import Accelerator, MachineType
+from imagebuilder.machine.sweeping import DAY_S, MOST_KEPT, UNUSED_DAYS, abandoned, sweep, unreadable
+from imagebuilder.machine.template import (
+    FOLDER,
+    MEMORY,
+    TEMPLATE_JSON,
+    USED,
+    Circumstances,
+    Template,
+    remove,
+    templates,
+)
+from imagebuilder.store import Store
+
+LONG = UNUSED_DAYS + 1.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A cache of its own."""
+    return Store(tmp_path / "cache")
+
+
+def kept(
+    store: Store, image: str, *, days: float = 0, name: str = "web", accelerator: Accelerator = Accelerator.TCG
+) -> Template:
+    """A template that was last used so many days ago."""
+    circumstances = Circumstances(image, "machine", "words", "QEMU 7.2", "a processor", "warm")
+    folder = store.root / FOLDER / f"{name}-{accelerator}-{image}"
+    folder.mkdir(parents=True)
+    made = Template(
+        folder, name, circumstances, 1, 0, MachineType.MICROVM, accelerator, 32, 1, False, True, (), (), {}
+    )  # fmt: skip
+    (folder / TEMPLATE_JSON).write_text(json.dumps(made.describe()))
+    (folder / MEMORY).write_bytes(b"memory")
+    (folder / USED).touch()
+    os.utime(folder / USED, (time.time() - days * DAY_S,) * 2)
+    return made
+
+
+def images(found: list[Template]) -> set[str]:
+    """What tells them apart."""
+    return {each.circumstances.image for each in found}
+
+
+def test_those_that_are_used_in_turn_stay(store: Store) -> None:
+    for number in range(MOST_KEPT):
+        kept(store, str(number), days=number / 2)
+    assert sweep(store, next(templates(store))) == []
+    assert len(list(templates(store))) == MOST_KEPT
+
+
+def test_of_many_those_go_that_were_used_first(store: Store) -> None:
+    for number in range(MOST_KEPT + 3):
+        made = kept(store, str(number), days=3 - number / 10)
+    assert images(sweep(store, made)) == {"0", "1", "2"}
+    assert images(list(templates(store))) == {str(number) for number in range(3, MOST_KEPT + 3)}
+    assert not list((store.root / "scratch").iterdir())
+
+
+def test_what_nobody_used_for_long_goes(store: Store) -> None:
+    made = kept(store, "new")
+    kept(store, "old", days=LONG)
+    kept(store, "other", days=LONG, name="shop")
+    kept(store, "kvm", days=LONG, accelerator=Accelerator.KVM)
+    assert images(sweep(store, made)) == {"old"}, "of others nothing is known here"
+    assert images(list(abandoned(templates(store)))) == {"other", "kvm"}
+
+
+def test_to_use_one_makes_it_young_again(store: Store) -> None:
+    made = kept(store, "old", days=LONG)
+    with made.used():
+        pass
+    assert sweep(store, made) == []
+    assert time.time() - made.last_used_s < DAY_S
+
+
+def test_one_that_is_in_use_stays(store: Store) -> None:
+    made = kept(store, "old", days=LONG)
+    with made.used():
+        os.utime(made.folder / USED, (0, 0))
+        assert sweep(store, made) == []
+    assert images(sweep(store, made)) == {"old"}
+
+
+def test_who_waits_for_one_that_is_removed_hears_of_it(store: Store) -> None:
+    made = kept(store, "gone")
+    with ThreadPoolExecutor() as pool, (made.folder / USED).open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        waiting = pool.submit(lambda: made.used().__enter__())
+        time.sleep(0.2)  # had it not come so far by then, it would find no template, which is told alike
+        shutil.rmtree(made.folder)
+        fcntl.flock(stream, fcntl.LOCK_UN)
+        with pytest.raises(InputError, match="was removed meanwhile"):
+            waiting.result()
+
+
+def test_what_another_version_has_made(store: Store) -> None:
+    made = kept(store, "mine")
+    other = kept(store, "other")
+    (other.folder / TEMPLATE_JSON).write_text('{"schema": "imagebuilder.template/0"}')
+    (torn := store.root / FOLDER / "torn").mkdir()
+    assert list(unreadable(store)) == [torn, other.folder]
+    assert all(remove(folder) for folder in unreadable(store))
+    assert [path.name for path in (store.root / FOLDER).iterdir()] == [made.folder.name]
+    assert remove(torn), "it is gone"
