@@ -26,14 +26,15 @@ RUNS = 5
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is to be measured, and how. ``minimum`` looks for the least memory, which takes about a dozen starts;
-    ``artefacts`` is the folder for what there is to see of a start that failed; ``memory_mib`` is another memory than
-    the image's; ``initcalls`` opens the kernel's phase, in one more start."""
+    ``artefacts`` is the folder for what there is to see of a failed start; ``memory_mib`` and ``cpus`` are those of
+    another machine than the image's; ``initcalls`` opens the kernel's phase, in one more start."""
 
     accelerator: Accelerator
     runs: int = RUNS
     minimum: bool = False
     artefacts: Path | None = None
     memory_mib: int | None = None
+    cpus: int | None = None
     initcalls: bool = False
 
 
@@ -56,7 +57,8 @@ class Work:
     @property
     def spec(self) -> MachineSpec:
         """The machine that the image expects."""
-        return spec_of(self.bundle, accelerator=self.wish.accelerator, memory_mib=self.wish.memory_mib)
+        wish = self.wish
+        return spec_of(self.bundle, accelerator=wish.accelerator, memory_mib=wish.memory_mib, cpus=wish.cpus)
 
     @property
     def ready(self) -> Ready:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class Workshop:
 
     def figures(self, image: Bundle, shape: Shape) -> ImageReport:
         """All that is measured of an image: once, also when several workers ask for it."""
-        key = key_of([image.image.digest, image.image.budget, shape.accelerator, shape.memory_mib, self.wishes.runs])
+        key = key_of([image.image.digest, image.image.budget, asdict(shape), self.wishes.runs])
         kept = self.wishes.shared / f"figures-{key[:16]}.json"
         with self.alone("figures", kept):
             if not kept.is_file():
@@ -143,7 +143,9 @@ class Workshop:
     def wish(self, image: Bundle, shape: Shape) -> Wish:
         """What is to be measured of an image. Raises KvmUnusable, ToolMissing."""
         accelerator, folder, wishes = self.choice(shape).accelerator, self.figures_folder(image), self.wishes
-        return Wish(accelerator, wishes.runs, wishes.minimum, folder, shape.memory_mib, wishes.initcalls)
+        return Wish(
+            accelerator, wishes.runs, wishes.minimum, folder, shape.memory_mib, shape.cpus, initcalls=wishes.initcalls
+        )
 
     def figures_folder(self, image: Bundle) -> Path:
         """Where there is to see what went wrong while an image was measured."""

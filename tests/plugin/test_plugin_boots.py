@@ -90,6 +90,24 @@ def test_clones(instance_factory):
     assert gone(name) and not (pytester.path / "out" / "artefacts").exists()
 
 
+def test_what_is_measured_is_the_machine_of_the_test(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    write("say=hello", "wait")
+    (pytester.path / "app" / "test_app.py").write_text(
+        """
+import pytest
+
+@pytest.mark.parametrize("machine", [{}, {"cpus": 1}], indirect=True)
+def test_figures(figures, machine):
+    assert figures.startup is not None
+    assert (figures.machine.memory_mib, figures.machine.cpus) == (40, machine.cpus)
+"""
+    )
+    result = run("app", "--ib-runs=1", "--ib-memory=40", "--ib-cpus=2", "--ib-json=report.json")
+    assert result.ret == 0, result.outlines
+    images = json.loads((pytester.path / "report.json").read_text())["images"]
+    assert [image["machine"]["cpus"] for image in images] == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("words", "ready", "more", "sentence"),
     [
