@@ -24,8 +24,8 @@ from imagebuilder.guest.users import Ids, resolve
 from imagebuilder.kernel import Kernel
 from imagebuilder.paths import PACKAGE, source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
-from imagebuilder.recipe import FileEntry, Recipe
 from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.model import FileEntry, Recipe
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.store import Store, key_of, sha256_file

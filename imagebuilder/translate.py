@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from imagebuilder.guest.config import MOST_LINES, InitConfig, Limit, Mount, Sysctl
 from imagebuilder.guest.users import User
 from imagebuilder.kernel import Kernel
-from imagebuilder.recipe import FileEntry, Recipe
+from imagebuilder.recipe.model import FileEntry, Recipe
 from imagebuilder.recipe.render import rendered
 from imagebuilder.recipe.values import FileKind
 from imagebuilder.tree import Node, directory, file, symlink

@@ -17,7 +17,7 @@ from imagebuilder.events import silent
 from imagebuilder.machine.ending import How
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import Accelerator, spec_of
-from imagebuilder.recipe import load
+from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
 from imagebuilder.tree import Kind

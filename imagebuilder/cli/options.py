@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from imagebuilder.bundle import Bundle
 from imagebuilder.events import Say
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
+
+if TYPE_CHECKING:
+    from imagebuilder.bundle import Bundle
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,7 +24,7 @@ class RecipeName(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The names of the recipes at hand, then folders."""
-        from imagebuilder.recipe.load import names
+        from imagebuilder.recipe.finding import names
 
         found = [name for name in names() if name.startswith(incomplete)]
         return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="dir")]
@@ -88,7 +90,7 @@ def open_store() -> Store:
     return Store(cache_dir())
 
 
-def built(name: str, out: Path, *, kernel: str | None, say: Say) -> Bundle:
+def built(name: str, out: Path, *, kernel: str | None, say: Say) -> "Bundle":
     """The image of a recipe, built when something changed."""
     from imagebuilder.builder import Build
     from imagebuilder.recipe.load import load

@@ -9,6 +9,7 @@ import click
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.errors import InputError, OutputError, ToolMissing
+from imagebuilder.recipe.finding import find
 from imagebuilder.store import Store
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Target = click.Path(dir_okay=False, path_type=Path)
 WORDS = "imagebuilder.cli.test.words"
+NAMES_ONLY = {"--collect-only", "--co"}  # pytest's words for: run no test
 RUNS = 5  # as the plugin has it, which takes longer to import than --help should
 
 
@@ -81,7 +83,9 @@ def command(
     given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": json_path}
     given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--junitxml": junit_path}
     store = options.open_store()
-    folders = _checked(names, accel, kernels, store)
+    folders = [find(name) for name in names]
+    if not NAMES_ONLY.intersection(ctx.meta[WORDS]):
+        _check(folders, accel, kernels, store)
     session = _session(quiet=quiet, verbose=verbose)
     with store.scratch() as scratch:  # pytest would keep what tests leave in temporary folders, for some time
         status = session.run(folders, {**given, "--basetemp": scratch / "pytest"}, ctx.meta[WORDS])
@@ -98,17 +102,17 @@ def command(
     raise SystemExit(status)
 
 
-def _checked(names: Sequence[str], accel: str, kernels: Sequence[str], store: Store) -> list[Path]:
-    """The recipes' folders. Raises whatever can be known to be wrong, or lacking, before anything is built."""
+def _check(folders: Sequence[Path], accel: str, kernels: Sequence[str], store: Store) -> None:
+    """Raises whatever can be known to be wrong, or lacking, before anything is built."""
     from imagebuilder.kernel import load_definition
     from imagebuilder.machine.accel import choose
     from imagebuilder.recipe.load import load
 
-    recipes = [load(name) for name in names]
+    for folder in folders:
+        load(folder)
     for kernel in kernels:
         load_definition(kernel)
     choose(accel, store=store)
-    return [recipe.folder for recipe in recipes]
 
 
 def _session(*, quiet: bool, verbose: bool) -> "Session":

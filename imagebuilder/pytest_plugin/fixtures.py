@@ -90,7 +90,7 @@ def imagebuilder_workshop(
 def recipe_folder(request: pytest.FixtureRequest) -> Path:
     """The recipe under test: that of the marker ``recipe("NAME")``, else the one beside the test or above it, else
     ``--ib-recipe``."""
-    from imagebuilder.recipe.load import find
+    from imagebuilder.recipe.finding import find
 
     marker = request.node.get_closest_marker("recipe")
     if marker is not None:

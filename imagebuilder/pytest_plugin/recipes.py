@@ -1,5 +1,6 @@
 """A ``recipe.toml`` as pytest sees it: a module whose tests are those of ``promises.py``. Collecting builds nothing."""
 
+import tomllib
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -7,7 +8,6 @@ import pytest
 
 from imagebuilder.errors import ImagebuilderError
 from imagebuilder.pytest_plugin import promises
-from imagebuilder.recipe.load import load
 
 
 class RecipeFile(pytest.Module):
@@ -29,11 +29,26 @@ class RecipeFile(pytest.Module):
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """The tests; a recipe with mistakes gives them, each with its line, instead."""
+        seen = self._seen() if self.config.option.collectonly else None
         try:
-            recipe = load(self.path.parent)
+            self.promises = self._checked() if seen is None else seen
         except ImagebuilderError as error:
             raise self.CollectError(str(error)) from error
-        self.promises = tuple(recipe.budget.model_dump(exclude_none=True))
         if self.config.pluginmanager.hasplugin("timeout"):
             self.add_marker(pytest.mark.timeout(0))  # every wait has a limit of its own; measuring takes what it takes
         return super().collect()
+
+    def _checked(self) -> tuple[str, ...]:
+        """The keys of its budget, of a recipe without mistakes. Raises RecipeError."""
+        from imagebuilder.recipe.load import load
+
+        return tuple(load(self.path.parent).budget.model_dump(exclude_none=True))
+
+    def _seen(self) -> tuple[str, ...] | None:
+        """The same as they are written, for who only wants to see the names of the tests: to check the recipe takes as
+        long as all the rest of that. None when it must be, since it is no TOML or has no such table."""
+        try:
+            budget = tomllib.loads(self.path.read_text("utf-8")).get("budget", {})
+        except (OSError, ValueError, RecursionError):
+            return None
+        return tuple(budget) if isinstance(budget, dict) else None

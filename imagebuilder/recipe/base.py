@@ -1,12 +1,13 @@
 """What all parts of a recipe share: frozen, nothing unknown, and every mistake reported at once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
-from difflib import get_close_matches
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from imagebuilder.recipe.near import suggest
 
 MISTAKE = "mistake"
 LONGEST = 60  # characters of a found text that are shown
@@ -25,22 +26,6 @@ def mistake(message: str, hint: str | None = None) -> PydanticCustomError:
 def mistake_at(place: tuple[int | str, ...], message: str, hint: str | None = None) -> InitErrorDetails:
     """A mistake between several keys, with the place (relative to the part) that is shown for it."""
     return InitErrorDetails(type=mistake(message, hint), loc=place, input=None)
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like ``word``, if any is like it; upper and lower case count as the same."""
-    lower = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
-    return lower[close[0]] if close else None
-
-
-def suggest(word: str, known: Iterable[str]) -> str | None:
-    """A hint for a word that is not known: the nearest one, else all of them."""
-    names = list(known)
-    near = nearest(word, names)
-    if near is not None:
-        return f"did you mean '{near}'?"
-    return f"known here: {', '.join(names)}" if names else None
 
 
 def found(value: Any) -> str:

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field, PlainValidator, Strict, ValidationIn
 
 from imagebuilder import paths
 from imagebuilder.recipe import beside
-from imagebuilder.recipe.base import mistake, nearest, suggest
+from imagebuilder.recipe.base import mistake
+from imagebuilder.recipe.near import nearest, suggest
 from imagebuilder.recipe.values import MountType, image_path, limit, mount, user
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"

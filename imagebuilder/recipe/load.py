@@ -10,16 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from imagebuilder import paths
 from imagebuilder.errors import Problem, RecipeError
-from imagebuilder.recipe.base import suggest
-from imagebuilder.recipe.beside import is_file, is_folder, relative
+from imagebuilder.recipe.beside import is_file, relative
 from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.finding import FILE, find
 from imagebuilder.recipe.locate import Place, line_of, locate
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.recipe.words import explain
-
-FILE = "recipe.toml"
 
 
 def load(name_or_folder: str | Path) -> Recipe:
@@ -31,24 +28,6 @@ def load(name_or_folder: str | Path) -> Recipe:
     if recipe is None or found:
         raise RecipeError(tuple(_for_reading(problem) for problem in found))
     return recipe
-
-
-def find(name_or_folder: str | Path) -> Path:
-    """The folder of a recipe: absolute. Raises RecipeError with the nearest name when there is none."""
-    given = Path(name_or_folder)
-    tried = [given, *(folder / given for folder in paths.search("recipes"))]
-    for folder in tried:
-        if is_file(folder / FILE):
-            return folder.absolute()
-    hint = suggest(given.name, names()) or "'imagebuilder new NAME' writes one"
-    message = f"the folder holds no {FILE}" if is_folder(given) else "there is no recipe of this name"
-    raise RecipeError((Problem(given, 0, "", message, hint),))
-
-
-def names() -> tuple[str, ...]:
-    """The recipes that can be asked for by name."""
-    found = {path.parent.name for folder in paths.search("recipes") for path in folder.glob(f"*/{FILE}")}
-    return tuple(sorted(found))
 
 
 def _read(file: Path) -> tuple[str, dict[str, Any]]:

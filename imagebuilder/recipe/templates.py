@@ -13,9 +13,9 @@ from jinja2 import ChainableUndefined, FileSystemLoader, StrictUndefined, Templa
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from imagebuilder.errors import Problem, RecipeError
-from imagebuilder.recipe.base import nearest
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.model import Recipe
+from imagebuilder.recipe.near import nearest
 
 # What changes from one rendering to the next.
 UNSTEADY_FILTERS = ("random",)

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from imagebuilder.recipe.base import LONGEST, MISTAKE, found, nearest, suggest
+from imagebuilder.recipe.base import LONGEST, MISTAKE, found
 from imagebuilder.recipe.fields import NAME, PATTERNS
+from imagebuilder.recipe.near import nearest, suggest
 
 Said = tuple[str, str | None]  # what is wrong, and a hint
 

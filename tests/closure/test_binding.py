@@ -9,7 +9,7 @@ from imagebuilder import process
 from imagebuilder.builder import Build
 from imagebuilder.closure.binding import bound
 from imagebuilder.events import silent
-from imagebuilder.recipe import load
+from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 from imagebuilder.tree import Kind, Node, Tree, file
 

@@ -14,7 +14,7 @@ from imagebuilder.errors import KernelError
 from imagebuilder.events import silent
 from imagebuilder.kernel import prebuilt
 from imagebuilder.kernel.definition import KernelDefinition, load_definition
-from imagebuilder.recipe import load
+from imagebuilder.recipe.load import load
 from imagebuilder.store import Store, sha256_file
 
 KERNELS = paths.shipped("kernels")

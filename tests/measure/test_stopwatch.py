@@ -14,7 +14,7 @@ from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.spec import Accelerator, argv, spec_of
 from imagebuilder.measure.startup import boot_once
 from imagebuilder.paths import cache_dir
-from imagebuilder.recipe import load
+from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
 

@@ -1,5 +1,6 @@
 """What is collected, and what that costs: nothing is built or booted, nothing is imported that nobody asked for."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from .conftest import Run, Write
 
 GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status_0", "starts_every_time"]
 GENERATED += ["same_bytes_twice"]
-HEAVY = ("pydantic", "asyncio", "jinja2", "imagebuilder.machine", "imagebuilder.measure", "imagebuilder.recipe")
+HEAVY = ("pydantic", "asyncio", "jinja2", "imagebuilder.machine", "imagebuilder.measure", "imagebuilder.recipe.model")
+BY_PYTEST = "import pytest; pytest.main(['-p', 'imagebuilder.pytest_plugin', 'app/recipe.toml', '--collect-only'])"
+BY_US = "from imagebuilder.cli.main import cli; cli(['test', 'app', '--', '--collect-only'])"
 
 
 def collected(result: pytest.RunResult) -> list[str]:
@@ -23,6 +26,19 @@ def test_a_session_that_boots_nothing_imports_nothing_for_it() -> None:
     code += "print([name for name in set(sys.modules) - before if name.startswith(heavy)])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("how", [BY_PYTEST, BY_US], ids=["pytest", "imagebuilder"])
+def test_to_see_the_names_of_the_tests_imports_nothing_either(
+    write: Write, pytester: pytest.Pytester, cache: Path, how: str
+) -> None:
+    write(more="[budget]\nmemory_mib = 20\n")
+    told = f"import atexit, sys; atexit.register(lambda: print([name for name in sys.modules if name in {HEAVY!r}]))\n"
+    given = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "IMAGEBUILDER_CACHE": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", told + how], cwd=pytester.path, env=given, capture_output=True, text=True
+    )
+    assert "keeps[memory_mib]" in done.stdout and done.stdout.splitlines()[-1] == "[]", done
 
 
 def test_recipes_are_collected_when_they_are_asked_for(
@@ -62,6 +78,17 @@ def test_mistakes_of_a_recipe_are_sentences(write: Write, run: Run, pytester: py
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*app/recipe.toml:*budget.image_bytes: expected a whole number*"])
     result.stdout.fnmatch_lines(["*app/recipe.toml:*memory_mb*did you mean 'memory_mib'*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize("more", ["budget = ", "budget = 3\n"])
+def test_what_is_no_recipe_has_no_tests_to_name(write: Write, run: Run, pytester: pytest.Pytester, more: str) -> None:
+    write()
+    recipe = pytester.path / "app" / "recipe.toml"
+    recipe.write_text(more + recipe.read_text())
+    result = run("--collect-only", "-q", "app/recipe.toml")
+    assert result.ret == 2 and collected(result) == []
+    result.stdout.fnmatch_lines(["*app/recipe.toml:*: *"])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagebuilder.errors import Problem, RecipeError
-from imagebuilder.recipe.load import find, load, names
+from imagebuilder.recipe.finding import find, names
+from imagebuilder.recipe.load import load
 
 from .toml import GOOD, PAGE, documents, spell, write_recipe
 
