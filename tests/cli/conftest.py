@@ -9,24 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HELLO_C = '#include <stdio.h>\nint main(void) { puts("hello, world"); return 0; }\n'
-# A static program beside its recipe: nothing is compiled or downloaded when it is built.
-RECIPE = """\
-name = "app"
-version = "1"
-summary = "a test"
-
-[source]
-type = "files"
-files = ["app"]
-target = "/usr/bin"
-
-[application]
-command = "/usr/bin/app"
-
-[ready]
-console = "hello"
-"""
+from tests.app import RECIPE, lay_down
 
 
 @dataclass(frozen=True)
@@ -39,21 +22,6 @@ class Ran:
 
 
 Cli = Callable[..., Ran]
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A static program that says hello."""
-    folder = tmp_path_factory.mktemp("program")
-    (folder / "hello.c").write_text(HELLO_C)
-    subprocess.run(["gcc", "-static", "-Os", "-s", "-o", "app", "hello.c"], cwd=folder, check=True)
-    return folder / "app"
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests that do not damage it."""
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
@@ -72,11 +40,6 @@ def cli(tmp_path: Path, cache: Path) -> Cli:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, program: Path) -> Path:
+def recipe(tmp_path: Path, application: Path) -> Path:
     """The folder ``app`` with a recipe that works."""
-    folder = tmp_path / "app"
-    folder.mkdir()
-    (folder / "app").write_bytes(program.read_bytes())
-    (folder / "app").chmod(0o755)
-    (folder / "recipe.toml").write_text(RECIPE)
-    return folder
+    return lay_down(tmp_path / "app", application, RECIPE)

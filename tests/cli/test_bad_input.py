@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import RECIPE, Cli, Ran
+from tests.app import RECIPE
+from tests.cli.conftest import Cli, Ran
 
 FILES = 'type = "files"\nfiles = ["app"]\ntarget = "/usr/bin"'
 

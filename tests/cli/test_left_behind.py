@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.store import Store
-from tests.cli.conftest import RECIPE, Cli
+from tests.app import recipe_text
+from tests.cli.conftest import Cli
 
 RUNS = 20
 LONGEST_S = 4.0  # about what a build and the first starts take
@@ -36,7 +37,7 @@ def processes(token: str) -> list[str]:
 @pytest.mark.vm
 def test_nothing_is_left_behind(cli: Cli, recipe: Path, tmp_path: Path) -> None:
     token = f"left{os.getpid()}"
-    (recipe / "recipe.toml").write_text(RECIPE.replace('name = "app"', f'name = "{token}"'))
+    (recipe / "recipe.toml").write_text(recipe_text("say=hello", name=token))
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     own = {"IMAGEBUILDER_CACHE": str(tmp_path / "cache"), "TMPDIR": str(temporary)}

@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from imagebuilder.cli.main import VERBS
-from tests.cli.conftest import RECIPE, Cli
+from tests.app import RECIPE
+from tests.cli.conftest import Cli
 from tests.junit import validated
 
 
@@ -159,7 +160,7 @@ def test_test_writes_its_reports(cli: Cli, recipe: Path, tmp_path: Path) -> None
 
 @pytest.mark.vm
 def test_test_tells_why_an_image_never_got_ready(cli: Cli, recipe: Path, tmp_path: Path) -> None:
-    (recipe / "recipe.toml").write_text(RECIPE.replace('console = "hello"', 'console = "goodbye"'))
+    (recipe / "recipe.toml").write_text(RECIPE.replace('"^hello"', '"goodbye"'))
     ran = cli("test", "app", "--accel", "tcg", "--runs", "1")
     assert ran.status == 1 and "Traceback" not in ran.err, ran
     (folder,) = (tmp_path / "out" / "artefacts").iterdir()

@@ -1,51 +1,15 @@
 """Folders with a recipe in which pytest runs as a user runs it: another process, the plugin by its entry point."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-HERE = Path(__file__).parent
-RECIPE = """\
-name = "{name}"
-version = "1"
-summary = "a test"
-
-[source]
-type = "files"
-files = ["app"]
-target = "/usr/bin"
-
-[application]
-command = "/usr/bin/app"
-arguments = [{words}]
-
-[ready]
-{ready}
-
-{more}
-"""
-CONSOLE = 'console = "^hello"\ntimeout_s = 120'
-HTTP = 'http = {{ port = 80, status = 200, body = "It works" }}\ntimeout_s = {timeout_s}'
+from tests.app import CONSOLE, lay_down, recipe_text
 
 Write = Callable[..., str]
 Run = Callable[..., pytest.RunResult]
-
-
-@pytest.fixture(scope="session")
-def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The static program of ``app.c``."""
-    path = tmp_path_factory.mktemp("application") / "app"
-    subprocess.run(["gcc", "-static", "-Os", "-s", "-o", path, HERE / "app.c"], check=True)
-    return path
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests."""
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
@@ -54,11 +18,7 @@ def write(pytester: pytest.Pytester, application: Path) -> Write:
 
     def written(*words: str, ready: str = CONSOLE, more: str = "") -> str:
         name = f"app-{uuid4().hex[:12]}"
-        folder = pytester.mkdir("app")
-        (folder / "app").write_bytes(application.read_bytes())
-        (folder / "app").chmod(0o755)
-        quoted = ", ".join(f'"{word}"' for word in words)
-        (folder / "recipe.toml").write_text(RECIPE.format(name=name, words=quoted, ready=ready, more=more))
+        lay_down(pytester.path / "app", application, recipe_text(*words, name=name, ready=ready, more=more))
         return name
 
     return written

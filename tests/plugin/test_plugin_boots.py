@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.measure.phases import PHASES
+from tests.app import CONSOLE, HTTP
 from tests.cli.test_left_behind import processes
 from tests.junit import validated
 
-from .conftest import CONSOLE, HTTP, Run, Write
+from .conftest import Run, Write
 
 pytestmark = pytest.mark.vm
 

@@ -7,8 +7,7 @@ import pytest
 from imagebuilder.errors import ClosureError
 from imagebuilder.pytest_plugin.course import NOT_REACHED, Course
 from imagebuilder.pytest_plugin.workshop import Shape, Subject, Wishes, Workshop
-
-from .conftest import CONSOLE, RECIPE
+from tests.app import recipe_text
 
 
 @pytest.fixture
@@ -17,7 +16,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Course:
     monkeypatch.setenv("IMAGEBUILDER_CACHE", str(tmp_path / "cache"))
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "app").write_text("")
-    text = RECIPE.format(name="app", words="", ready=CONSOLE, more="[budget]\nimage_bytes = 1\n")
+    text = recipe_text(more="[budget]\nimage_bytes = 1\n")
     (tmp_path / "app" / "recipe.toml").write_text(text.replace("/usr/bin/app", "/usr/bin/ap"))
     wishes = Wishes(Shape("tcg"), 1, tmp_path / "out", tmp_path / "artefacts", tmp_path)
     return Course(Workshop(wishes), Subject(tmp_path / "app"), wishes.shape)

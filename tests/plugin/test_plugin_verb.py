@@ -16,10 +16,11 @@ import pytest
 from imagebuilder import pytest_plugin
 from imagebuilder.cli import test as verb
 from imagebuilder.measure import image, report
+from tests.app import CONSOLE, HTTP
 from tests.cli.test_left_behind import processes
 from tests.junit import validated
 
-from .conftest import CONSOLE, HTTP, Write
+from .conftest import Write
 
 GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status_0", "starts_every_time"]
 TOO_SMALL = "[budget]\nimage_bytes = 100\nstartup_floors = 100_000\n"

@@ -1,4 +1,4 @@
-/* The application of the tests of the plugin: each word of its command line is one thing to do, in order. */
+/* The application of tests that run us as a user does: each word of its command line is one thing to do, in order. */
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
