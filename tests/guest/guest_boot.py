@@ -10,12 +10,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from imagebuilder import process
 from imagebuilder.errors import ToolFailed
 from imagebuilder.formats import cpio
 from imagebuilder.tree import Tree
 
+NEEDS = [
+    pytest.mark.vm,
+    pytest.mark.skipif(process.find("musl-gcc") is None, reason="musl-gcc is not installed"),
+    pytest.mark.skipif(process.find("qemu-system-x86_64") is None, reason="QEMU is not installed"),
+]
 PATIENCE_S = 120.0
+TICK_NS = 10_000_000  # CONFIG_HZ_100
 MACHINE = (
     "-M", "microvm,acpi=off",
     "-global", "virtio-mmio.force-legacy=off",
@@ -154,3 +162,10 @@ def boot(
     with running(kernel, tree, cmdline, more=more, port=port) as guest:
         pass
     return guest
+
+
+def assert_failed(guest: Guest, sentence: str) -> None:
+    """Init said why on both wires, and nothing that could be taken for success."""
+    assert guest.console.text.splitlines()[-1] == f"init: {sentence}"
+    assert guest.reports[-1] == f"error {sentence}"
+    assert not any(line.startswith(("exit", "phase application")) for line in guest.reports)
