@@ -4,9 +4,7 @@ Paths in the image are absolute; paths beside the recipe are relative to its fol
 as the context (``Recipe.model_validate(document, context=folder)``): then the files that it names must be there.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,15 +13,8 @@ from pydantic_core import InitErrorDetails
 
 from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import Part, found, mistake, mistake_at
+from imagebuilder.recipe.between import exactly_one, repeated, repeated_paths, unreachable, warmed_in_vain
 from imagebuilder.recipe.values import CloneSignal, FileKind, LimitName, ReadyKind, RootFormat, StopSignal
-
-
-def _exactly_one(raw: Mapping[str, Any], kinds: type[StrEnum]) -> Iterator[InitErrorDetails]:
-    """A mistake unless exactly one of the keys is given."""
-    given = [kind.value for kind in kinds if raw.get(kind.value) is not None]
-    if len(given) != 1:
-        found = " and ".join(given) or "none"
-        yield mistake_at(tuple(given[-1:]), f"expected exactly one of {', '.join(kinds)}, found {found}")
 
 
 def _one_of(*keys: str) -> ConfigDict:
@@ -76,7 +67,7 @@ class BuildSource(Part):
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         """No two outputs at one path."""
         outputs = raw.get("outputs")
-        yield from _repeated(list(outputs.items()), "outputs") if isinstance(outputs, Mapping) else ()
+        yield from repeated(list(outputs.items()), "outputs") if isinstance(outputs, Mapping) else ()
 
 
 Source = Annotated[DebianSource | FilesSource | BuildSource, Field(discriminator="type")]
@@ -137,7 +128,7 @@ class FileEntry(Part):
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         """One content; no mode where there can be none."""
-        yield from _exactly_one(raw, FileKind)
+        yield from exactly_one(raw, FileKind)
         if "symlink" in raw and "mode" in raw:
             yield mistake_at(("mode",), "a symbolic link has no mode of its own", "leave it out")
 
@@ -214,7 +205,7 @@ class Machine(Part):
         ports = raw.get("ports")
         if ports and raw.get("network") is False:
             yield mistake_at(("ports",), "a machine without a network has no ports", "leave one of both out")
-        yield from _repeated(list(enumerate(ports)), "ports") if isinstance(ports, list | tuple) else ()
+        yield from repeated(list(enumerate(ports)), "ports") if isinstance(ports, list | tuple) else ()
 
 
 class Http(Part):
@@ -260,7 +251,7 @@ class Ready(Part):
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         """One way to see it."""
-        yield from _exactly_one(raw, ReadyKind)
+        yield from exactly_one(raw, ReadyKind)
 
     @property
     def kind(self) -> ReadyKind:
@@ -348,13 +339,13 @@ class Recipe(Part):
         """No two files at one path; no variable that hides the recipe."""
         files = raw.get("files")
         if isinstance(files, list | tuple):
-            yield from _repeated([((index, "path"), _path(entry)) for index, entry in enumerate(files)], "files")
+            yield from repeated_paths(files)
         template, ready = raw.get("template"), raw.get("ready")
         if isinstance(template, Mapping) and isinstance(ready, Mapping) and isinstance(template.get("warm"), list):
-            yield from _warm(template["warm"], ready)
+            yield from warmed_in_vain(template["warm"], ready)
         machine = raw.get("machine")
         if isinstance(machine, Mapping) and machine.get("network") is False and isinstance(ready, Mapping):
-            yield from _unreachable(ready)
+            yield from unreachable(ready)
         variables = raw.get("variables")
         if isinstance(variables, Mapping) and "recipe" in variables:
             yield mistake_at(("variables", "recipe"), "templates see the recipe itself under this name", "rename it")
@@ -369,35 +360,3 @@ class Recipe(Part):
             machine = self.machine.model_copy(update={"ports": (*self.machine.ports, port)})
             object.__setattr__(self, "machine", machine)  # frozen for everybody else
         return self
-
-
-def _warm(warm: list[Any], ready: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-    """Somebody to ask, and an HTTP server is asked for paths."""
-    if warm and not ready.keys() & {ReadyKind.HTTP, ReadyKind.TCP}:
-        yield mistake_at(("template", "warm"), "there is no port to ask", "use ready.http or ready.tcp")
-    for index, words in enumerate(warm if ReadyKind.HTTP in ready else ()):
-        if isinstance(words, str) and not words.startswith("/"):
-            yield mistake_at(("template", "warm", index), f"'{words}' is no path", f"write '/{words}'")
-
-
-def _unreachable(ready: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-    """Nobody is asked over a network that is not there."""
-    for kind in (ReadyKind.HTTP, ReadyKind.TCP):
-        if kind in ready:
-            yield mistake_at(("machine", "network"), f"ready.{kind} asks over the network", "leave network = false out")
-
-
-def _path(entry: Any) -> Any:
-    return entry.get("path") if isinstance(entry, Mapping) else getattr(entry, "path", None)
-
-
-def _repeated(pairs: list[tuple[Any, Any]], key: str) -> Iterator[InitErrorDetails]:
-    """A mistake for each value that was there before; the pairs are (place under the key, value)."""
-    seen: Counter[str] = Counter()
-    for place, value in pairs:
-        if not isinstance(value, str | int):
-            continue
-        seen[str(value)] += 1
-        if seen[str(value)] > 1:
-            inner = place if isinstance(place, tuple) else (place,)
-            yield mistake_at((key, *inner), f"{value} is given twice", "remove one of them")
