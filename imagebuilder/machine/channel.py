@@ -282,7 +282,8 @@ class Channel(asyncio.Protocol):
     async def wait_started(self, timeout_s: float) -> None:
         """Wait until the application was started, or the time is over."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.started.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.started.wait()
 
     def send(self, command: str) -> None:
         """Say something to init."""

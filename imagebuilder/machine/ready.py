@@ -122,8 +122,9 @@ async def _told(started: asyncio.Event | None, attempts: Attempts) -> None:
     if attempts.at_once:
         attempts.at_once = False
     elif started is not None and not started.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(started.wait(), UNHURRIED_S)
+        with suppress(TimeoutError):  # wait_for would forget that it was cancelled, were it told at the same moment
+            async with asyncio.timeout(UNHURRIED_S):
+                await started.wait()
     elif attempts.asked:
         interval_s = UNHURRIED_S if attempts.patient else INTERVAL_S
         await asyncio.sleep(interval_s * max(1.0, len(attempts.waiting) / CROWD))

@@ -205,6 +205,25 @@ async def test_who_listened_before_is_asked_at_once() -> None:
         assert time.monotonic() - begun_s < UNHURRIED_S
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_an_answer_at_the_moment_at_which_one_may_ask_ends_the_asking(steps: int) -> None:
+    started = asyncio.Event()
+
+    async def start() -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        started.set()
+
+    async def ask() -> int:
+        starting.append(asyncio.create_task(start()))
+        return 1
+
+    starting: list[asyncio.Task[None]] = []
+    asking = asyncio.create_task(first_answer(ask, started=started, attempts=Attempts(at_once=True)))
+    await asyncio.wait([asking], timeout=UNHURRIED_S)
+    assert asking.done() and asking.result() == 1
+
+
 async def test_what_is_wrong_with_us_is_not_swallowed() -> None:
     async def ask() -> int:
         raise ZeroDivisionError
