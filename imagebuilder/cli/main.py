@@ -2,17 +2,20 @@
 
 import importlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TextIO
 
 import click
 
 from imagebuilder import __version__
-from imagebuilder.errors import ImagebuilderError, OutputError
+from imagebuilder.errors import ImagebuilderError, MachineError, OutputError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+UNREAD = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +102,38 @@ def main() -> None:
         status = error.exit_code
     except ImagebuilderError as error:
         status = _say(error)
+    except Terminated as error:
+        click.echo("imagebuilder: ended by SIGTERM", err=True)
+        status = error.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nobody to tell
-        status = 1
+        status = _pipe_broken()
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         status = _say(OutputError(f"{place}{error.strerror or error}"))
     sys.exit(status if isinstance(status, int) else 0)
 
 
+class Terminated(SystemExit):
+    """We were asked to end."""
+
+
 def _terminated(number: int, _frame: object) -> None:
     """Leave by an exception, so that whatever is under way is tidied up."""
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
+
+
+def _pipe_broken() -> int:
+    """Whoever read what we print has left, and there is nobody to tell; else it was one of our programs."""
+    if any(map(_unread, (sys.stdout, sys.stderr))):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    return _say(MachineError("a program that imagebuilder had started was gone when it was told something"))
+
+
+def _unread(stream: TextIO) -> bool:
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 def _say(error: ImagebuilderError) -> int:
