@@ -21,9 +21,10 @@ from typing import Self
 
 from imagebuilder.errors import ImagebuilderError, InputError, MachineError
 from imagebuilder.fleet.spare import Spare, filled
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.template import Template
-from imagebuilder.machine.waiting import all_of, any_of, resolve
+from imagebuilder.machine.waiting import any_of, finished, resolve
 
 ASIDE_S = 0.05  # what follows a hand-out is for who got it: the next clone is begun after that
 FAILURES = 3  # so many in a row, and who waits is told
@@ -47,13 +48,19 @@ class Counts:
 
 class Pool:
     """Keeps ``ready`` clones paused. At most ``fillers`` are made at a time: unless given one fewer than there are
-    processors, so that one is left to those in use. ``warm`` is as for ``filled``.
+    processors, so that one is left to those in use. ``warm`` is as for ``filled``, ``stems`` as for ``Cloner``.
 
     Raises InputError for numbers below 1. Its clones die with the thread in which its event loop runs.
     """
 
     def __init__(
-        self, template: Template, *, ready: int = 2, fillers: int | None = None, warm: Sequence[str] = ()
+        self,
+        template: Template,
+        *,
+        ready: int = 2,
+        fillers: int | None = None,
+        warm: Sequence[str] = (),
+        stems: bool = True,
     ) -> None:
         fillers = max(1, len(os.sched_getaffinity(0)) - 1) if fillers is None else fillers
         if ready < 1 or fillers < 1:
@@ -61,6 +68,7 @@ class Pool:
         self.template = template
         self.ready = ready
         self.counts = Counts()
+        self._cloner = Cloner(template, warm=warm, stems=stems)
         self._warm = tuple(warm)
         self._filling = asyncio.Semaphore(fillers)
         self._spares: deque[Spare] = deque()
@@ -82,16 +90,12 @@ class Pool:
         """All its clones are gone afterwards, those in use too; not given up when cancelled meanwhile."""
         self._open = False
         self._changed()
-        interrupted: asyncio.CancelledError | None = None
         for keeper in self._keepers:
             keeper.cancel()
-        while self._keepers:
-            try:
-                await all_of(*self._keepers)
-            except asyncio.CancelledError as cancelled:
-                interrupted = cancelled
-        if interrupted is not None:
-            raise interrupted
+        try:
+            await finished(*self._keepers)
+        finally:
+            await self._cloner.__aexit__(kind, error, at)
 
     @property
     def standing(self) -> int:
@@ -180,7 +184,7 @@ class Pool:
         async with AsyncExitStack() as life:
             try:
                 async with self._filling:
-                    spare = await life.enter_async_context(filled(self.template, self._warm))
+                    spare = await life.enter_async_context(filled(self._cloner, self._warm))
             except (ImagebuilderError, OSError) as error:
                 await self._failed(error)
                 return

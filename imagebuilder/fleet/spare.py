@@ -1,8 +1,8 @@
 """One clone of a pool: filled, set aside, handed out once, thrown away.
 
-A clone that never ran is slow at first: QEMU translates its code anew, and the pages that it writes to have to be
-copied. So it answers once before it is set aside. To set it aside and let it go on once more for practice was measured
-to give nothing further (docs/fleet.md).
+A clone that never ran is slow at first: the pages that it writes to have to be copied, and where it is no copy of a
+stem QEMU translates its code anew. So it answers once before it is set aside. To set it aside and let it go on once
+more for practice was measured to give nothing further (docs/fleet.md).
 """
 
 import asyncio
@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from imagebuilder.machine.clone import Identity, begin, held
+from imagebuilder.machine.clone import Identity
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.parking import Parked, go_on, park, rest
-from imagebuilder.machine.template import Template
 from imagebuilder.machine.warming import ask
 from imagebuilder.recipe.model import Ready
 
@@ -40,15 +40,14 @@ class Spare:
 
 
 @asynccontextmanager
-async def filled(template: Template, warm: Sequence[str] = ()) -> AsyncIterator[Spare]:
+async def filled(cloner: Cloner, warm: Sequence[str] = ()) -> AsyncIterator[Spare]:
     """A clone that has answered, and stands still. At the end of the block it is gone.
 
     ``warm`` is what it is asked besides the one of the recipe's ``[ready]``. Raises NotReady, GuestFailed,
     MachineError, ToolMissing.
     """
-    ready, identity = Ready.model_validate(template.ready), Identity.of(template)
-    async with held(template) as instance:
-        await begin(instance, template, identity)
+    ready, identity = Ready.model_validate(cloner.template.ready), Identity.of(cloner.template)
+    async with cloner.clone(identity) as instance:
         await instance.wait_ready(ready)
         for path in warm:
             await ask(instance, ready, path)

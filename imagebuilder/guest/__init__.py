@@ -1,6 +1,6 @@
 """The minimal OS layer: our own init (PID 1) in C, what builds it and what it reads."""
 
-from imagebuilder.guest.build import build_init, init_key, provide_init, verify_init
+from imagebuilder.guest.build import INIT, init_key, provide_init
 from imagebuilder.guest.config import InitConfig, Limit, Mount, init_conf
 
-__all__ = ["InitConfig", "Limit", "Mount", "build_init", "init_conf", "init_key", "provide_init", "verify_init"]
+__all__ = ["INIT", "InitConfig", "Limit", "Mount", "init_conf", "init_key", "provide_init"]

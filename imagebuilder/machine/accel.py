@@ -114,7 +114,7 @@ def _trial(accelerator: Accelerator, *, limit_s: float, content: bytes | None = 
         guest.write(content or probe_guest())
         guest.flush()
         # The file has no name: QEMU inherits it.
-        child = Child(_argv(accelerator, Path(f"/proc/self/fd/{guest.fileno()}")), fds=(guest.fileno(),))
+        child = Child.spawn(_argv(accelerator, Path(f"/proc/self/fd/{guest.fileno()}")), fds=(guest.fileno(),))
         try:
             status = child.wait_for(limit_s)
             took_s = (time.monotonic_ns() - child.spawned_ns) / 1e9

@@ -16,8 +16,9 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from typing import Self
 
 from imagebuilder import process
 from imagebuilder.machine.usage import cpu_ns
@@ -28,47 +29,59 @@ PR_SET_THP_DISABLE, PR_GET_THP_DISABLE = 41, 42  # prctl(2)
 
 
 class Child:
-    """A running QEMU, from its start to its end. Raises ToolMissing when it is not installed.
+    """A running QEMU, from its start to its end: a child process of ours, ``output_fd`` a file with what it says."""
 
-    With ``small_pages`` none of its memory is in huge pages, as ``_small_pages`` tells.
-    """
+    def __init__(self, pid: int, *, spawned_ns: int, output_fd: int) -> None:
+        self.pid = pid
+        self.spawned_ns = spawned_ns
+        """Immediately before its process was made."""
+        self.status: int | None = None
+        """The exit status, negative for a signal; None while it runs."""
+        self._usage: resource.struct_rusage | None = None
+        self._output_fd = output_fd
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._pidfd = os.pidfd_open(pid)
 
-    def __init__(
-        self,
+    @classmethod
+    def spawn(
+        cls,
         argv: Sequence[str],
         *,
         fds: Sequence[int] = (),
         cpus: Sequence[int] = (),
         small_pages: bool = False,
-    ) -> None:
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start it. Raises ToolMissing when it is not installed.
+
+        With ``small_pages`` none of its memory is in huge pages, as ``_small_pages`` tells. ``environment`` is given to
+        it besides the usual one.
+        """
         words = [str(process.require("setpriv")), "--pdeathsig", "KILL", str(process.require(argv[0])), *argv[1:]]
-        environment = process.environment()
-        self.status: int | None = None
-        """The exit status, negative for a signal; None while it runs."""
-        self._usage: resource.struct_rusage | None = None
-        # A file in memory: no pipe that could fill up, nothing that has to be read in time.
-        self._output_fd = os.memfd_create("qemu-output")
-        words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{self._output_fd}")
+        variables = {**process.environment(), **(environment or {})}
+        output_fd = output_file()
+        words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{output_fd}")
         try:
             with _small_pages() if small_pages else nullcontext():
-                self.spawned_ns = time.monotonic_ns()
-                self._popen = subprocess.Popen(
+                spawned_ns = time.monotonic_ns()
+                popen = subprocess.Popen(
                     words,
-                    env=environment,
+                    env=variables,
                     stdin=subprocess.DEVNULL,
-                    stdout=self._output_fd,
-                    stderr=self._output_fd,
+                    stdout=output_fd,
+                    stderr=output_fd,
                     pass_fds=fds,
                     start_new_session=True,  # Ctrl-C reaches us, and we end it in order
                 )
         except BaseException:
-            os.close(self._output_fd)
+            os.close(output_fd)
             raise
-        self.pid = self._popen.pid
+        child = cls(popen.pid, spawned_ns=spawned_ns, output_fd=output_fd)
+        child._popen = popen
         if cpus:
             with suppress(OSError):  # it ended already, which is noticed elsewhere
-                os.sched_setaffinity(self.pid, cpus)  # the threads that it will make inherit it
-        self._pidfd = os.pidfd_open(self.pid)
+                os.sched_setaffinity(child.pid, cpus)  # the threads that it will make inherit it
+        return child
 
     @property
     def output(self) -> str:
@@ -108,7 +121,9 @@ class Child:
         """The status; blocks until it has ended."""
         if self.status is None:
             _, raw, self._usage = os.wait4(self.pid, 0)
-            self.status = self._popen.returncode = os.waitstatus_to_exitcode(raw)
+            self.status = os.waitstatus_to_exitcode(raw)
+            if self._popen is not None:
+                self._popen.returncode = self.status
         return self.status
 
     def close(self) -> None:
@@ -120,6 +135,11 @@ class Child:
             os.close(self._output_fd)
             os.close(self._pidfd)
             self._output_fd = -1
+
+
+def output_file() -> int:
+    """A file for what a QEMU says, in memory: no pipe that could fill up, nothing that has to be read in time."""
+    return os.memfd_create("qemu-output")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from imagebuilder.errors import InputError
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.origin import Spawned
 from imagebuilder.machine.parking import Parked, go_on, load, load_and_go_on
 from imagebuilder.machine.spec import Forward, address_words
 from imagebuilder.machine.template import Template
@@ -88,8 +89,8 @@ async def clone(
     ``Instance.start`` raises, and GuestFailed.
     """
     async with _started(template, forwards, on_console, host_cpus) as instance:
-        words = _words(instance, template, identity or Identity.of(template))
-        await load_and_go_on(instance, _parked(template), words=words, signal=template.signal)
+        words = words_of(instance, template, identity or Identity.of(template))
+        await load_and_go_on(instance, parked_of(template), words=words, signal=template.signal)
         yield instance
 
 
@@ -105,8 +106,8 @@ async def held(
 
 async def begin(instance: Instance, template: Template, identity: Identity) -> None:
     """Let a held clone go on for the first time, as somebody new. Does not wait until its programs go on."""
-    words = _words(instance, template, identity)
-    await go_on(instance, _parked(template), words=words, signal=template.signal)
+    words = words_of(instance, template, identity)
+    await go_on(instance, parked_of(template), words=words, signal=template.signal)
 
 
 @asynccontextmanager
@@ -118,15 +119,17 @@ async def _started(
 ) -> AsyncIterator[Instance]:
     spec = replace(template.spec(forwards), host_cpus=host_cpus)
     with template.used():
-        async with Instance.start(spec, on_console=on_console, state=template.state) as instance:
+        async with Instance.start(spec, on_console=on_console, origin=Spawned(template.state)) as instance:
             yield instance
 
 
-def _parked(template: Template) -> Parked:
+def parked_of(template: Template) -> Parked:
+    """How it stands still."""
     return Parked(template.guest_ns, template.unsure_ns)
 
 
-def _words(instance: Instance, template: Template, identity: Identity) -> list[str]:
+def words_of(instance: Instance, template: Template, identity: Identity) -> list[str]:
+    """What init is told about who a clone is."""
     # The name server is its template's: to write it down anew would cost more than all the rest.
     address, _, _ = address_words(instance.spec).rpartition(",")
     words = [*identity.words(address if instance.spec.network else None)]

@@ -22,12 +22,13 @@ from imagebuilder.machine.child import Child
 from imagebuilder.machine.console import Console
 from imagebuilder.machine.ending import PANIC, Exit, Facts, How, judge
 from imagebuilder.machine.failures import PortTaken, check_files, explain
+from imagebuilder.machine.origin import Origin, Spawned
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.qmp import Qmp, QmpEvent
 from imagebuilder.machine.ready import INTERVAL_S, PROBES, Attempts, wanted
-from imagebuilder.machine.spec import LOOPBACK, Forward, MachineSpec, argv
+from imagebuilder.machine.spec import LOOPBACK, Forward, MachineSpec, Wiring, argv
 from imagebuilder.machine.usage import HostMemory
-from imagebuilder.machine.waiting import all_of, any_of, resolve
+from imagebuilder.machine.waiting import all_of, any_of, finished, resolve
 from imagebuilder.machine.wires import Wires
 from imagebuilder.process import shell_line
 from imagebuilder.recipe.model import Ready
@@ -41,6 +42,7 @@ PORT_S = 2.0  # for init to find its port: an application may be faster
 POWER_OFF_S = 2.0
 QUIT_S = 2.0
 T = TypeVar("T")
+SPAWNED = Spawned()
 TAKEN = ("ESTABLISHED", "CLOSE_WAIT")  # states of a connection that the guest has taken
 
 
@@ -51,10 +53,12 @@ class Instance:
     """
 
     def __init__(
-        self, spec: MachineSpec, on_console: Callable[[bytes], None] | None = None, state: bytes | None = None
+        self, spec: MachineSpec, wires: Wires, child: Child, on_console: Callable[[bytes], None] | None = None
     ) -> None:
         self.spec = spec
         """The machine, with the host ports that were chosen."""
+        self._wires = wires
+        self._child = child
         self._console = Console(on_console)
         self._channel = Channel()
         self._resumed_ns: int | None = None
@@ -64,14 +68,6 @@ class Instance:
         self._stopped = False
         self._listening_ns: int | None = None
         self._waited_ns: int | None = None
-        self._wires = Wires(spec, state)
-        try:
-            self._argv = argv(spec, wiring=self._wires.wiring)
-            self._child = Child(self._argv, fds=self._wires.fds, cpus=spec.host_cpus, small_pages=spec.incoming)
-        except BaseException:
-            self._wires.close()
-            raise
-        self._wires.hand_over()
         self._ended: asyncio.Task[Exit] = asyncio.create_task(self._follow())
 
     @classmethod
@@ -81,30 +77,28 @@ class Instance:
         spec: MachineSpec,
         *,
         on_console: Callable[[bytes], None] | None = None,
-        state: bytes | None = None,
+        origin: Origin = SPAWNED,
     ) -> AsyncIterator["Instance"]:
         """Start a machine and talk to QEMU; what is left of it at the end of the block is killed.
 
-        ``on_console`` gets what the guest prints as it comes. ``state`` is the device state with which an ``incoming``
-        machine begins; it stands still then (``machine/parking.py``). Raises ToolMissing, InputError (a file is
-        missing) and MachineError (PortTaken among them, for a port that the caller chose).
+        ``on_console`` gets what the guest prints as it comes. ``origin`` makes its QEMU. An ``incoming`` machine stands
+        still (``machine/parking.py``). Raises ToolMissing, InputError (a file is missing) and MachineError (PortTaken
+        among them, for a port that the caller chose).
         """
         check_files(spec)
-        instance = await cls._start(spec, on_console, state)
+        instance = await cls._start(spec, origin, on_console)
         try:
             yield instance
         finally:
             await instance._leave()
 
     @classmethod
-    async def _start(
-        cls, spec: MachineSpec, on_console: Callable[[bytes], None] | None, state: bytes | None
-    ) -> "Instance":
+    async def _start(cls, spec: MachineSpec, origin: Origin, on_console: Callable[[bytes], None] | None) -> "Instance":
         own = {forward.host_port for forward in spec.forwards}
         for attempt in range(PORT_ATTEMPTS):
-            instance = cls(with_ports(spec), on_console, state)
+            instance = await cls._made(with_ports(spec), origin, on_console)
             try:
-                await instance._connect()
+                await instance._connect(origin)
                 return instance
             except PortTaken as error:
                 await instance._leave()
@@ -114,6 +108,17 @@ class Instance:
                 await instance._leave()
                 raise
         raise AssertionError("unreachable")
+
+    @classmethod
+    async def _made(cls, spec: MachineSpec, origin: Origin, on_console: Callable[[bytes], None] | None) -> "Instance":
+        wires = origin.wires(spec)
+        try:
+            child = await origin.child(spec, wires)
+        except BaseException:
+            wires.close()
+            raise
+        wires.hand_over()
+        return cls(spec, wires, child, on_console)
 
     # What it is
 
@@ -231,6 +236,11 @@ class Instance:
         registers = await self._qmp.execute("human-monitor-command", **{"command-line": "info registers -a"})
         return "HLT=1" in str(registers) and "HLT=0" not in str(registers)
 
+    @property
+    def over(self) -> bool:
+        """Whether QEMU has ended."""
+        return self._ended.done()
+
     # What one waits for
 
     async def wait_ready(self, ready: Ready, timeout_s: float | None = None) -> int:
@@ -271,9 +281,9 @@ class Instance:
         return self._channel
 
     @property
-    def state_fd(self) -> int | None:
-        """The number that the pipe with the device state has in QEMU."""
-        return self._wires.state_fd
+    def wiring(self) -> Wiring:
+        """The numbers that its files have in QEMU."""
+        return self._wires.wiring
 
     async def execute(self, command: str, **arguments: object) -> object:
         """Run a QMP command. Raises MachineError when QEMU refuses it or has ended."""
@@ -384,12 +394,13 @@ class Instance:
 
     # Inside
 
-    async def _connect(self) -> None:
+    async def _connect(self, origin: Origin) -> None:
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._console, sock=self._wires.console)
         await loop.create_unix_connection(lambda: self._channel, sock=self._wires.channel)
         try:
-            await asyncio.wait_for(self._qmp.connect(self._wires.qmp, at_greeting=self._greeted), START_S)
+            async with asyncio.timeout(START_S):  # wait_for of Python 3.11 can lose that it was cancelled
+                await origin.meet(self.spec, self._qmp, self._wires.qmp, self._greeted)
         except (EOFError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise MachineError(f"QEMU did not come up within {START_S:g} s") from error
@@ -410,16 +421,11 @@ class Instance:
     async def _leave(self) -> None:
         """Kill it, and let go of everything. It takes milliseconds, and is not given up when cancelled meanwhile."""
         self.kill()
-        interrupted: asyncio.CancelledError | None = None
-        while not self._ended.done():
-            try:
-                await all_of(self._ended)
-            except asyncio.CancelledError as error:
-                interrupted = error
-        for each in (self._console, self._channel, self._child, self._wires):
-            each.close()
-        if interrupted is not None:
-            raise interrupted
+        try:
+            await finished(self._ended)
+        finally:
+            for each in (self._console, self._channel, self._child, self._wires):
+                each.close()
 
     def _facts(self) -> Facts:
         return Facts(

@@ -20,6 +20,7 @@ from imagebuilder.errors import MachineError
 from imagebuilder.machine.instance import Instance
 
 PATIENCE_S = 30.0
+LAST_WORDS_S = 1.0
 LOOKS = 3
 ALIGNING = 8  # questions to a guest at rest, whose answers align its clock
 UNSURE_NS = 4_000_000  # a clock that may be off by more is looked at before the programs see it
@@ -82,7 +83,11 @@ async def _going(
     instance: Instance, parked: Parked, commands: Iterable[Command], words: Iterable[str], signal: int
 ) -> None:
     resumed = instance.next_event("RESUME")
-    await _all(instance, commands)
+    try:
+        await _all(instance, commands)
+    except MachineError:
+        await instance.outcome(resumed, "it went on", timeout_s=LAST_WORDS_S)  # why it ended says more
+        raise
     event = await instance.outcome(resumed, "it went on", timeout_s=PATIENCE_S)
     unsure_ns, ahead_ns = parked.unsure_ns + time.time_ns() - event.wall_ns, _wall_ahead_ns()
     at_ns, clock = event.wall_ns - ahead_ns, instance.channel.reports.clock
@@ -136,7 +141,7 @@ def _allow() -> Command:
 
 
 def _loading(instance: Instance) -> tuple[Command, ...]:
-    return (_allow(), ("migrate-incoming", {"uri": f"fd:{instance.state_fd}"}))
+    return (_allow(), ("migrate-incoming", {"uri": f"fd:{instance.wiring.state_fd}"}))
 
 
 async def _all(instance: Instance, commands: Iterable[Command]) -> None:

@@ -55,6 +55,20 @@ class Qmp:
         at_greeting()
         if not connection.recv(1, socket.MSG_PEEK):
             raise EOFError("QEMU ended before it greeted")
+        await self._take_up(connection)
+        self.running_ns = time.monotonic_ns()
+        greeting = self._client.greeting
+        version: Any = greeting.QMP.version["qemu"] if greeting else {}
+        self.version = ".".join(str(version[part]) for part in ("major", "minor", "micro") if part in version)
+
+    async def go_on(self, connection: socket.socket, *, version: str) -> None:
+        """Take over the socket of a QEMU that has greeted somebody else before. Raises EOFError or OSError."""
+        self._client.await_greeting = self._client.negotiate = False
+        self.version = version
+        self.greeting_ns = self.running_ns = time.monotonic_ns()
+        await self._take_up(connection)
+
+    async def _take_up(self, connection: socket.socket) -> None:
         self._client.register_listener(self._listener)
         self._reader = asyncio.create_task(self._read_events())
         try:
@@ -62,10 +76,6 @@ class Qmp:
         # qemu.qmp asserts that the session runs, which is not so when QEMU ended right after its greeting.
         except (QMPError, AssertionError) as error:
             raise EOFError(f"QEMU ended while it greeted: {error}") from error
-        self.running_ns = time.monotonic_ns()
-        greeting = self._client.greeting
-        version: Any = greeting.QMP.version["qemu"] if greeting else {}
-        self.version = ".".join(str(version[part]) for part in ("major", "minor", "micro") if part in version)
 
     async def execute(self, command: str, **arguments: object) -> object:
         """Run a QMP command. Raises MachineError when QEMU refuses it or has ended."""

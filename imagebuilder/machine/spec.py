@@ -21,6 +21,7 @@ LOOPBACK = "127.0.0.1"
 ADDRESS_WORDS = "10.0.2.15/24,10.0.2.2,10.0.2.3"
 # A template and its clones: room for an address that no other clone on this host has at the time, and gateway and name
 # server are the same for all. 100.64.0.0/10 is set aside for addresses inside one provider's network (RFC 6598).
+NETWORK = "net"  # the name of the network backend
 CLONES_NETWORK = IPv4Network("100.64.0.0/10")
 GATEWAY, NAME_SERVER, FIRST_GUEST = 2, 3, 15  # in each network, as QEMU counts
 MIB_BYTES = 1 << 20
@@ -304,16 +305,22 @@ def _network_args(spec: MachineSpec) -> Iterator[str]:
         address = _guest_address(spec) if spec.memory_file else ""
         rules = "".join(f",hostfwd={_rule(forward, address)}" for forward in spec.forwards)
         own = f",net={CLONES_NETWORK}" if spec.memory_file else ""
-        yield from ("-netdev", f"user,id=net{own}{rules}")
+        yield from ("-netdev", f"user,id={NETWORK}{own}{rules}")
         # A clone does not tell the network that it is its template come from elsewhere.
         options = HARDWARE[spec.machine].nic_options + (",guest_announce=off" if spec.memory_file else "")
-        yield from ("-device", f"{_virtio(spec, 'net')},netdev=net{options}")
+        yield from ("-device", f"{_virtio(spec, 'net')},netdev={NETWORK}{options}")
 
 
 def _random_args(spec: MachineSpec) -> Iterator[str]:
     # An empty machine needs no randomness.
     if spec.kernel is not None or spec.disks:
         yield from ("-device", _virtio(spec, "rng"))
+
+
+def forwarding(spec: MachineSpec) -> Iterator[str]:
+    """The forwards of a machine, as QEMU's monitor takes them while it runs (``hostfwd_add``)."""
+    address = _guest_address(spec) if spec.memory_file else ""
+    yield from (f"{NETWORK} {_rule(forward, address)}" for forward in spec.forwards)
 
 
 def _rule(forward: Forward, address: str) -> str:

@@ -13,12 +13,14 @@ SCHEDULER_CLOCK = 2  # CPUCLOCK_SCHED of the kernel: what the scheduler counts, 
 @dataclass(frozen=True, slots=True)
 class HostMemory:
     """A process's memory in bytes. ``pss`` counts a page that n processes share as 1/n; ``private`` is its alone at the
-    time; ``anonymous`` is what it has written, and so can be of no file that another one maps too."""
+    time; ``anonymous`` is what it has written, and so can be of no file that another one maps too; ``own`` is what of
+    that it shares with no copy of itself either."""
 
     rss_bytes: int
     pss_bytes: int
     private_bytes: int
     anonymous_bytes: int = 0
+    own_bytes: int = 0
 
 
 def host_memory(pid: int) -> HostMemory:
@@ -30,7 +32,8 @@ def host_memory(pid: int) -> HostMemory:
     fields = (line.split() for line in lines)
     sizes = {words[0].rstrip(":"): int(words[1]) * KIB_BYTES for words in fields}
     private = sizes["Private_Clean"] + sizes["Private_Dirty"]
-    return HostMemory(sizes["Rss"], sizes["Pss"], private, sizes["Anonymous"])
+    own = min(sizes["Anonymous"], sizes["Private_Dirty"])  # of a file's pages some may be dirty too, just written
+    return HostMemory(sizes["Rss"], sizes["Pss"], private, sizes["Anonymous"], own)
 
 
 def waited_ns(pid: int) -> int | None:

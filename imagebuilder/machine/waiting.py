@@ -31,6 +31,18 @@ async def all_of(*futures: asyncio.Future[Any], timeout_s: float | None = None) 
         await asyncio.wait(futures, timeout=timeout_s)
 
 
+async def finished(*futures: asyncio.Future[Any]) -> None:
+    """Wait until all are done. When this is cancelled meanwhile, it is cancelled then."""
+    interrupted: asyncio.CancelledError | None = None
+    while not all(each.done() for each in futures):
+        try:
+            await all_of(*futures)
+        except asyncio.CancelledError as error:
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
+
+
 async def readable(source: HasFileno | int) -> None:
     """Wait until there is something to read, or the end."""
     loop = asyncio.get_running_loop()

@@ -27,8 +27,8 @@ class Wires:
                 own.setblocking(False)
             (self.qmp, qmp), (self.console, console), (self.channel, channel) = pairs
             scratch = tuple(theirs.enter_context(_scratch(disk.size_bytes)).fileno() for disk in spec.scratch)
-            self.state_fd = None if state is None else theirs.enter_context(_filled_pipe(state)).fileno()
-            self.wiring = Wiring(qmp.fileno(), console.fileno(), channel.fileno(), scratch, self.state_fd)
+            state_fd = None if state is None else theirs.enter_context(_filled_pipe(state)).fileno()
+            self.wiring = Wiring(qmp.fileno(), console.fileno(), channel.fileno(), scratch, state_fd)
             self._theirs, self._ours = theirs.pop_all(), ours.pop_all()
 
     @property

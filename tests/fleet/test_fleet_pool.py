@@ -16,6 +16,7 @@ import pytest
 from imagebuilder.errors import ImagebuilderError, InputError, MachineError
 from imagebuilder.fleet.pool import Pool
 from imagebuilder.fleet.spare import filled
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.parking import go_on
 from imagebuilder.machine.spec import CLONES_NETWORK
 from imagebuilder.machine.template import Template
@@ -75,7 +76,7 @@ def test_every_hand_out_is_another_machine(template: Template, tidy: None) -> No
 @pytest.mark.vm
 def test_a_clock_that_may_be_wrong_is_looked_at_before_the_programs_see_it(template: Template, tidy: None) -> None:
     async def told() -> Told:
-        async with filled(template) as spare:
+        async with Cloner(template) as cloner, filled(cloner) as spare:
             wrong = replace(spare.parked, guest_ns=spare.parked.guest_ns + WRONG_NS, unsure_ns=WRONG_NS)
             await go_on(spare.instance, wrong)
             return await tell(spare.instance.host_port(80))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imagebuilder import process
 from imagebuilder.errors import InputError
-from imagebuilder.guest.build import SOURCES
+from imagebuilder.guest.build import INIT
 from imagebuilder.guest.config import LIMIT_NAMES, InitConfig, Limit, Mount, Sysctl, init_conf
 
 pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
@@ -27,8 +27,8 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """Give inputs to the parsers, get their answers."""
     program = tmp_path_factory.mktemp("parsers") / "parsers"
     strict = ("-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    units = (Path(__file__).with_name("parsers.c"), *(SOURCES / name for name in UNITS))
-    process.run(["gcc", "-std=c11", "-D_GNU_SOURCE", *strict, "-I", SOURCES, "-o", program, *units])
+    units = (Path(__file__).with_name("parsers.c"), *(INIT.sources / name for name in UNITS))
+    process.run(["gcc", "-std=c11", "-D_GNU_SOURCE", *strict, "-I", INIT.sources, "-o", program, *units])
 
     def give(kind: str, inputs: Sequence[bytes]) -> list[bytes]:
         stream = b"".join(struct.pack("=I", len(data)) + data for data in inputs)

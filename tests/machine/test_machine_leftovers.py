@@ -222,7 +222,7 @@ async def test_when_its_parent_is_killed_while_it_starts(spec: MachineSpec, orph
 
 @pytest.mark.parametrize("end", [Child.kill, Child.close])
 def test_a_child_can_be_ended_twice(spec: MachineSpec, end: Callable[[Child], None]) -> None:
-    child = Child([*argv(with_ports(spec), wiring=None), "-S"])
+    child = Child.spawn([*argv(with_ports(spec), wiring=None), "-S"])
     assert child.wait_for(0) is None
     end(child)
     end(child)

@@ -13,7 +13,7 @@ from imagebuilder.bundle import SCHEMA, Boot, Bundle, Image, KernelPart, RootPar
 from imagebuilder.events import silent
 from imagebuilder.formats import FORMATS
 from imagebuilder.guest import InitConfig, provide_init
-from imagebuilder.guest.build import SOURCES, build_init
+from imagebuilder.guest.build import INIT
 from imagebuilder.guest.layer import defaults, init_layer
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
@@ -68,11 +68,11 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 def _init_with(code: str, folder: Path) -> bytes:
     """An init that does this too, after its mounts."""
-    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    main = (SOURCES / "main.c").read_text()
+    shutil.copytree(INIT.sources, folder, dirs_exist_ok=True)
+    main = (INIT.sources / "main.c").read_text()
     assert MOUNTED in main
     (folder / "main.c").write_text(main.replace(MOUNTED, f"{MOUNTED}    {code}\n"))
-    return build_init(folder)
+    return INIT.elsewhere(sources=folder).build()
 
 
 def _stored(path: Path, store: Store) -> dict[str, Any]:

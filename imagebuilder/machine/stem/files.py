@@ -1,0 +1,61 @@
+"""The files that a QEMU writes and nobody else can open: a copy of it needs its own."""
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from imagebuilder.errors import MachineError
+
+BLOCK_BYTES = 1 << 20
+MEMORY_FILE = "/memfd:"
+
+
+@contextmanager
+def copied(pid: int) -> Iterator[dict[int, int]]:
+    """Copies of the files without a name that a process writes to, such as what a guest changed of its disks: from the
+    number that each has there to ours. Raises MachineError."""
+    with ExitStack() as stack:
+        try:
+            yield {int(each.name): stack.enter_context(_copy(each)).fileno() for each in _unnamed(pid)}
+        except OSError as error:
+            raise MachineError(
+                f"what the guest wrote to its disks cannot be copied to {tempfile.gettempdir()}: {error.strerror}",
+                hint="set TMPDIR to a folder with room",
+            ) from error
+
+
+def _unnamed(pid: int) -> Iterator[Path]:
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        status = each.stat()
+        writes = os.lstat(each).st_mode & stat.S_IWUSR
+        unnamed = stat.S_ISREG(status.st_mode) and not status.st_nlink
+        if unnamed and writes and not str(each.readlink()).startswith(MEMORY_FILE):
+            yield each
+
+
+def _copy(source: Path) -> IO[bytes]:
+    """The same content; what is empty stays so."""
+    target = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's stack closes it
+    with source.open("rb") as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
+        target.truncate(size_bytes)
+        for begin, end in _extents(stream.fileno(), size_bytes):
+            for at in range(begin, end, BLOCK_BYTES):
+                os.pwrite(target.fileno(), os.pread(stream.fileno(), min(BLOCK_BYTES, end - at), at), at)
+    return target
+
+
+def _extents(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """Where a file has content (lseek(2))."""
+    end = 0
+    while end < size_bytes:
+        try:
+            begin = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError:  # nothing but a hole is left
+            return
+        end = os.lseek(descriptor, begin, os.SEEK_HOLE)
+        yield begin, end
