@@ -104,7 +104,7 @@ async def measure(bundle: Bundle, wish: Wish, *, store: Store, say: Say = silent
     """Measure an image. What falls short stands in the report; raised is only what no image can help (no QEMU)."""
     work = Work(bundle, wish, say)
     with step(say, f"size {bundle.image.name}", f"pack {bundle.image.name} as it would be sent"):
-        packed = size.shipped(bundle, store)
+        packed = await size.shipped_soon(bundle, store)
     checks, starts = await work.starts()
     least = await work.least(starts) if starts else Least()
     return await work.opened(describe(work, packed, checks, starts, least))

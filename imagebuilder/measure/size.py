@@ -1,10 +1,12 @@
 """The size of an image: what a user would store or send, its bundle packed with ``tar`` and ``zstd -19``."""
 
+import asyncio
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import IO, cast
 
 import zstandard
@@ -13,6 +15,7 @@ from imagebuilder.bundle import Bundle, Image
 from imagebuilder.store import Store, key_of, sha256_file
 
 LEVEL = 19
+CHUNK_BYTES = 64 << 10  # milliseconds of work for the compressor
 SECTOR_BYTES = 512  # what st_blocks counts (stat(2))
 REST = "file_system"
 # The kind of a group of files (the last word of its name, see closure/groups.py) -> to which part its bytes belong.
@@ -39,8 +42,23 @@ class Size:
     rest_bytes: int
 
 
-def shipped(bundle: Bundle, store: Store) -> Size:
-    """Pack a bundle and count; the figures are remembered by the contents of its files."""
+class GivenUp(Exception):
+    """Nobody wants to know any more."""
+
+
+async def shipped_soon(bundle: Bundle, store: Store) -> Size:
+    """As ``shipped``, beside other work; cancelled, it ends at once."""
+    given_up = Event()
+    try:
+        return await asyncio.to_thread(shipped, bundle, store, given_up)
+    finally:
+        given_up.set()
+
+
+def shipped(bundle: Bundle, store: Store, given_up: Event | None = None) -> Size:
+    """Pack a bundle and count; the figures are remembered by the contents of its files. That takes seconds: who is
+    interrupted meanwhile, or sets ``given_up``, need not wait for the rest. Raises GivenUp."""
+    stop = given_up or Event()
     files = bundle.files()
     rest = [path for path in files if path not in (bundle.kernel, bundle.root)]
     packed: tuple[tuple[Sequence[Path], Callable[[Counter], None]], ...] = (
@@ -50,7 +68,11 @@ def shipped(bundle: Bundle, store: Store) -> Size:
         (rest, lambda stream: _pack(rest, stream)),
     )
     with ThreadPoolExecutor() as pool:  # the compressor needs no Python while it works
-        return Size(*pool.map(lambda task: _remembered(store, *task), packed))
+        try:
+            return Size(*pool.map(lambda task: _remembered(store, task[0], task[1], stop), packed))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def contents(image: Image) -> dict[str, int]:
@@ -73,33 +95,37 @@ def allocated_bytes(bundle: Bundle) -> int:
     return sum(path.stat().st_blocks for path in bundle.files()) * SECTOR_BYTES
 
 
-def _remembered(store: Store, files: Iterable[Path], write: Callable[["Counter"], None]) -> int:
+def _remembered(store: Store, files: Iterable[Path], write: Callable[["Counter"], None], stop: Event) -> int:
     described = [[path.name, sha256_file(path)] for path in files]
     key = key_of(["shipped", REVISION, LEVEL, zstandard.ZSTD_VERSION, described])
     with store.lock(key):
         record = store.record(key)
         if record is None:
-            record = {"bytes": compressed_bytes(write)}
+            record = {"bytes": compressed_bytes(write, stop)}
             store.keep(key, record)
     return int(record["bytes"])
 
 
-def compressed_bytes(write: Callable[["Counter"], None]) -> int:
-    """How many bytes ``zstd -19`` makes of what ``write`` writes; by one thread, so that it is the same everywhere."""
-    counter = Counter()
+def compressed_bytes(write: Callable[["Counter"], None], stop: Event) -> int:
+    """How many bytes ``zstd -19`` makes of what ``write`` writes; by one thread, so that it is the same everywhere.
+    Raises GivenUp."""
+    counter = Counter(stop)
     write(counter)
     return counter.finish()
 
 
 class Counter:
-    """A stream that compresses what is written to it, and keeps nothing but the count."""
+    """A stream that compresses what is written to it, and keeps nothing but the count, until it is told to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Event) -> None:
+        self._stop = stop
         self._compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()
         self._count = 0
 
     def write(self, data: bytes) -> int:
-        """Take some bytes."""
+        """Take some bytes. Raises GivenUp."""
+        if self._stop.is_set():
+            raise GivenUp
         self._count += len(self._compressor.compress(data))
         return len(data)
 
@@ -119,5 +145,5 @@ def _pack(files: Iterable[Path], stream: Counter) -> None:
 
 def _copy(path: Path, stream: Counter) -> None:
     with path.open("rb") as content:
-        while chunk := content.read(1 << 20):
+        while chunk := content.read(CHUNK_BYTES):
             stream.write(chunk)

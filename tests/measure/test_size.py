@@ -1,8 +1,12 @@
 """Bytes as shipped: against the very tools that the definition names, and by what is remembered."""
 
+import asyncio
 import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -66,9 +70,9 @@ def test_is_remembered_by_content(tmp_path: Path, store: Store, monkeypatch: pyt
     packed: list[Write] = []
     real = size.compressed_bytes
 
-    def watched(write: Write) -> int:
+    def watched(write: Write, stop: Event) -> int:
         packed.append(write)
-        return real(write)
+        return real(write, stop)
 
     monkeypatch.setattr(size, "compressed_bytes", watched)
     assert size.shipped(bundle, store) == found
@@ -76,6 +80,36 @@ def test_is_remembered_by_content(tmp_path: Path, store: Store, monkeypatch: pyt
     other = size.shipped(bundle_in(tmp_path / "other", store, root=ROOT + b"more"), store)
     assert len(packed) == 3  # the bundle, its root and image.json; the kernel is the same
     assert other.kernel_bytes == found.kernel_bytes
+
+
+def beside_other_work(bundle: Bundle, store: Store, after_s: float) -> None:
+    async def cancelled() -> None:
+        await asyncio.wait_for(size.shipped_soon(bundle, store), after_s)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(cancelled())
+
+
+def by_control_c(bundle: Bundle, store: Store, after_s: float) -> None:
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, after_s)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            size.shipped(bundle, store)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("interrupted", [beside_other_work, by_control_c])
+def test_who_is_interrupted_need_not_wait_for_the_rest(
+    tmp_path: Path, store: Store, interrupted: Callable[[Bundle, Store, float], None]
+) -> None:
+    bundle = bundle_in(tmp_path / "one", store, root=os.urandom(6 << 20))
+    begin_s = time.monotonic()
+    interrupted(bundle, store, 0.1)
+    between_s = time.monotonic()
+    size.shipped(bundle, store)
+    assert between_s - begin_s < (time.monotonic() - between_s) / 2
 
 
 def line(name: str, size_bytes: int, *, kept: bool = True) -> ContentLine:
