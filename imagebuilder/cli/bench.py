@@ -14,6 +14,7 @@ from imagebuilder.cli.standings import show
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Say
 from imagebuilder.formats.common import replacing
+from imagebuilder.machine import stem
 from imagebuilder.machine.accel import Accelerator, choose
 from imagebuilder.machine.template import Wanted
 from imagebuilder.machine.warming import found_or_made
@@ -28,7 +29,7 @@ from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 
 FELL_SHORT, UNDECIDED = 1, 4
-AGAIN, CLONE = " again", " clone"
+AGAIN, CLONE, COPY = " again", " clone", " copy"
 Target = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -163,12 +164,14 @@ def _images(
 
 
 def _clones(subjects: Sequence[Subject], store: Store, say: Say) -> list[Subject]:
-    """The clones of images, each from its template; one that is missing or stale is made."""
+    """The clones of images, each from its template (one that is missing or stale is made), and as copies of a stem."""
     found = []
     for each in subjects:
         assert each.bundle is not None
-        wanted = Wanted(each.bundle, each.spec)
-        found.append(subject.of_template(asyncio.run(found_or_made(wanted, store, say=say)), f"{each.name}{CLONE}"))
+        template = asyncio.run(found_or_made(Wanted(each.bundle, each.spec), store, say=say))
+        found.append(subject.of_template(template, f"{each.name}{CLONE}"))
+        if stem.refused(template) is None:
+            found.append(subject.of_template(template, f"{each.name}{COPY}", copied=True))
     return found
 
 

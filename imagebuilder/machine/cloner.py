@@ -32,8 +32,8 @@ class Cloner:
         say: Say = silent,
     ) -> None:
         self.template = template
-        self.copies = stems and refused(template) is None
-        """Whether clones are copies; not any more when no stem could be grown."""
+        self.why = refused(template) if stems else "stems are not wanted"
+        """Why clones are no copies of a stem; None as long as they are."""
         self._warm, self._host_cpus, self._say = tuple(warm), host_cpus, say
         self._growing = asyncio.Lock()
         self._life = AsyncExitStack()
@@ -50,9 +50,10 @@ class Cloner:
         self._stem = None
         await self._life.aclose()
 
-    async def ready(self) -> None:
-        """Grow the stem now, so that the first clone need not wait for it. Raises ToolMissing."""
-        await self._found()
+    async def ready(self) -> Stem | None:
+        """The stem, grown now, so that the first clone need not wait for it; None: every clone is a new QEMU. Raises
+        ToolMissing."""
+        return await self._found()
 
     @asynccontextmanager
     async def clone(
@@ -75,7 +76,7 @@ class Cloner:
 
     async def _found(self) -> Stem | None:
         async with self._growing:
-            if self.copies and (self._stem is None or self._stem.instance.over):
+            if self.why is None and (self._stem is None or self._stem.instance.over):
                 await self._life.aclose()
                 self._stem = await self._grown()
             return self._stem
@@ -86,6 +87,6 @@ class Cloner:
                 grown(self.template, warm=self._warm, host_cpus=self._host_cpus)
             )
         except NoStem as error:
-            self.copies = False
+            self.why = error.message
             self._say(Note(f"{error.message}: every clone is a new QEMU"))
             return None

@@ -7,6 +7,7 @@ whether everything works.
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any
 from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.events import Progress, Say, silent, step
 from imagebuilder.machine.bare import Answer, can_watch, first_answer
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.spec import MachineType, argv
+from imagebuilder.machine.stem import NoStem
 from imagebuilder.measure import budget, initcalls, instructions, size
 from imagebuilder.measure.budget import Measured
 from imagebuilder.measure.compare import in_turn
@@ -51,9 +54,10 @@ class Wish:
 
 @dataclass(slots=True)
 class Taken:
-    """What was taken of one subject, round by round."""
+    """What was taken of one subject, round by round. ``cloner`` makes the clones of one that has a template."""
 
     subject: Subject
+    cloner: Cloner | None = None
     floors: list[Floor] = field(default_factory=list)
     boots: list[Boot] = field(default_factory=list)
     bare: list[Answer] = field(default_factory=list)
@@ -102,13 +106,14 @@ def pinnable(cpus: int, allowed: Sequence[int] | None = None) -> tuple[int, ...]
 async def measure(subjects: Sequence[Subject], wish: Wish, *, say: Say = silent) -> list[Taken]:
     """``wish.runs`` rounds after one that does not count. Raises NotReady, GuestFailed, MachineError: figures of the
     others beside one that failed would not be a comparison."""
-    taken = [Taken(_pinned(subject, wish.host_cpus)) for subject in subjects]
-    for each in taken:
-        await _boot(each, wish)
-    with step(say, "rounds", f"start {_names(subjects)} {wish.runs} times in turn", total=wish.runs):
-        for done in range(wish.runs):
-            await _round(taken if done % 2 == 0 else taken[::-1], wish)
-            say(Progress("rounds", done + 1))
+    async with AsyncExitStack() as stack:
+        taken = [await _taken(_pinned(subject, wish.host_cpus), stack) for subject in subjects]
+        for each in taken:
+            await _boot(each, wish)
+        with step(say, "rounds", f"start {_names(subjects)} {wish.runs} times in turn", total=wish.runs):
+            for done in range(wish.runs):
+                await _round(taken if done % 2 == 0 else taken[::-1], wish)
+                say(Progress("rounds", done + 1))
     for each in taken:
         spec, ready = each.subject.spec, each.subject.ready
         if each.subject.template is not None:
@@ -118,6 +123,17 @@ async def measure(subjects: Sequence[Subject], wish: Wish, *, say: Say = silent)
         if wish.initcalls:
             each.initcalls_ms = await initcalls.opened(spec, ready, say=say)
     return taken
+
+
+async def _taken(subject: Subject, stack: AsyncExitStack) -> Taken:
+    """Nothing so far. The stem of copies is there before the first of them. Raises NoStem, ToolMissing."""
+    if subject.template is None:
+        return Taken(subject)
+    cloner = Cloner(subject.template, host_cpus=subject.spec.host_cpus, stems=subject.copied)
+    await stack.enter_async_context(cloner)
+    if await cloner.ready() is None and subject.copied:
+        raise NoStem(f"{subject.name}: {cloner.why}")
+    return Taken(subject, cloner)
 
 
 async def _round(taken: Sequence[Taken], wish: Wish) -> None:
@@ -153,9 +169,7 @@ def _listening_s(boot: Boot) -> float:
 async def _boot(taken: Taken, wish: Wish) -> Boot:
     artefacts = wish.artefacts / taken.subject.name if wish.artefacts else None
     try:
-        boot = await boot_once(
-            taken.subject.spec, taken.subject.ready, artefacts=artefacts, template=taken.subject.template
-        )
+        boot = await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts, cloner=taken.cloner)
         taken.quiet_s = min(taken.quiet_s, EARLIER * _listening_s(boot))
         return boot
     except (NotReady, GuestFailed) as error:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from imagebuilder.errors import ImagebuilderError, InputError, MachineError, NotReady
 from imagebuilder.events import Note, Say, silent, step
-from imagebuilder.machine.clone import clone
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.failures import PortTaken
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.stem import Stem
 from imagebuilder.machine.template import Template
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.measure.statistics import Summary
@@ -67,8 +68,9 @@ class Density:
 
     ``answer_ms`` is from spawning a clone to its first answer, ``all_ms`` from spawning the first to the first answer
     of the last, ``again_ms`` the answers when all were asked at the same moment. ``own_bytes`` is what a clone has
-    written itself (anonymous memory), ``pss_bytes`` all of them together, each shared page once; ``host_bytes`` what
-    the host's available memory fell by.
+    written itself and shares with no other, ``pss_bytes`` all of them together with their stem, each shared page once;
+    ``host_bytes`` what the host's available memory fell by. ``copied``: they are copies of a stem (machine/stem), which
+    was there before the first was spawned.
     """
 
     asked: int | None
@@ -83,6 +85,7 @@ class Density:
     own_bytes: Summary | None = None
     pss_bytes: int | None = None
     host_bytes: int | None = None
+    copied: bool = False
 
     @property
     def holds(self) -> bool:
@@ -92,12 +95,14 @@ class Density:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How many clones, None for as many as there can be; ``reserve_bytes`` of the host's memory stay free."""
+    """How many clones, None for as many as there can be; ``reserve_bytes`` of the host's memory stay free. Without
+    ``stems`` each is a new QEMU."""
 
     clones: int | None
     reserve_bytes: int
     at_a_time: int
     timeout_s: float = TIMEOUT_S
+    stems: bool = True
 
     @classmethod
     def of(cls, clones: int | None) -> "Wish":
@@ -113,8 +118,8 @@ async def measure(template: Template, wish: Wish, *, say: Say = silent) -> Densi
         raise InputError(f"{template.name} answers at no port: give its [ready] an http or a tcp question")
     what = "as many clones as there can be" if wish.clones is None else f"{wish.clones} clones"
     with step(say, f"density {template.name}", f"{what} of {template.name} at once"), _all_files():
-        async with AsyncExitStack() as stack:
-            crowd = _Crowd(template, ready, wish, stack, say)
+        async with Cloner(template, stems=wish.stems, say=say) as cloner, AsyncExitStack() as stack:
+            crowd = _Crowd(cloner, ready, wish, stack, say)
             stack.callback(crowd.kill)
             await crowd.grow()
             return await crowd.found()
@@ -123,17 +128,22 @@ async def measure(template: Template, wish: Wish, *, say: Say = silent) -> Densi
 class _Crowd:
     """The clones that are up."""
 
-    def __init__(self, template: Template, ready: Ready, wish: Wish, stack: AsyncExitStack, say: Say) -> None:
-        self._template, self._ready, self._wish = template, ready, wish
+    def __init__(self, cloner: Cloner, ready: Ready, wish: Wish, stack: AsyncExitStack, say: Say) -> None:
+        self._cloner, self._ready, self._wish = cloner, ready, wish
         self._stack, self._say = stack, say
         self._instances: list[Instance] = []
         self._answers_ns: list[tuple[int, int]] = []
         self._begun = 0
         self._limit: Limit | None = None
+        self._stem: Stem | None = None
         self._available_bytes = available_bytes()
 
     async def grow(self) -> None:
         """Until there are enough, or something gives."""
+        try:
+            self._stem = await self._cloner.ready()
+        except (ImagebuilderError, OSError) as error:
+            self._give(limit_of(error))
         async with asyncio.TaskGroup() as group:
             for _ in range(self._wish.at_a_time):
                 group.create_task(self._add())
@@ -150,7 +160,7 @@ class _Crowd:
                 self._give(limit_of(error))
 
     async def _one(self) -> None:
-        instance = await self._stack.enter_async_context(clone(self._template))
+        instance = await self._stack.enter_async_context(self._cloner.clone())
         answered_ns = await instance.wait_ready(self._ready, self._wish.timeout_s)
         self._instances.append(instance)
         self._answers_ns.append((instance.spawned_ns, answered_ns))
@@ -164,6 +174,7 @@ class _Crowd:
         """What there is to say of them."""
         again = [each for each in await asyncio.gather(*map(self._again, self._instances)) if each is not None]
         memory = [each for each in map(_memory, self._instances) if each is not None]
+        stem = [each for each in ([_memory(self._stem.instance)] if self._stem else []) if each is not None]
         fell_bytes = self._available_bytes - available_bytes()
         begins, ends = zip(*self._answers_ns, strict=True) if self._answers_ns else ((), ())
         limit = self._limit
@@ -176,8 +187,9 @@ class _Crowd:
             answer_ms=_summary((end - begin) / 1e6 for begin, end in self._answers_ns),
             all_ms=round((max(ends) - min(begins)) / 1e6, 3) if ends else None,
             again_ms=_summary(again),
-            own_bytes=_summary(each.anonymous_bytes for each in memory),
-            pss_bytes=sum(each.pss_bytes for each in memory) if memory else None,
+            own_bytes=_summary(each.own_bytes for each in memory),
+            pss_bytes=sum(each.pss_bytes for each in (*memory, *stem)) if memory else None,
+            copied=self._stem is not None,
             host_bytes=fell_bytes if memory else None,
         )
 

@@ -10,11 +10,10 @@ from typing import TypeVar
 from imagebuilder.errors import MachineError
 from imagebuilder.events import Progress, Say, silent, step
 from imagebuilder.machine.channel import GuestMemory
-from imagebuilder.machine.clone import clone
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import MachineSpec
-from imagebuilder.machine.template import Template
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.measure.footprint import guest_parts, host_parts
 from imagebuilder.measure.phases import NS_PER_MS, Start, clock_step_ms, ready, summaries
@@ -94,14 +93,14 @@ async def boot_once(
     *,
     timeout_s: float | None = None,
     artefacts: Path | None = None,
-    template: Template | None = None,
+    cloner: Cloner | None = None,
 ) -> Boot:
     """Start an instance, wait for its first answer, look at its memory, and end it in an orderly way. With a
-    ``template``, start a clone of it.
+    ``cloner``, have it make a clone.
 
     Raises NotReady, GuestFailed, MachineError; what there is to see of the failure is then written to ``artefacts``.
     """
-    machine = Instance.start(spec) if template is None else clone(template, host_cpus=spec.host_cpus)
+    machine = Instance.start(spec) if cloner is None else cloner.clone()
     async with machine as instance:
         try:
             ready_ns = await instance.wait_ready(wanted, timeout_s)

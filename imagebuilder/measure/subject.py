@@ -109,7 +109,8 @@ class Foreign(Part):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something to measure. ``bundle`` is the image when it is one of ours, ``template`` what its clones begin from."""
+    """Something to measure. ``bundle`` is the image when it is one of ours, ``template`` what its clones begin from,
+    ``copied`` whether they are copies of a stem."""
 
     name: str
     spec: MachineSpec
@@ -117,6 +118,7 @@ class Subject:
     version: str | None = None
     bundle: Bundle | None = None
     template: Template | None = None
+    copied: bool = False
 
 
 def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None) -> Subject:
@@ -126,9 +128,9 @@ def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | Non
     return Subject(bundle.folder.name, spec, ready, bundle.image.version, bundle)
 
 
-def of_template(template: Template, name: str) -> Subject:
+def of_template(template: Template, name: str, *, copied: bool = False) -> Subject:
     """Clones of a template. They keep no promise of the recipe: its budget is that of a cold start."""
-    return Subject(name, template.spec(), Ready.model_validate(template.ready), template=template)
+    return Subject(name, template.spec(), Ready.model_validate(template.ready), template=template, copied=copied)
 
 
 def of_file(path: Path, accelerator: Accelerator) -> Subject:

@@ -152,8 +152,8 @@ def instance_factory(
             shape: Shape = request.getfixturevalue("machine").but(machine)
             booted: Bundle = request.getfixturevalue("image") if image is None else image
             spec = imagebuilder_workshop.spec(booted, shape)
-            kept = imagebuilder_workshop.template(booted, shape) if template else None
-            running = Running(imagebuilder_workshop.background, booted, spec=spec, on_console=on_console, template=kept)
+            cloner = imagebuilder_workshop.cloner(booted, shape) if template else None
+            running = Running(imagebuilder_workshop.background, booted, spec=spec, on_console=on_console, cloner=cloner)
             traces.running.append(stack.enter_context(running))
             if ready:
                 running.wait_ready()

@@ -12,12 +12,11 @@ from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
 from imagebuilder.machine.answers import Unanswered, fetch
 from imagebuilder.machine.channel import GuestMemory
-from imagebuilder.machine.clone import clone
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.ending import Exit
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.qmp import QmpEvent
 from imagebuilder.machine.spec import LOOPBACK, MachineSpec
-from imagebuilder.machine.template import Template
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.machine.waiting import any_of
 from imagebuilder.measure.startup import start_of
@@ -39,7 +38,7 @@ class Running:
         *,
         spec: MachineSpec,
         on_console: Callable[[bytes], None] | None = None,
-        template: Template | None = None,
+        cloner: Cloner | None = None,
     ) -> None:
         self.image = image
         """What it was started from."""
@@ -48,7 +47,7 @@ class Running:
         self._ready_ns: int | None = None
         self._background = background
         self._context = (
-            Instance.start(spec, on_console=on_console) if template is None else clone(template, on_console=on_console)
+            Instance.start(spec, on_console=on_console) if cloner is None else cloner.clone(on_console=on_console)
         )
         self._instance = background.run(self._context.__aenter__())
 

@@ -13,6 +13,7 @@ from imagebuilder.bundle import Bundle
 from imagebuilder.errors import ImagebuilderError, OutputError
 from imagebuilder.events import Say, silent
 from imagebuilder.machine.accel import Choice, choose
+from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.spec import MachineSpec, spec_of
 from imagebuilder.machine.template import Template, Wanted
 from imagebuilder.machine.warming import found_or_made
@@ -71,6 +72,7 @@ class Workshop:
         self._images: dict[Subject, Bundle | ImagebuilderError] = {}
         self._choices: dict[str, Choice] = {}
         self._background: Background | None = None
+        self._cloners: dict[Path, Cloner] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -121,6 +123,12 @@ class Workshop:
         with self.alone("template", image.folder):
             return self.background.run(found_or_made(wanted, self.store, say=self.wishes.say))
 
+    def cloner(self, image: Bundle, shape: Shape) -> Cloner:
+        """What makes clones of the image's machine in that shape, as long as the session lasts. Raises what making the
+        template raises."""
+        template = self.template(image, shape)
+        return self._cloners.setdefault(template.folder, Cloner(template, say=self.wishes.say))
+
     def choice(self, shape: Shape) -> Choice:
         """What runs its machines, and why. Raises KvmUnusable, ToolMissing."""
         word = shape.accelerator
@@ -166,6 +174,8 @@ class Workshop:
     def close(self) -> None:
         """End whatever still runs."""
         if self._background is not None:
+            for each in self._cloners.values():
+                self._background.run(each.__aexit__(None, None, None))
             self._background.close()
 
 

@@ -1,5 +1,7 @@
 """A kernel, an init and an application for the machines of these tests."""
 
+import asyncio
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -7,9 +9,16 @@ import pytest
 
 from imagebuilder import kernel as kernels
 from imagebuilder import process
+from imagebuilder.builder import build
+from imagebuilder.bundle import Bundle
 from imagebuilder.events import silent
 from imagebuilder.guest import provide_init
+from imagebuilder.machine import template as templates
+from imagebuilder.machine.spec import Accelerator
+from imagebuilder.machine.template import Template, Wanted
+from imagebuilder.machine.warming import create
 from imagebuilder.paths import cache_dir
+from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob
 
@@ -35,3 +44,24 @@ def makings(tmp_path_factory: pytest.TempPathFactory) -> Makings:
 def make(makings: Makings) -> Make:
     """Make a machine whose application does the words given."""
     return partial(machine, makings)
+
+
+@pytest.fixture(scope="session")
+def store() -> Store:
+    """The cache of this run."""
+    return Store(cache_dir())
+
+
+@pytest.fixture(scope="session")
+def bundle(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The image of ``who``."""
+    return build(load(str(HERE / "who")), tmp_path_factory.mktemp("out"), store=store, say=silent)
+
+
+@pytest.fixture(scope="session")
+def template(store: Store, bundle: Bundle) -> Iterator[Template]:
+    """A template of it."""
+    wanted = Wanted.of(bundle, Accelerator.TCG)
+    made = asyncio.run(create(wanted, store))
+    yield wanted.find(store)
+    assert templates.remove(made.folder)

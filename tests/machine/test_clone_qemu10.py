@@ -11,6 +11,7 @@ from imagebuilder.events import silent
 from imagebuilder.machine import template as templates
 from imagebuilder.machine.clone import clone
 from imagebuilder.machine.spec import Accelerator
+from imagebuilder.machine.stem import grown
 from imagebuilder.machine.template import TemplateStale, Wanted
 from imagebuilder.machine.warming import create
 from imagebuilder.paths import cache_dir
@@ -19,7 +20,7 @@ from imagebuilder.sources import apt, deb
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Kind
 
-from .test_clone import ask, check_clock
+from .clones import ask, strangers
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.network]
 WRAPPER = """#!/bin/sh
@@ -60,15 +61,13 @@ def test_templates_and_clones_under_qemu_10(tmp_path: Path, monkeypatch: pytest.
         wanted.find(store)
     made = asyncio.run(create(wanted, store))
 
-    async def two() -> list[dict[str, str]]:
-        async with clone(made) as one, clone(made) as other:
+    async def several() -> list[dict[str, str]]:
+        async with clone(made) as one, clone(made) as two, grown(made) as stem:
             assert one.qemu_version.startswith("10.")
-            return [await ask(one), await ask(other)]
+            async with stem.clone() as three, stem.clone() as four:
+                return [await ask(each) for each in (one, two, three, four)]
 
-    told = asyncio.run(two())
-    for key in ("hostname", "random", "mac", "addresses"):
-        assert told[0][key] != told[1][key], key
-    for each in told:
-        check_clock(each)
+    told = asyncio.run(several())
+    strangers(told)
     assert templates.remove(made.folder)
     assert templates.remove(older.folder)

@@ -100,8 +100,9 @@ class Stem:
         self.ready = Ready.model_validate(template.ready)
         self.instance = instance
         """What is copied."""
+        self.parked = parked
         self._control = control
-        self._parked = parked
+        self._written = files.written_by(instance.pid)
 
     @asynccontextmanager
     async def clone(
@@ -116,7 +117,7 @@ class Stem:
         spec = replace(self.template.spec(forwards), host_cpus=self.instance.spec.host_cpus)
         async with Instance.start(spec, on_console=on_console, origin=Copied(self)) as instance:
             words = words_of(instance, self.template, identity or Identity.of(self.template))
-            await go_on(instance, self._parked, words=words, signal=self.template.signal)
+            await go_on(instance, self.parked, words=words, signal=self.template.signal)
             yield instance
 
     async def copied(self, wires: Wires) -> Child:
@@ -124,7 +125,7 @@ class Stem:
         ours, theirs = wires.wiring, self.instance.wiring
         output_fd = output_file()
         try:
-            with files.copied(self.instance.pid) as written:
+            with files.copied(self._written) as written:
                 sockets = {getattr(theirs, name): getattr(ours, name) for name in SOCKETS}
                 outputs = dict.fromkeys(OUTPUTS, output_fd)
                 spawned_ns = time.monotonic_ns()

@@ -3,7 +3,7 @@
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -14,27 +14,31 @@ BLOCK_BYTES = 1 << 20
 MEMORY_FILE = "/memfd:"
 
 
+def written_by(pid: int) -> tuple[Path, ...]:
+    """The files without a name that a process has open to write to: what a guest changed of its disks."""
+    return tuple(filter(_is_written, Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _is_written(descriptor: Path) -> bool:
+    try:
+        found, writes = descriptor.stat(), descriptor.lstat().st_mode & stat.S_IWUSR
+        in_memory = str(descriptor.readlink()).startswith(MEMORY_FILE)
+    except FileNotFoundError:  # closed meanwhile
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_nlink and bool(writes) and not in_memory
+
+
 @contextmanager
-def copied(pid: int) -> Iterator[dict[int, int]]:
-    """Copies of the files without a name that a process writes to, such as what a guest changed of its disks: from the
-    number that each has there to ours. Raises MachineError."""
+def copied(files: Iterable[Path]) -> Iterator[dict[int, int]]:
+    """Copies of such files: from the number that each has there to ours. Raises MachineError."""
     with ExitStack() as stack:
         try:
-            yield {int(each.name): stack.enter_context(_copy(each)).fileno() for each in _unnamed(pid)}
+            yield {int(each.name): stack.enter_context(_copy(each)).fileno() for each in files}
         except OSError as error:
             raise MachineError(
                 f"what the guest wrote to its disks cannot be copied to {tempfile.gettempdir()}: {error.strerror}",
                 hint="set TMPDIR to a folder with room",
             ) from error
-
-
-def _unnamed(pid: int) -> Iterator[Path]:
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        status = each.stat()
-        writes = os.lstat(each).st_mode & stat.S_IWUSR
-        unnamed = stat.S_ISREG(status.st_mode) and not status.st_nlink
-        if unnamed and writes and not str(each.readlink()).startswith(MEMORY_FILE):
-            yield each
 
 
 def _copy(source: Path) -> IO[bytes]:

@@ -1,5 +1,5 @@
 /* Tells everybody who connects to port 7000 who it is, and what it has seen since it was told (SIGUSR1) that it is a
- * clone. A second process looks at the host name all the time, and notes the last moment at which it saw the first. */
+ * clone. A second process looks at the host name all the time, and notes when it last saw another one than now. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t told;
-static struct { long long saw_first_ns, looks; } *watch;
+static struct { long long saw_other_ns, looks; } *watch;
 
 static void tell(int number) { (void)number; told++; }
 
@@ -43,16 +43,27 @@ static void file(FILE *out, const char *key, const char *path)
 
 static void looking(void)
 {
-    char first[65] = "", name[65];
+    char before[65] = "", name[65];
+    long long saw_ns = 0;
 
-    gethostname(first, sizeof first);
     for (;;) {
         gethostname(name, sizeof name);
-        if (!strcmp(name, first))
-            watch->saw_first_ns = now(CLOCK_MONOTONIC);
+        if (strcmp(name, before)) {
+            watch->saw_other_ns = saw_ns;
+            strcpy(before, name);
+        }
+        saw_ns = now(CLOCK_MONOTONIC);
         watch->looks++;
         usleep(200);
     }
+}
+
+/* What the processor itself gives at random. */
+static unsigned long long rdrand(void)
+{
+    unsigned long long number = 0;
+    __asm__ volatile("rdrand %0" : "=r"(number) : : "cc");
+    return number;
 }
 
 static void answer(FILE *out)
@@ -79,7 +90,8 @@ static void answer(FILE *out)
         if (each->ifa_addr && each->ifa_addr->sa_family == AF_INET)
             fprintf(out, " %s", inet_ntoa(((struct sockaddr_in *)each->ifa_addr)->sin_addr));
     freeifaddrs(all);
-    fprintf(out, "\ntold %d\nsaw_first_ns %lld\nlooks %lld\n", (int)told, watch->saw_first_ns, watch->looks);
+    fprintf(out, "\nrdrand %llx\ntold %d\nsaw_other_ns %lld\nlooks %lld\n", rdrand(), (int)told,
+            watch->saw_other_ns, watch->looks);
     file(out, "environment", "/run/instance/environment");
     file(out, "user_data", "/run/instance/user-data");
     file(out, "mark", "/mark");

@@ -1,0 +1,244 @@
+"""Stems: what is copied of a QEMU that runs, what is not, and that each copy is a machine of its own."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.bundle import Bundle
+from imagebuilder.errors import MachineError
+from imagebuilder.events import Event, Note
+from imagebuilder.machine import template as templates
+from imagebuilder.machine.clone import Identity, clone
+from imagebuilder.machine.cloner import Cloner
+from imagebuilder.machine.failures import PortTaken
+from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.spec import Accelerator, Forward, spec_of
+from imagebuilder.machine.stem import Stem, files, grown, library, refused
+from imagebuilder.machine.stem.control import Control
+from imagebuilder.machine.template import Template, Wanted
+from imagebuilder.machine.warming import create
+from imagebuilder.store import Store
+
+from .clones import PATIENCE_S, ask, strangers
+
+ONE_AFTER_THE_OTHER = 1000
+
+
+def test_a_machine_of_kvms_is_not_copied(template: Template) -> None:
+    assert refused(template) is None
+    assert refused(replace(template, accelerator=Accelerator.KVM)) == "only machines under tcg can be copied"
+
+
+def test_a_library_that_is_not_of_its_sources_is_not_used(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "LIBRARY", library.LIBRARY.elsewhere(prebuilt=tmp_path))
+    assert "is not of these sources: python -m imagebuilder.machine.stem build" in str(refused(template))
+
+
+def test_what_qemu_is_started_with() -> None:
+    with Control() as control:
+        (number,) = control.fds
+        assert control.environment == {"LD_PRELOAD": str(library.LIBRARY.file), "IMAGEBUILDER_STEM": str(number)}
+
+
+def test_files_without_a_name_are_copied_with_their_holes(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    with path.open("w+b") as stream, (tmp_path / "named").open("wb"), os.fdopen(os.memfd_create("memory"), "wb"):
+        stream.truncate(64 << 20)
+        stream.seek(48 << 20)
+        stream.write(b"written")
+        stream.flush()
+        path.unlink()
+        found = files.written_by(os.getpid())
+        ours = [each for each in found if each.name == str(stream.fileno())]
+        assert ours, "one that can be written and has no name"
+        assert all("named" not in str(each.readlink()) and "memfd" not in str(each.readlink()) for each in found)
+        with files.copied(ours) as copies:
+            copy = copies[stream.fileno()]
+            stream.seek(48 << 20)
+            stream.write(b"changed")
+            stream.flush()
+            assert os.fstat(copy).st_size == 64 << 20
+            assert os.pread(copy, 7, 48 << 20) == b"written"
+            assert os.fstat(copy).st_blocks * 512 < 1 << 20, "what is empty takes no room"
+
+
+# In QEMU
+
+
+@pytest.mark.vm
+def test_every_copy_is_a_machine_of_its_own(template: Template) -> None:
+    async def three() -> tuple[int, list[dict[str, str]]]:
+        async with grown(template) as stem, stem.clone() as one, stem.clone() as two, stem.clone() as three:
+            return stem.parked.guest_ns, [await ask(each) for each in (one, two, three)]
+
+    stood_ns, told = asyncio.run(three())
+    strangers(told)
+    for each in told:
+        assert each["told"] == "2", "the application got its signal once as the stem's, and once as its own"
+        assert int(each["saw_other_ns"]) <= stood_ns, "no program ran before the copy had its name"
+
+
+@pytest.mark.vm
+def test_what_the_host_gives_and_what_a_copy_writes_is_its_own(template: Template) -> None:
+    async def two() -> list[dict[str, str]]:
+        identity = Identity.of(template, environment={"A": "1"}, user_data=b"#!")
+        async with grown(template) as stem, stem.clone(identity) as one, stem.clone() as other:
+            await ask(one, b"ONE")
+            return [await ask(one, b"-"), await ask(other, b"OTHER")]
+
+    one, other = asyncio.run(two())
+    assert (one["environment"], one["user_data"]) == ("A=1|", "#!")
+    assert other["environment"] == other["user_data"] == ""
+    assert one["disk"].startswith("hello") and other["disk"].startswith("hello"), "the disk begins as it was"
+    assert "ONE" in one["disk"]
+    assert "ONE" not in other["disk"]
+
+
+async def blocks(instance: Instance) -> int:
+    """How many blocks of the guest's code QEMU has translated and kept."""
+    told = str(await instance.execute("human-monitor-command", **{"command-line": "info jit"}))
+    found = re.search(r"TB count\s+(\d+)", told)
+    assert found is not None, told
+    return int(found[1])
+
+
+@pytest.mark.vm
+def test_a_copy_has_what_was_translated_and_shares_its_memory(template: Template) -> None:
+    async def beside() -> tuple[Instance, ...]:
+        async with grown(template) as stem, stem.clone() as copy, clone(template) as new:
+            for each in (copy, new):
+                await ask(each)
+            assert await blocks(copy) - await blocks(stem.instance) < await blocks(new) / 5
+            assert copy.host_memory().own_bytes < new.host_memory().own_bytes / 3
+            return copy, new
+
+    copy, new = asyncio.run(beside())
+    assert copy.qemu_version == new.qemu_version
+
+
+@pytest.mark.vm
+def test_copies_outlive_their_stem_and_another_one_is_grown(template: Template) -> None:
+    async def outlived() -> tuple[list[dict[str, str]], bool]:
+        async with Cloner(template) as cloner, cloner.clone() as one:
+            first = await cloner.ready()
+            assert first is not None
+            first.instance.kill()
+            await first.instance.wait_exit()
+            async with cloner.clone() as two:
+                second = await cloner.ready()
+                return [await ask(one), await ask(two)], second is not None and second is not first
+
+    told, anew = asyncio.run(outlived())
+    strangers(told)
+    assert anew
+
+
+@pytest.mark.vm
+def test_where_no_stem_can_be_grown_every_clone_is_a_new_qemu(
+    template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as where QEMU is linked statically, so that no library can be loaded into it."""
+    said: list[Event] = []
+    monkeypatch.setattr(Control, "environment", property(lambda control: {}))
+
+    async def told() -> dict[str, str]:
+        async with Cloner(template, say=said.append) as cloner, cloner.clone() as one:
+            assert await cloner.ready() is None
+            return await ask(one)
+
+    assert asyncio.run(told())["told"] == "1"
+    (note,) = [each.text for each in said if isinstance(each, Note)]
+    assert "every clone is a new QEMU" in note
+
+
+@pytest.mark.vm
+def test_a_port_that_is_taken(template: Template) -> None:
+    async def taken(port: int) -> None:
+        async with grown(template) as stem:
+            with pytest.raises(PortTaken, match=str(port)):
+                async with stem.clone(forwards=(Forward(port, 7000),)):
+                    pass
+            async with stem.clone() as one:
+                await ask(one)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asyncio.run(taken(server.getsockname()[1]))
+
+
+@pytest.mark.vm
+def test_a_stem_that_ended_says_so(template: Template) -> None:
+    async def ended() -> None:
+        async with grown(template) as stem:
+            os.kill(stem.instance.pid, signal.SIGKILL)
+            with pytest.raises(MachineError, match="stem"):
+                async with stem.clone():
+                    pass
+
+    asyncio.run(ended())
+
+
+def qemus_of(stem: Stem) -> set[int]:
+    """The children of this process that are QEMUs, but for the stem."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {int(each) for each in children} - {stem.instance.pid}
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("moment_s", [0.0, 0.001, 0.002, 0.005, 0.01])
+def test_a_copy_that_nobody_wants_any_more_is_ended(template: Template, moment_s: float) -> None:
+    async def given_up() -> None:
+        async with grown(template) as stem:
+            before = qemus_of(stem)
+            copying = [asyncio.ensure_future(stem.clone().__aenter__()) for _ in range(4)]
+            await asyncio.sleep(moment_s)
+            for each in copying:
+                each.cancel()
+            await asyncio.wait(copying, timeout=PATIENCE_S)
+            assert not [each for each in copying if not each.done()]
+            # One that was there already belongs to who asked for it.
+            made = [each for each in copying if not each.cancelled() and each.exception() is None]
+            assert len(qemus_of(stem) - before) == len(made)
+            for each in made:
+                each.result().kill()
+            async with stem.clone() as one:
+                await ask(one)
+
+    asyncio.run(given_up())
+
+
+@pytest.mark.vm
+def test_a_machine_with_two_processors(store: Store, bundle: Bundle) -> None:
+    made = asyncio.run(create(Wanted(bundle, spec_of(bundle, accelerator=Accelerator.TCG, cpus=2)), store))
+
+    async def two() -> list[dict[str, str]]:
+        async with grown(made) as stem, stem.clone() as one, stem.clone() as other:
+            return [await ask(one), await ask(other)]
+
+    strangers(asyncio.run(two()))
+    assert templates.remove(made.folder)
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_thousand_one_after_the_other(template: Template) -> None:
+    async def one_after_the_other() -> list[dict[str, str]]:
+        told = []
+        async with grown(template) as stem:
+            for _ in range(ONE_AFTER_THE_OTHER):
+                async with stem.clone() as one:
+                    told.append(await ask(one))
+            assert not qemus_of(stem)
+        return told
+
+    told = asyncio.run(one_after_the_other())
+    for key in ("hostname", "random", "rdrand", "mac"):
+        assert len({each[key] for each in told}) == len(told), key
