@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "app.c"
+OTHERS = "-p no:hypothesispytest -p no:asyncio"  # plugins that take longer to come up, and to end, than ours
 CONSOLE = 'console = "^hello"\ntimeout_s = 120'
 HTTP = 'http = {{ port = 80, status = 200, body = "It works" }}\ntimeout_s = {timeout_s}'
 TEXT = """\

@@ -11,25 +11,28 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.store import Store
-from tests.app import recipe_text
+from tests.app import OTHERS, recipe_text
 from tests.cli.conftest import Cli
 
 RUNS = 20
 LONGEST_S = 4.0  # about what a build and the first starts take
-GONE_S = 20.0
+PATIENCE_S = 300.0  # what never ends is looked for, and not what is slow
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 def processes(token: str) -> list[str]:
-    """The command lines of all processes that have the token in theirs."""
+    """The command lines of all processes that have the token in theirs, or in their environment."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                words, given = (
+                    (folder / name).read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    for name in ("cmdline", "environ")
+                )
             except OSError:
                 continue
-            if token in words and folder.name != str(os.getpid()):
+            if token in words + given and folder.name != str(os.getpid()):
                 found.append(words)
     return found
 
@@ -38,9 +41,9 @@ def processes(token: str) -> list[str]:
 def test_nothing_is_left_behind(cli: Cli, recipe: Path, tmp_path: Path) -> None:
     token = f"left{os.getpid()}"
     (recipe / "recipe.toml").write_text(recipe_text("say=hello", name=token))
-    temporary = tmp_path / "tmp"
+    temporary = tmp_path / token  # so that the token is in the environment of whatever is started
     temporary.mkdir()
-    own = {"IMAGEBUILDER_CACHE": str(tmp_path / "cache"), "TMPDIR": str(temporary)}
+    own = {"IMAGEBUILDER_CACHE": str(tmp_path / "cache"), "TMPDIR": str(temporary), "PYTEST_ADDOPTS": OTHERS}
     moments = random.Random(7)
     for number in range(RUNS):
         run = subprocess.Popen(
@@ -52,8 +55,8 @@ def test_nothing_is_left_behind(cli: Cli, recipe: Path, tmp_path: Path) -> None:
         )
         time.sleep(moments.uniform(0, LONGEST_S))
         run.send_signal(SIGNALS[number % len(SIGNALS)])
-        run.wait(timeout=60)
-        until = time.monotonic() + GONE_S
+        run.wait(timeout=PATIENCE_S)
+        until = time.monotonic() + PATIENCE_S
         while (left := processes(token)) and time.monotonic() < until:
             time.sleep(0.05)
         assert not left, f"run {number}, ended by {SIGNALS[number % len(SIGNALS)].name}"

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.app import CONSOLE, lay_down, recipe_text
+from tests.app import CONSOLE, OTHERS, lay_down, recipe_text
 
 Write = Callable[..., str]
 Run = Callable[..., pytest.RunResult]
@@ -28,8 +28,7 @@ def write(pytester: pytest.Pytester, application: Path) -> Write:
 def run(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run pytest in the folder of the test."""
     monkeypatch.setenv("IMAGEBUILDER_CACHE", str(cache))
-    others = "-p no:hypothesispytest -p no:asyncio"  # they take longer to come up than ours
-    pytester.makeini(f"[pytest]\naddopts = {others}\n")
+    pytester.makeini(f"[pytest]\naddopts = {OTHERS}\n")
 
     def ran(*words: str, timeout_s: float = 400) -> pytest.RunResult:
         return pytester.runpytest_subprocess("--ib-accel=tcg", *words, timeout=timeout_s)

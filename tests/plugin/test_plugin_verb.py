@@ -16,7 +16,7 @@ import pytest
 from imagebuilder import pytest_plugin
 from imagebuilder.cli import test as verb
 from imagebuilder.measure import image, report
-from tests.app import CONSOLE, HTTP
+from tests.app import CONSOLE, HTTP, OTHERS
 from tests.cli.test_left_behind import processes
 from tests.junit import validated
 
@@ -26,7 +26,6 @@ GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status
 TOO_SMALL = "[budget]\nimage_bytes = 100\nstartup_floors = 100_000\n"
 WEB = HTTP.format(timeout_s=120)
 GONE_S = 20.0
-OTHERS = "-p no:hypothesispytest -p no:asyncio"  # they take long to come up, and talk
 SHOWN = r"GET http://127.0.0.1:\d+/ → 200.*It works.*median of 2.*× the floor.*✗ │ image"
 
 
