@@ -26,7 +26,7 @@ from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.template import Template
 from imagebuilder.machine.waiting import any_of, finished, resolve
 
-ASIDE_S = 0.05  # what follows a hand-out is for who got it: the next clone is begun after that
+ASIDE_S = 0.02  # what follows a hand-out is for who got it: the next clone is begun after that
 FAILURES = 3  # so many in a row, and who waits is told
 BACK_OFF_S, MOST_BACK_OFF_S = 0.1, 5.0  # after a failure; twice as long after each further one
 HAND_OUTS = 5  # clones that turn out to be dead when they are handed out, one after the other
@@ -183,8 +183,7 @@ class Pool:
         """One clone, from before its start until it is gone."""
         async with AsyncExitStack() as life:
             try:
-                async with self._filling:
-                    spare = await life.enter_async_context(filled(self._cloner, self._warm))
+                spare = await life.enter_async_context(filled(self._cloner, self._warm, turn=self._filling))
             except (ImagebuilderError, OSError) as error:
                 await self._failed(error)
                 return

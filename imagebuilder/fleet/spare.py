@@ -7,7 +7,7 @@ more for practice was measured to give nothing further (docs/fleet.md).
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from imagebuilder.machine.clone import Identity
@@ -40,16 +40,20 @@ class Spare:
 
 
 @asynccontextmanager
-async def filled(cloner: Cloner, warm: Sequence[str] = ()) -> AsyncIterator[Spare]:
+async def filled(
+    cloner: Cloner, warm: Sequence[str] = (), *, turn: AbstractAsyncContextManager[object] | None = None
+) -> AsyncIterator[Spare]:
     """A clone that has answered, and stands still. At the end of the block it is gone.
 
-    ``warm`` is what it is asked besides the one of the recipe's ``[ready]``. Raises NotReady, GuestFailed,
-    MachineError, ToolMissing.
+    ``warm`` is what it is asked besides the one of the recipe's ``[ready]``. ``turn`` is held as long as it takes a
+    processor: not while one waits for it to rest. Raises NotReady, GuestFailed, MachineError, ToolMissing.
     """
     ready, identity = Ready.model_validate(cloner.template.ready), Identity.of(cloner.template)
-    async with cloner.clone(identity) as instance:
-        await instance.wait_ready(ready)
-        for path in warm:
-            await ask(instance, ready, path)
+    async with AsyncExitStack() as life:
+        async with turn or nullcontext():
+            instance = await life.enter_async_context(cloner.clone(identity))
+            await instance.wait_ready(ready)
+            for path in warm:
+                await ask(instance, ready, path)
         await rest(instance, looks=LOOKS, look_s=LOOK_S, most_looks=MOST_LOOKS)
         yield Spare(instance, identity, await park(instance))
