@@ -50,8 +50,9 @@ def test_from_create_to_rm(cli: Cli, cache: Path, tmp_path: Path) -> None:
     assert ran.status == 2 and "it is another machine" in ran.err and "--refresh-template" in ran.err, ran
     ran = cli("bench", str(WHO), "--accel", "tcg", "--template", "--runs", "2", "--json", "bench.json")
     assert ran.status == 0, ran
-    cold, clone = json.loads((tmp_path / "bench.json").read_text())["images"]
-    assert (cold["name"], clone["name"]) == ("who", "who clone")
+    cold, clone, copy = json.loads((tmp_path / "bench.json").read_text())["images"]
+    assert (cold["name"], clone["name"], copy["name"]) == ("who", "who clone", "who copy")
+    assert copy["startup"]["ready_ms"]["median"] < cold["startup"]["ready_ms"]["median"]
     assert clone["startup"]["ready_ms"]["median"] < cold["startup"]["ready_ms"]["median"]
     phases = {name: found["median"] for name, found in clone["startup"]["phases_ms"].items() if found}
     assert phases["kernel"] == phases["network"] == 0 < phases["handover"]
