@@ -48,7 +48,7 @@ def compiler_version() -> str:
     return "; ".join(process.run([tool, "--version"]).text.splitlines()[0] for tool in ("gcc", "ld"))
 
 
-def compiled(definition: KernelDefinition, extra_fragments: Sequence[Path], *, store: Store, say: Say) -> Built:
+def compiled(definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say) -> Built:
     """The kernel from the store, or compiled now. Raises KernelError, ToolMissing, ToolFailed."""
     key = key_of({"kernel": compile_inputs(definition, extra_fragments), "compiler": compiler_version()})
     with store.lock(key):
@@ -70,6 +70,8 @@ def compile_now(
     with store.scratch() as scratch:
         with step(say, "kernel-unpack", "unpack the kernel's source"):
             tree = unpack(source, scratch, definition.patches)
+            if definition.profile is not None:
+                _unpack_archive(definition.profile, tree)
         make = Make(tree, definition, ccache and process.find("ccache") is not None)
         wishes = config.merge((*definition.fragments, *extra_fragments))
         with step(say, "kernel-configure", f"configure kernel {definition.name}"):
@@ -100,7 +102,7 @@ def unpack(source: Path, scratch: Path, patches: Sequence[Path]) -> Path:
     """Unpack a tarball and patch what was in it; returns its one folder."""
     inside = scratch / "source"
     inside.mkdir()
-    process.run(["tar", "--extract", "--file", source, "--directory", inside, "--no-same-owner"])
+    _unpack_archive(source, inside)
     folders = list(inside.iterdir())
     if len(folders) != 1 or not (folders[0] / "Kconfig").is_file():
         raise KernelError("the kernel's source is no tarball with one folder that holds a Linux kernel")
@@ -110,6 +112,10 @@ def unpack(source: Path, scratch: Path, patches: Sequence[Path]) -> Path:
         except ToolFailed as error:
             raise KernelError(f"{patch} does not fit the kernel's source: adapt the patch") from error
     return folders[0]
+
+
+def _unpack_archive(archive: Path, folder: Path) -> None:
+    process.run(["tar", "--extract", "--file", archive, "--directory", folder, "--no-same-owner"])
 
 
 @dataclass(frozen=True, slots=True)

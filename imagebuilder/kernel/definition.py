@@ -66,13 +66,15 @@ class Source(Part):
 class Config(Part):
     """What is switched on over ``allnoconfig``: fragments by name (later ones win), patches, words for the compiler.
 
-    ``variants`` are further fragments, set by set, with which the kernel is kept ready-built too.
+    ``variants`` are further fragments, set by set, with which the kernel is kept ready-built too. ``profile`` is an
+    archive of what ran at starts, which lies in the source's tree when it is compiled (``arcs.py``).
     """
 
     fragments: Annotated[tuple[ShortName, ...], Field(min_length=1)]
     variants: tuple[Annotated[tuple[ShortName, ...], Field(min_length=1)], ...] = ()
     patches: tuple[ShortName, ...] = ()
     compiler_flags: tuple[str, ...] = ()
+    profile: ShortName | None = None
 
 
 class Package(Part):
@@ -125,6 +127,12 @@ class KernelDefinition(Part):
         """The files of its patches, in order. Raises KernelError for one that is not there."""
         names = self.config.patches if self.config else ()
         return tuple(self._shared("patches", f"{name}.patch") for name in names)
+
+    @property
+    def profile(self) -> Path | None:
+        """The archive of what ran at starts, if it has one. Raises KernelError when it is not there."""
+        name = self.config.profile if self.config else None
+        return self._shared("profiles", f"{name}.tar.xz") if name else None
 
     @property
     def variants(self) -> tuple[tuple[Path, ...], ...]:
@@ -184,6 +192,8 @@ def compile_inputs(definition: KernelDefinition, extra_fragments: Sequence[Path]
     digests = {kind: [_digest(path) for path in files[kind]] for kind in files}
     source = definition.source.sha256 if definition.source else None
     flags = definition.config.compiler_flags if definition.config else ()
+    if definition.profile is not None:
+        digests["profile"] = [_digest(definition.profile)]
     return {"revision": REVISION, "arch": definition.arch, "source": source, "flags": flags, **digests}
 
 

@@ -73,6 +73,12 @@ def test_a_missing_fragment_is_named_with_the_nearest(own: Path) -> None:
         key(load_definition("micro"))
 
 
+def test_a_missing_profile_is_named(own: Path) -> None:
+    change(own, 'profile = "micro"', 'profile = "mikro"')
+    with pytest.raises(KernelError, match=r"there is no mikro\.tar\.xz in profiles"):
+        key(load_definition("micro"))
+
+
 def test_the_key_holds_all_that_an_image_depends_on(own: Path, tmp_path: Path) -> None:
     before = key(load_definition("micro"))
     assert before == key(load_definition("micro"))

@@ -96,7 +96,7 @@ def test_how_it_is_started_may_change(definition: KernelDefinition) -> None:
     assert prebuilt.check_record(load_definition(definition.folder)) == ()
 
 
-@pytest.mark.parametrize("spoil", ["fragment", "patch", "flags", "source"])
+@pytest.mark.parametrize("spoil", ["fragment", "patch", "flags", "profile", "source"])
 def test_a_changed_definition_is_noticed(definition: KernelDefinition, spoil: str, tmp_path: Path) -> None:
     file = definition.folder / "kernel.toml"
     if spoil == "fragment":
@@ -105,6 +105,9 @@ def test_a_changed_definition_is_noticed(definition: KernelDefinition, spoil: st
         definition.patches[0].write_text(definition.patches[0].read_text() + "\n")
     elif spoil == "flags":
         file.write_text(file.read_text().replace("compiler_flags = [", 'compiler_flags = ["-O1", '))
+    elif spoil == "profile":
+        assert definition.profile is not None
+        definition.profile.write_bytes(definition.profile.read_bytes() + b"\0")
     else:
         file.write_text(file.read_text().replace('sha256 = "585a', 'sha256 = "685a'))
     changed = load_definition(definition.folder)
