@@ -40,7 +40,12 @@ class Child:
         self._usage: resource.struct_rusage | None = None
         self._output_fd = output_fd
         self._popen: subprocess.Popen[bytes] | None = None
-        self._pidfd = os.pidfd_open(pid)
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError:  # there is no further descriptor: nobody could look after it
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     @classmethod
     def spawn(
@@ -73,10 +78,10 @@ class Child:
                     pass_fds=fds,
                     start_new_session=True,  # Ctrl-C reaches us, and we end it in order
                 )
+            child = cls(popen.pid, spawned_ns=spawned_ns, output_fd=output_fd)
         except BaseException:
             os.close(output_fd)
             raise
-        child = cls(popen.pid, spawned_ns=spawned_ns, output_fd=output_fd)
         child._popen = popen
         if cpus:
             with suppress(OSError):  # it ended already, which is noticed elsewhere

@@ -47,8 +47,9 @@ class Cloner:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         """Its stem is gone afterwards."""
-        self._stem = None
-        await self._life.aclose()
+        async with self._growing:
+            self._stem = None
+            await self._life.aclose()
 
     async def ready(self) -> Stem | None:
         """The stem, grown now, so that the first clone need not wait for it; None: every clone is a new QEMU. Raises

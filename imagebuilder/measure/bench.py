@@ -131,9 +131,16 @@ async def _taken(subject: Subject, stack: AsyncExitStack) -> Taken:
         return Taken(subject)
     cloner = Cloner(subject.template, host_cpus=subject.spec.host_cpus, stems=subject.copied)
     await stack.enter_async_context(cloner)
-    if await cloner.ready() is None and subject.copied:
-        raise NoStem(f"{subject.name}: {cloner.why}")
-    return Taken(subject, cloner)
+    await cloner.ready()
+    taken = Taken(subject, cloner)
+    _still_copied(taken)
+    return taken
+
+
+def _still_copied(taken: Taken) -> None:
+    """Raises NoStem when what should be copies are no more."""
+    if taken.subject.copied and taken.cloner is not None and taken.cloner.why is not None:
+        raise NoStem(f"{taken.subject.name}: {taken.cloner.why}")
 
 
 async def _round(taken: Sequence[Taken], wish: Wish) -> None:
@@ -170,6 +177,7 @@ async def _boot(taken: Taken, wish: Wish) -> Boot:
     artefacts = wish.artefacts / taken.subject.name if wish.artefacts else None
     try:
         boot = await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts, cloner=taken.cloner)
+        _still_copied(taken)
         taken.quiet_s = min(taken.quiet_s, EARLIER * _listening_s(boot))
         return boot
     except (NotReady, GuestFailed) as error:

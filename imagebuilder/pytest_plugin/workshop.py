@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -174,9 +174,10 @@ class Workshop:
     def close(self) -> None:
         """End whatever still runs."""
         if self._background is not None:
-            for each in self._cloners.values():
-                self._background.run(each.__aexit__(None, None, None))
-            self._background.close()
+            with ExitStack() as stack:
+                stack.callback(self._background.close)
+                for each in self._cloners.values():
+                    stack.callback(self._background.run, each.__aexit__(None, None, None))
 
 
 class Anew(Store):

@@ -1,12 +1,16 @@
 """Stems: what is copied of a QEMU that runs, what is not, and that each copy is a machine of its own."""
 
 import asyncio
+import errno
 import os
 import re
 import signal
 import socket
+import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +18,7 @@ from imagebuilder.bundle import Bundle
 from imagebuilder.errors import MachineError
 from imagebuilder.events import Event, Note
 from imagebuilder.machine import template as templates
+from imagebuilder.machine.child import Child
 from imagebuilder.machine.clone import Identity, clone
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.failures import PortTaken
@@ -23,6 +28,7 @@ from imagebuilder.machine.stem import Stem, files, grown, library, refused
 from imagebuilder.machine.stem.control import Control
 from imagebuilder.machine.template import Template, Wanted
 from imagebuilder.machine.warming import create
+from imagebuilder.machine.wires import Wires
 from imagebuilder.store import Store
 
 from .clones import PATIENCE_S, ask, strangers
@@ -60,14 +66,43 @@ def test_files_without_a_name_are_copied_with_their_holes(tmp_path: Path) -> Non
         ours = [each for each in found if each.name == str(stream.fileno())]
         assert ours, "one that can be written and has no name"
         assert all("named" not in str(each.readlink()) and "memfd" not in str(each.readlink()) for each in found)
-        with files.copied(ours) as copies:
-            copy = copies[stream.fileno()]
+        with ExitStack() as stack:
+            copy = files.copied(ours, stack)[stream.fileno()]
             stream.seek(48 << 20)
             stream.write(b"changed")
             stream.flush()
             assert os.fstat(copy).st_size == 64 << 20
             assert os.pread(copy, 7, 48 << 20) == b"written"
             assert os.fstat(copy).st_blocks * 512 < 1 << 20, "what is empty takes no room"
+
+
+def test_a_disk_is_copied_to_its_end_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may write less than it was asked to."""
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, content, at: write(fd, content[:1000], at))
+    content = os.urandom(3 << 10)
+    with (tmp_path / "disk").open("w+b") as stream, ExitStack() as stack:
+        stream.write(content)
+        stream.flush()
+        link = Path(f"/proc/self/fd/{stream.fileno()}")
+        assert os.pread(files.copied([link], stack)[stream.fileno()], 4 << 10, 0) == content
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(MachineError, match=r"cannot be copied .*No space left"):
+            files.copied([link], stack)
+
+
+def full(*words: object) -> int:
+    """No room is left."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_process_that_nobody_can_look_after_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pidfd_open", full)
+    asleep = subprocess.Popen(["sleep", "60"])
+    with pytest.raises(OSError, match="No space left"):
+        Child(asleep.pid, spawned_ns=0, output_fd=-1)
+    assert not Path(f"/proc/{asleep.pid}").exists()
+    asleep.returncode = 0
 
 
 # In QEMU
@@ -212,6 +247,72 @@ def test_a_copy_that_nobody_wants_any_more_is_ended(template: Template, moment_s
                 await ask(one)
 
     asyncio.run(given_up())
+
+
+@pytest.mark.vm
+def test_a_copy_that_nobody_learns_of_ends(template: Template) -> None:
+    """The stem may end before it has told of it: but then its connections are closed."""
+
+    async def ended() -> int:
+        async with grown(template) as stem:
+            with Wires(template.spec()) as wires:
+                child = await stem.copied(wires)
+                wires.hand_over()
+                assert child.wait_for(0.2) is None
+            try:
+                return await asyncio.wait_for(child.wait(), PATIENCE_S)
+            finally:
+                child.close()
+
+    assert asyncio.run(ended()) == 1
+
+
+@pytest.mark.vm
+def test_more_files_than_can_be_replaced(template: Template) -> None:
+    async def too_many() -> None:
+        async with grown(template) as stem:
+            with pytest.raises(MachineError, match="Too many open files"), socket.socket() as nothing:
+                await stem._control.copy(dict.fromkeys(range(100, 140), nothing.fileno()))
+            async with stem.clone() as one:
+                await ask(one)
+
+    asyncio.run(too_many())
+
+
+@pytest.mark.vm
+def test_a_connection_of_the_stem_is_none_of_its_copies(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is open when the stem comes to stand still."""
+
+    async def beside() -> tuple[set[str], set[str]]:
+        with socket.socket() as client:
+
+            async def connect(instance: Instance, **words: Any) -> None:
+                client.connect(("127.0.0.1", instance.host_port(7000)))
+                await instance.accepted_ns(instance.host_port(7000))
+
+            monkeypatch.setattr("imagebuilder.machine.stem.rest", connect)
+            async with grown(template) as stem, stem.clone() as one:
+                return sockets(stem.instance.pid), sockets(one.pid)
+
+    of_stem, of_copy = asyncio.run(beside())
+    assert of_stem and of_copy and not of_stem & of_copy
+
+
+def sockets(pid: int) -> set[str]:
+    """All that a process has open."""
+    found = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return {each for each in found if each.startswith("socket:")}
+
+
+@pytest.mark.vm
+def test_copies_keep_to_the_processors_of_their_stem(template: Template) -> None:
+    last = max(os.sched_getaffinity(0))
+
+    async def kept() -> list[set[int]]:
+        async with grown(template, host_cpus=(last,)) as stem, stem.clone() as one:
+            return [os.sched_getaffinity(int(each.name)) for each in Path(f"/proc/{one.pid}/task").iterdir()]
+
+    assert all(each == {last} for each in asyncio.run(kept()))
 
 
 @pytest.mark.vm

@@ -4,20 +4,20 @@ Under TCG nearly all that a clone needs, time and memory, is the guest's code, w
 copy of a QEMU has it already, and shares it as long as it stays the same; and it has been loaded, linked and set up.
 QEMU cannot be copied by itself: a library of ours, loaded into it, does that (``src/stem.c``).
 
-Copies know how each other's memory is laid out. That gives nothing away that was kept before: QEMU's translator is no
-border between guest and host (https://www.qemu.org/docs/master/system/security.html). Under KVM it is one; but nothing
-is translated there, and a machine of KVM's cannot be copied: there are no stems.
+Copies share the layout of their memory and glibc's guards: who has taken over one QEMU knows those of the others. QEMU
+promises no isolation under TCG in any case (https://www.qemu.org/docs/master/system/security.html). Under KVM it does;
+but nothing is translated there, and a machine of KVM's cannot be copied: there are no stems.
 """
 
 import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from imagebuilder.errors import ImagebuilderError, MachineError
+from imagebuilder.errors import MachineError
 from imagebuilder.machine.child import Child, output_file
 from imagebuilder.machine.clone import Identity, parked_of, words_of
 from imagebuilder.machine.failures import explain
@@ -67,7 +67,7 @@ async def grown(
         origin = Spawned(template.state, control.environment, control.fds)
         async with Instance.start(spec, origin=origin) as instance:
             try:
-                await control.greeted()
+                await control.greeted(instance.pid)
                 stem = Stem(template, instance, control, await _stopped(instance, template, warm))
                 async with stem.clone() as first:
                     await first.wait_ready(stem.ready)
@@ -124,17 +124,23 @@ class Stem:
         """A copy that talks over these. Raises MachineError, OSError."""
         ours, theirs = wires.wiring, self.instance.wiring
         output_fd = output_file()
+        spawned_ns = time.monotonic_ns()
         try:
-            with files.copied(self._written) as written:
+            with ExitStack() as stack:
+                written = await asyncio.to_thread(files.copied, self._written, stack) if self._written else {}
                 sockets = {getattr(theirs, name): getattr(ours, name) for name in SOCKETS}
-                outputs = dict.fromkeys(OUTPUTS, output_fd)
-                spawned_ns = time.monotonic_ns()
-                pid = await self._control.copy({**sockets, **outputs, **written})
+                pid = await self._copy({**sockets, **dict.fromkeys(OUTPUTS, output_fd), **written})
             return Child(pid, spawned_ns=spawned_ns, output_fd=output_fd)
-        except BaseException as error:
+        except BaseException:
             os.close(output_fd)
-            if isinstance(error, ImagebuilderError):
-                self.instance.kill()
+            raise
+
+    async def _copy(self, replaced: Mapping[int, int]) -> int:
+        try:
+            return await self._control.copy(replaced)
+        except MachineError:
+            self.instance.kill()
+            await self.instance.wait_exit()
             raise
 
 
@@ -154,7 +160,7 @@ class Copied:
         try:
             await finished(copying)
         except asyncio.CancelledError:
-            if copying.exception() is None:
+            if not copying.cancelled() and copying.exception() is None:
                 copying.result().close()
             raise
         return copying.result()
@@ -162,6 +168,7 @@ class Copied:
     async def meet(self, spec: MachineSpec, qmp: Qmp, connection: socket.socket, seen: Callable[[], None]) -> None:
         """It has greeted before; its ports are opened now."""
         await qmp.go_on(connection, version=self.stem.instance.qemu_version)
+        seen()
         for each in forwarding(spec):
             said = await qmp.execute("human-monitor-command", **{"command-line": f"hostfwd_add {each}"})
             if said:

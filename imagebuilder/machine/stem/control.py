@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,7 @@ from imagebuilder.machine.stem.library import LIBRARY
 from imagebuilder.machine.waiting import readable
 
 NUMBER = struct.Struct("i")
-ANSWER_S = 10.0
+ANSWER_S = 30.0
 
 
 class Control:
@@ -34,14 +35,16 @@ class Control:
         """What QEMU inherits."""
         return (self._theirs.fileno(),)
 
-    async def greeted(self) -> None:
-        """QEMU was started: wait until the library in it says that it is there. Raises MachineError."""
+    async def greeted(self, pid: int) -> None:
+        """QEMU has greeted: wait until the library in it says that it is there. Raises MachineError."""
         self._theirs.close()
+        if LIBRARY.name not in Path(f"/proc/{pid}/maps").read_text():
+            raise MachineError("QEMU did not load what makes it one")
         await self._answer()
 
     async def copy(self, replaced: Mapping[int, int]) -> int:
         """Have a copy made, in which files with these numbers are replaced by those of ours; returns its process, a
-        child of this one. Raises MachineError. Not given up halfway when cancelled: the copy is ours to end."""
+        child of this one. Raises MachineError. It is not to be cancelled: the copy would be made all the same."""
         async with self._lock:
             numbers = b"".join(map(NUMBER.pack, replaced))
             try:
@@ -57,12 +60,12 @@ class Control:
         try:
             async with asyncio.timeout(ANSWER_S):
                 await readable(self._ours)
-            answer = self._ours.recv(NUMBER.size)
-        except OSError as error:
+            (answer,) = NUMBER.unpack(self._ours.recv(NUMBER.size))
+        except TimeoutError as error:
             raise MachineError(f"the stem does not answer within {ANSWER_S:g} s") from error
-        if len(answer) != NUMBER.size:
-            raise MachineError("the stem has ended, or QEMU did not load what makes it one")
-        return int(NUMBER.unpack(answer)[0])
+        except (OSError, struct.error) as error:
+            raise MachineError("the stem has ended") from error
+        return int(answer)
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -28,29 +28,28 @@ def _is_written(descriptor: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and not found.st_nlink and bool(writes) and not in_memory
 
 
-@contextmanager
-def copied(files: Iterable[Path]) -> Iterator[dict[int, int]]:
-    """Copies of such files: from the number that each has there to ours. Raises MachineError."""
-    with ExitStack() as stack:
-        try:
-            yield {int(each.name): stack.enter_context(_copy(each)).fileno() for each in files}
-        except OSError as error:
-            raise MachineError(
-                f"what the guest wrote to its disks cannot be copied to {tempfile.gettempdir()}: {error.strerror}",
-                hint="set TMPDIR to a folder with room",
-            ) from error
+def copied(files: Iterable[Path], stack: ExitStack) -> dict[int, int]:
+    """Copies of such files, closed by the stack: from the number that each has there to ours. Raises MachineError."""
+    try:
+        return {int(each.name): _copy(each, stack.enter_context(tempfile.TemporaryFile())) for each in files}
+    except FileNotFoundError as error:
+        raise MachineError("the stem has ended") from error
+    except OSError as error:
+        raise MachineError(
+            f"what the guest wrote to its disks cannot be copied to {tempfile.gettempdir()}: {error.strerror}",
+            hint="set TMPDIR to a folder with room",
+        ) from error
 
 
-def _copy(source: Path) -> IO[bytes]:
-    """The same content; what is empty stays so."""
-    target = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's stack closes it
+def _copy(source: Path, target: IO[bytes]) -> int:
+    """The same content; what is empty stays so. Returns the target's descriptor."""
     with source.open("rb") as stream:
         size_bytes = os.fstat(stream.fileno()).st_size
         target.truncate(size_bytes)
         for begin, end in _extents(stream.fileno(), size_bytes):
-            for at in range(begin, end, BLOCK_BYTES):
-                os.pwrite(target.fileno(), os.pread(stream.fileno(), min(BLOCK_BYTES, end - at), at), at)
-    return target
+            while begin < end and (content := os.pread(stream.fileno(), min(BLOCK_BYTES, end - begin), begin)):
+                begin += os.pwrite(target.fileno(), content, begin)
+    return target.fileno()
 
 
 def _extents(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:

@@ -5,17 +5,19 @@
  * fork(2) copies the memory and one thread. So every thread is first brought to stand still in the handler of a signal,
  * where its stack holds all that it is: the kernel has put its registers there. In the copy, new threads are started
  * that jump into those handlers and return from them. What the copy shares with the stem besides, and must not, is
- * replaced: the files that we are told, and the counters by which threads wake each other (eventfd(2)).
+ * replaced: the files that we are told, connections to the outside, and the counters by which threads wake each other
+ * (eventfd(2)). Its epoll(7) descriptors stay: QEMU uses them from 64 files of one kind on only.
  *
  * We are asked through a socket (SOCK_SEQPACKET), its number in IMAGEBUILDER_STEM, for a copy at a time: the message
  * has the numbers of files in QEMU as integers, and comes with those that take their place in the copy (SCM_RIGHTS).
- * We answer with an integer, its process or a negative errno; one 0 at the start says that we are there.
+ * The first is a connection: a copy ends when its other end is closed. We answer with an integer, its process or a negative errno; one 0 at the start says that we are there.
  */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -43,7 +45,7 @@ enum {
     MOST_THREADS = 256,
     MOST_FILES = 1024,
     MOST_REPLACED = 32,
-    PATIENCE_TICKS = 300,       /* of 10 ms: for all threads to stand still */
+    PATIENCE_TICKS = 1000,      /* of 10 ms: for all threads to stand still */
     ATTEMPTS = 5,               /* a thread that stands still starts no other; one that does not yet may */
     ROOM_BYTES = 4096,          /* below the handler's frame: for what starts a thread */
     TID_OFFSET = 0x2d0,         /* of a thread's number in glibc's description; checked for each */
@@ -62,11 +64,15 @@ struct thread {
 };
 
 struct request {
+    bool whole;
     int count, replaced[MOST_REPLACED], by[MOST_REPLACED];
 };
 
 static struct thread threads[MOST_THREADS];
 static int thread_count, control = -1;
+static pid_t parent;
+static const ptrdiff_t *rseq_offset;
+static const unsigned int *rseq_size;
 static _Atomic int standing, generation;
 
 static char *description(void)
@@ -137,11 +143,11 @@ static int numbers_in(const char *folder, int *found, int most)
     return bytes < 0 ? -errno : count == most ? -EMFILE : count;
 }
 
-static int stop(struct thread *thread, pid_t tid)
+/* Returns whether there was somebody to be told. */
+static bool stop(struct thread *thread)
 {
-    *thread = (struct thread){.tid = tid};
-    thread->gone = syscall(SYS_tgkill, getpid(), tid, STOP) != 0;
-    return thread->gone ? 0 : 1;
+    thread->gone = syscall(SYS_tgkill, getpid(), thread->tid, STOP) != 0;
+    return !thread->gone;
 }
 
 /* Threads that ended before the signal reached them are not waited for. Returns how many there are. */
@@ -169,7 +175,7 @@ static int stop_those_there_are(void)
         if (tids[i] != (pid_t)syscall(SYS_gettid))
             threads[thread_count++] = (struct thread){.tid = tids[i]};
     for (int i = 0; i < thread_count; i++)
-        signalled += stop(&threads[i], threads[i].tid);
+        signalled += stop(&threads[i]);
     const struct timespec tick = {.tv_nsec = 10 * 1000 * 1000};
     for (int now, ticks = 0; (now = atomic_load(&standing)) < signalled;) {
         wait_while(&standing, now, &tick);
@@ -202,13 +208,11 @@ static int stop_all(void)
 
 /* The copy */
 
+/* glibc since 2.35; of a thread that it did not start itself the kernel knows nothing yet. */
 static void register_rseq(void)
 {
-    /* glibc since 2.35; of a thread that it did not start itself the kernel knows nothing yet. */
-    const ptrdiff_t *offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
-    const unsigned int *size = dlsym(RTLD_DEFAULT, "__rseq_size");
-    if (offset != NULL && size != NULL && *size != 0)
-        syscall(SYS_rseq, description() + *offset, RSEQ_BYTES, 0, 0x53053053 /* RSEQ_SIG */);
+    if (rseq_offset != NULL && rseq_size != NULL && *rseq_size != 0)
+        syscall(SYS_rseq, description() + *rseq_offset, RSEQ_BYTES, 0, 0x53053053 /* RSEQ_SIG */);
 }
 
 static int go_on(void *thread)
@@ -241,7 +245,9 @@ static long long counter(int fd)
     close(info);
     text[bytes < 0 ? 0 : bytes] = 0;
     const char *count = strstr(text, "eventfd-count:");
-    return count == NULL ? 0 : (long long)strtoull(count + strlen("eventfd-count:"), NULL, 16);
+    if (count == NULL)
+        _exit(EXIT_FAILURE); /* somebody would wait for ever */
+    return (long long)strtoull(count + strlen("eventfd-count:"), NULL, 16);
 }
 
 static void replace(int fd, int by)
@@ -251,7 +257,21 @@ static void replace(int fd, int by)
     close(by);
 }
 
-static void replace_eventfds(void)
+/* A connection to the outside is the stem's: for a copy, whoever was at its other end has gone. */
+static void hang_up(int fd)
+{
+    int family, type, pair[2];
+    socklen_t size = sizeof family;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0 || (family != AF_INET && family != AF_INET6))
+        return;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+        socketpair(AF_UNIX, type | (fcntl(fd, F_GETFL) & O_NONBLOCK ? SOCK_NONBLOCK : 0), 0, pair) != 0)
+        _exit(EXIT_FAILURE);
+    close(pair[1]);
+    replace(fd, pair[0]);
+}
+
+static void replace_what_is_shared(void)
 {
     static int fds[MOST_FILES];
     int count = numbers_in("/proc/self/fd", fds, MOST_FILES);
@@ -261,35 +281,40 @@ static void replace_eventfds(void)
         long long value = counter(fds[i]);
         if (value >= 0)
             replace(fds[i], eventfd((unsigned int)value, fcntl(fds[i], F_GETFL) & O_NONBLOCK ? EFD_NONBLOCK : 0));
+        else
+            hang_up(fds[i]);
     }
 }
 
 static __attribute__((noreturn)) void become_copy(const struct request *request)
 {
-    char byte;
-    /* Whoever asked for it may have died before it could be told of that: its end of the socket is closed then. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (recv(control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+    if (getppid() != parent) /* it died before it could be told of that */
         _exit(EXIT_FAILURE);
     prctl(PR_SET_TIMERSLACK, 1); /* as QEMU has set it for its own thread, which inherits it from this one */
     for (int i = 0; i < request->count; i++)
         replace(request->replaced[i], request->by[i]);
     close(control);
-    replace_eventfds();
-    register_rseq();
+    replace_what_is_shared();
     for (int i = 0; i < thread_count; i++)
         if (!threads[i].gone)
             start_again(&threads[i]);
-    for (;;)
-        pause();
+    /* Whoever asked for it may never learn of it: the stem may end before it has answered. But it closes its files. */
+    struct pollfd wire = {.fd = request->replaced[0], .events = POLLRDHUP};
+    while (poll(&wire, 1, -1) <= 0)
+        continue;
+    _exit(EXIT_FAILURE);
 }
 
 /* Makes a copy; returns its process, or a negative errno. It is a child of our own parent, not of us. */
 static int copy(const struct request *request)
 {
-    int result = stop_all();
+    int result = request->whole ? stop_all() : -EMFILE;
+    cpu_set_t allowed;
     if (result != 0)
         return result;
+    if (sched_getaffinity(getpid(), sizeof allowed, &allowed) == 0) /* of QEMU's own thread, which we may have missed */
+        sched_setaffinity(0, sizeof allowed, &allowed);
     long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, NULL, NULL, 0);
     if (pid == 0)
         become_copy(request);
@@ -317,10 +342,12 @@ static bool asked(struct request *request)
     while (bytes < 0 && errno == EINTR);
     request->count = 0;
     struct cmsghdr *files = CMSG_FIRSTHDR(&message);
-    if (bytes > 0 && files != NULL && files->cmsg_type == SCM_RIGHTS) {
+    if (bytes > 0 && files != NULL && files->cmsg_level == SOL_SOCKET && files->cmsg_type == SCM_RIGHTS) {
         request->count = (int)((files->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         memcpy(request->by, CMSG_DATA(files), (size_t)request->count * sizeof(int));
     }
+    request->whole = (size_t)bytes == (size_t)request->count * sizeof(int) &&
+                     (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
     return bytes > 0;
 }
 
@@ -349,6 +376,9 @@ static __attribute__((constructor)) void begin(void)
     if (number == NULL || strncmp(program_invocation_short_name, "qemu-system", strlen("qemu-system")) != 0)
         return; /* what starts QEMU has the same environment */
     control = atoi(number);
+    parent = getppid();
+    rseq_offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
+    rseq_size = dlsym(RTLD_DEFAULT, "__rseq_size");
     sigfillset(&standing_still.sa_mask);
     if (sigaction(STOP, &standing_still, NULL) == 0)
         pthread_create(&thread, NULL, answer, NULL);
