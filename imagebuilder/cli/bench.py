@@ -48,6 +48,7 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.option("--template", "cloned", is_flag=True, help="Clone each NAME from its template too (made when needed).")
 @click.option("--density", type=crowds.Clones(), metavar="N|max",
               help="Have N clones of each NAME up at once instead, or as many as there can be.")  # fmt: skip
+@options.no_stem
 @click.option("--bare", is_flag=True, help="Start the bare QEMU command line too, in turn: what measuring costs.")
 @click.option("--commands", is_flag=True, help="Print the bare QEMU command line of each image (as -v does).")
 @click.option("--fail-slower", is_flag=True, help="Exit status 1 when an image is slower than its reference.")
@@ -69,6 +70,7 @@ def command(
     initcalls: bool,
     cloned: bool,
     density: DensityWish | None,
+    no_stem: bool,
     bare: bool,
     commands: bool,
     fail_slower: bool,
@@ -89,11 +91,15 @@ def command(
     store = options.open_store()
     if density is not None:
         if machines or reference is not None or cloned or bare or count or initcalls:
-            raise click.UsageError("--density has clones up at once: it goes with NAME, --kernel and --memory only")
+            raise click.UsageError(
+                "--density has clones up at once: it goes with NAME, --kernel, --memory and --no-stem only"
+            )
         with listener(quiet=quiet, verbose=verbose) as say:
             choice = choose(accel, store=store)
             subjects = _images(names, kernels, out, memory_mib, choice.accelerator, store, say)
-            crowd = report.of(host(choice.accelerator), crowds.measured(subjects, density, store, say))
+            crowd = report.of(
+                host(choice.accelerator), crowds.measured(subjects, replace(density, stems=not no_stem), store, say)
+            )
         raise SystemExit(_crowded(crowd, json_path, why=None if quiet else choice.why))
     older = _older(reference)
     with listener(quiet=quiet, verbose=verbose) as say:
@@ -103,7 +109,7 @@ def command(
             check_comparable(here, older.host, reference=str(reference))
         wanted = [*names, *([reference] if reference and not older and not _known(reference, names, machines) else [])]
         subjects = _images(wanted, kernels, out, memory_mib, choice.accelerator, store, say)
-        subjects += _clones(subjects, store, say) if cloned else []
+        subjects += _clones(subjects, store, say, stems=not no_stem) if cloned else []
         subjects += [subject.of_file(path, choice.accelerator) for path in machines]
         subjects = _beside_itself(subjects, None if older else reference)
         if older is not None:
@@ -163,14 +169,14 @@ def _images(
     return [subject.of_bundle(build.run(out), accelerator, memory_mib=memory_mib) for build in builds]
 
 
-def _clones(subjects: Sequence[Subject], store: Store, say: Say) -> list[Subject]:
+def _clones(subjects: Sequence[Subject], store: Store, say: Say, *, stems: bool) -> list[Subject]:
     """The clones of images, each from its template (one that is missing or stale is made), and as copies of a stem."""
     found = []
     for each in subjects:
         assert each.bundle is not None
         template = asyncio.run(found_or_made(Wanted(each.bundle, each.spec), store, say=say))
         found.append(subject.of_template(template, f"{each.name}{CLONE}"))
-        if stem.refused(template) is None:
+        if stems and stem.refused(template) is None:
             found.append(subject.of_template(template, f"{each.name}{COPY}", copied=True))
     return found
 

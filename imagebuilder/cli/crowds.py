@@ -69,6 +69,9 @@ def show(console: Console, report: Report, *, why: str) -> None:
         table.add_row(Text(name), *_row(each))
     console.print(table)
     for name, each in found:
+        if each.copied:
+            told = f"{name}: copies of one QEMU, which was there before the first was spawned (--no-stem: none is)"
+            console.print(Text(told, style="dim"), soft_wrap=True)
         if each.why is not None:
             style = "" if each.holds else "red"
             console.print(Text(f"{name}: {each.answered} clones, then {each.why}", style=style), soft_wrap=True)

@@ -80,6 +80,12 @@ def kernel(command: Command) -> Command:
     return click.option("--kernel", metavar="KERNEL", help=text)(command)
 
 
+def no_stem(command: Command) -> Command:
+    """``--no-stem``: no copies of a QEMU that runs."""
+    text = "Make every clone a new QEMU, where it could be a copy of one that runs."
+    return click.option("--no-stem", is_flag=True, help=text)(command)
+
+
 def as_json(command: Command) -> Command:
     """``--json``: the result as JSON on standard output."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)

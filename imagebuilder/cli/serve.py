@@ -14,6 +14,7 @@ import click
 
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener
+from imagebuilder.events import Event, Note
 from imagebuilder.fleet.pool import Pool
 from imagebuilder.fleet.server import Front, Served, http_port
 from imagebuilder.machine.accel import choose
@@ -36,6 +37,7 @@ OUR_FAULT = range(500, 600)  # and not the client's
 @click.option("--requests", type=click.IntRange(1), metavar="N", help="End after N requests.")
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each request, and one at the end.")
+@options.no_stem
 @options.accel
 @options.kernel
 @options.out
@@ -48,6 +50,7 @@ def command(
     requests: int | None,
     memory_mib: int | None,
     as_json: bool,
+    no_stem: bool,
     accel: str,
     kernel: str | None,
     out: Path,
@@ -64,7 +67,7 @@ def command(
         template = asyncio.run(found_or_made(wanted, store, say=say))
     http_port(template)
     log = _Log(as_json=as_json, quiet=quiet, most=requests)
-    pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()))
+    pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_stem, say=log.hear)
     asyncio.run(_serve(pool, port, log))
     log.sum_up()
     raise SystemExit(FELL_SHORT if any(each.trouble and each.status in OUR_FAULT for each in log.served) else 0)
@@ -129,6 +132,11 @@ class _Log:
         """For people: on standard error."""
         if not self.quiet:
             click.echo(line, err=True)
+
+    def hear(self, event: Event) -> None:
+        """What the pool says besides."""
+        if isinstance(event, Note):
+            self.say(event.text)
 
     def sum_up(self) -> None:
         """All of it in one line."""

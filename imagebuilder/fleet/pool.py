@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from imagebuilder.errors import ImagebuilderError, InputError, MachineError
+from imagebuilder.events import Say, silent
 from imagebuilder.fleet.spare import Spare, filled
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.instance import Instance
@@ -61,6 +62,7 @@ class Pool:
         fillers: int | None = None,
         warm: Sequence[str] = (),
         stems: bool = True,
+        say: Say = silent,
     ) -> None:
         fillers = max(1, len(os.sched_getaffinity(0)) - 1) if fillers is None else fillers
         if ready < 1 or fillers < 1:
@@ -68,7 +70,7 @@ class Pool:
         self.template = template
         self.ready = ready
         self.counts = Counts()
-        self._cloner = Cloner(template, warm=warm, stems=stems)
+        self._cloner = Cloner(template, warm=warm, stems=stems, say=say)
         self._warm = tuple(warm)
         self._filling = asyncio.Semaphore(fillers)
         self._spares: deque[Spare] = deque()

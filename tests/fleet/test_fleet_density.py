@@ -175,3 +175,7 @@ def test_the_verb_shows_and_writes_it(template: Template, tmp_path: Path) -> Non
     density = document["images"][0]["density"]
     assert density["answered"] == len(density["answer_ms"]["samples"]) == 2
     assert density["gave"] is None and document["images"][0]["startup"] is None
+    assert density["copied"] and "copies of one QEMU" in ran.stdout
+    ran = bench(tmp_path, str(TELLER), "--density", "1", "--no-stem", "--json", "report.json")
+    assert ran.returncode == 0 and "copies of one QEMU" not in ran.stdout, ran.stderr
+    assert not json.loads((tmp_path / "report.json").read_text())["images"][0]["density"]["copied"]
