@@ -16,6 +16,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <termios.h>
 #include <unistd.h>
 
 static char buffer[65536];
@@ -73,6 +74,7 @@ int main(void)
         perror("walk: nftw");
     printf("walk: end\n");
     fflush(stdout);
+    tcdrain(1); /* the kernel writes its last words at once */
     sync();
     reboot(RB_AUTOBOOT);
     return 0;
