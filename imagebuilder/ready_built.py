@@ -11,12 +11,13 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imagebuilder import process
-from imagebuilder.errors import ImagebuilderError
 from imagebuilder.store import key_of, sha256, sha256_file
+from imagebuilder.upkeep import status_of
 
 SOURCES, PREBUILT, RECORD = "src", "prebuilt", "record.json"
 
@@ -143,11 +144,7 @@ def main(program: Program, module: str) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=f"{program.name}, ready-built")
     parser.add_argument("verb", choices=("build", "verify"))
     verb = parser.parse_args().verb
-    try:
-        return _build(program) if verb == "build" else _verify(program)
-    except ImagebuilderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
+    return status_of(partial(_build if verb == "build" else _verify, program))
 
 
 def _build(program: Program) -> int:

@@ -86,6 +86,8 @@ def command(
     and with --vs whether it is faster, slower, or undecided."""
     if not names and not machines:
         raise click.UsageError("give at least one NAME, or --machine FILE.toml")
+    if no_stem and density is None and not cloned:
+        raise click.UsageError("--no-stem says how clones are made: it goes with --template or --density")
     if json_path is not None and not json_path.absolute().parent.is_dir():
         raise OutputError(f"{json_path} cannot be written: the folder {json_path.absolute().parent} is not there")
     store = options.open_store()

@@ -13,13 +13,11 @@ SCHEDULER_CLOCK = 2  # CPUCLOCK_SCHED of the kernel: what the scheduler counts, 
 @dataclass(frozen=True, slots=True)
 class HostMemory:
     """A process's memory in bytes. ``pss`` counts a page that n processes share as 1/n; ``private`` is its alone at the
-    time; ``anonymous`` is what it has written, and so can be of no file that another one maps too; ``own`` is what of
-    that it shares with no copy of itself either."""
+    time; ``own`` is what it has written and shares with no copy of itself either."""
 
     rss_bytes: int
     pss_bytes: int
     private_bytes: int
-    anonymous_bytes: int = 0
     own_bytes: int = 0
 
 
@@ -33,7 +31,7 @@ def host_memory(pid: int) -> HostMemory:
     sizes = {words[0].rstrip(":"): int(words[1]) * KIB_BYTES for words in fields}
     private = sizes["Private_Clean"] + sizes["Private_Dirty"]
     own = min(sizes["Anonymous"], sizes["Private_Dirty"])  # of a file's pages some may be dirty too, just written
-    return HostMemory(sizes["Rss"], sizes["Pss"], private, sizes["Anonymous"], own)
+    return HostMemory(sizes["Rss"], sizes["Pss"], private, own)
 
 
 def waited_ns(pid: int) -> int | None:

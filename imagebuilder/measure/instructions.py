@@ -55,7 +55,8 @@ async def count(spec: MachineSpec, ready: Ready) -> int:
     limit_s = float(SLOWER * ready.timeout_s)
     async with Instance.start(counting) as instance:
         try:
-            return await asyncio.wait_for(_counted(instance, ready, limit_s), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await _counted(instance, ready, limit_s)
         except TimeoutError:
             late = f"{spec.name} was not ready and at rest within {limit_s:g} s while its instructions were counted"
             raise NotReady(late, hint="a guest that never waits cannot be counted: do without --instructions") from None
@@ -108,7 +109,8 @@ async def _started(instance: Instance) -> None:
 
 async def _answered(ask: Callable[[], Awaitable[int]]) -> bool:
     try:
-        await asyncio.wait_for(ask(), ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            await ask()
     except (Unanswered, TimeoutError):
         return False
     return True

@@ -12,12 +12,12 @@ import sys
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from imagebuilder import paths
 from imagebuilder.bundle import Bundle
-from imagebuilder.errors import ImagebuilderError, KernelError
-from imagebuilder.events import Event, Progress
+from imagebuilder.errors import KernelError
 from imagebuilder.kernel import load_definition
 from imagebuilder.kernel.arcs import Image, Unit, counted, counts, gcda, units, window
 from imagebuilder.kernel.compile import compiled
@@ -25,10 +25,12 @@ from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
+from imagebuilder.upkeep import status_of, tell
 
 HOT = 16  # a branch that runs so often in all starts together is compiled for speed, others for size
 MEMORY_MIB = 64  # at least: counters take two more
 SLOWER = 4  # than an image promises
+WANTED = "name a kernel whose [config] has a profile, and some images to start"
 
 Counts = tuple[tuple[int, ...], ...]
 """Those of each function of an object."""
@@ -82,30 +84,26 @@ def _sums(unit: Unit, memories: Sequence[bytes], begin: int) -> Counts:
     )
 
 
-def _say(event: Event) -> None:
-    if not isinstance(event, Progress):
-        print(event, file=sys.stderr)
-
-
 def main(words: Sequence[str]) -> int:
     """Make a kernel's profile anew, beside its definition."""
-    store = Store(paths.cache_dir())
-    try:
-        name, *images = words
-        definition = load_definition(name)
-        if definition.config is None or definition.config.profile is None or not images:
-            raise KernelError(
-                f"name a kernel whose [config] has a profile, and some images to start: {' '.join(words)}"
-            )
-        kernel = store.blob(compiled(counted(definition), store=store, say=_say).digest)
-        content = profile(kernel, [Bundle.open(Path(image)) for image in images], store)
-        folder = definition.folder.parent / "profiles"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{definition.config.profile}.tar.xz").write_bytes(content)
-    except ImagebuilderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
+    return status_of(partial(_write, words, Store(paths.cache_dir())))
+
+
+def _write(words: Sequence[str], store: Store) -> None:
+    name, images = (words[0] if words else ""), words[1:]
+    if not images:
+        raise KernelError(f"{WANTED}: {' '.join(words)}")
+    definition = load_definition(name)
+    if definition.config is None or definition.config.profile is None:
+        raise KernelError(f"{WANTED}: {' '.join(words)}")
+    bundles = [Bundle.open(Path(image)) for image in images]  # before minutes of compiling
+    kernel = store.blob(compiled(counted(definition), store=store, say=tell).digest)
+    content = profile(kernel, bundles, store)
+    target = definition.folder.parent / "profiles" / f"{definition.config.profile}.tar.xz"
+    target.parent.mkdir(exist_ok=True)
+    unfinished = target.with_suffix(".new")
+    unfinished.write_bytes(content)
+    unfinished.replace(target)
 
 
 if __name__ == "__main__":

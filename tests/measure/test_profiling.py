@@ -37,6 +37,12 @@ def test_what_cannot_be_made_is_said(words: list[str], capsys: pytest.CaptureFix
     assert "name a kernel whose [config] has a profile" in capsys.readouterr().err
 
 
+def test_an_image_that_is_not_there_is_said_before_anything_is_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert profiling.main(["micro", "out/of-nobody"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "out/of-nobody" in line
+
+
 def test_the_profile_that_ships_covers_the_start() -> None:
     """One file for each object, and among them those without which no kernel starts."""
     archive = load_definition("micro").profile

@@ -87,7 +87,7 @@ async def _stopped(instance: Instance, template: Template, warm: Sequence[str]) 
         await ask(instance, ready, path)
     await rest(instance, looks=LOOKS, look_s=LOOK_S, most_looks=MOST_LOOKS)
     parked = await park(instance, detach=True)
-    for each in forwarding(instance.spec):
+    for each in forwarding(instance.spec):  # it is named by all that stands before the guest's side
         await instance.execute("human-monitor-command", **{"command-line": f"hostfwd_remove {each.partition('-')[0]}"})
     return parked
 

@@ -38,7 +38,7 @@ class Control:
     async def greeted(self, pid: int) -> None:
         """QEMU has greeted: wait until the library in it says that it is there. Raises MachineError."""
         self._theirs.close()
-        if LIBRARY.name not in Path(f"/proc/{pid}/maps").read_text():
+        if str(LIBRARY.file) not in Path(f"/proc/{pid}/maps").read_text():
             raise MachineError("QEMU did not load what makes it one")
         await self._answer()
 
