@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import os
 import re
 import signal
@@ -227,22 +228,24 @@ def qemus_of(stem: Stem) -> set[int]:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("moment_s", [0.0, 0.001, 0.002, 0.005, 0.01])
+@pytest.mark.parametrize("moment_s", [0.0, 0.001, 0.002, 0.005, 0.01, 0.02])
 def test_a_copy_that_nobody_wants_any_more_is_ended(template: Template, moment_s: float) -> None:
     async def given_up() -> None:
         async with grown(template) as stem:
             before = qemus_of(stem)
-            copying = [asyncio.ensure_future(stem.clone().__aenter__()) for _ in range(4)]
+            machines = [stem.clone() for _ in range(4)]
+            copying = [asyncio.ensure_future(each.__aenter__()) for each in machines]
             await asyncio.sleep(moment_s)
             for each in copying:
                 each.cancel()
             await asyncio.wait(copying, timeout=PATIENCE_S)
             assert not [each for each in copying if not each.done()]
             # One that was there already belongs to who asked for it.
-            made = [each for each in copying if not each.cancelled() and each.exception() is None]
-            assert len(qemus_of(stem) - before) == len(made)
-            for each in made:
-                each.result().kill()
+            made = [not each.cancelled() and each.exception() is None for each in copying]
+            assert len(qemus_of(stem) - before) == sum(made)
+            for machine in itertools.compress(machines, made):
+                await machine.__aexit__(None, None, None)
+            assert qemus_of(stem) == before
             async with stem.clone() as one:
                 await ask(one)
 
