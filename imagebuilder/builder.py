@@ -255,6 +255,7 @@ def _root(work: Build, wanted: Step) -> Result:
         modules=work.kernel.module_paths,
         overlay=on_disk and work.recipe.root.writable,
         ahead=needed(tree, application.command) if on_disk else (),
+        low_ports=kernels.asks_for(work._definition, work._fragments, "IP_UNPRIVILEGED_PORT_START") == "0",
     )
     layer = init_layer(guest.provide_init(work.store, work.say), config)
     tree = tree.merge(layer)

@@ -36,9 +36,9 @@ def cmdline(recipe: Recipe, kernel: Kernel, root_format: str) -> Iterator[str]:
 
 
 def init_config(
-    recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay: bool, ahead: tuple[str, ...]
+    recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay: bool, ahead: tuple[str, ...], low_ports: bool
 ) -> InitConfig:
-    """What init does before, with and after the application."""
+    """What init does before, with and after the application; ``low_ports`` are free for all users in this kernel."""
     application = recipe.application
     return InitConfig(
         args=(application.command, *application.arguments),
@@ -54,7 +54,7 @@ def init_config(
         overlay="yes" if overlay else None,
         limits=tuple(_limit(name, value) for name, value in application.limits.items()),
         # One application on its own machine: there is nobody to protect the low ports from.
-        sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if user.uid else (),
+        sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if user.uid and not low_ports else (),
         stop_signal=application.stop_signal.number,
         stop_grace_ms=application.stop_grace_ms,
     )

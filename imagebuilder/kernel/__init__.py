@@ -14,6 +14,7 @@ from imagebuilder.tree import Tree
 __all__ = [
     "Kernel",
     "KernelDefinition",
+    "asks_for",
     "build",
     "check_wishes",
     "completed",
@@ -65,6 +66,12 @@ def check_wishes(
         if symbol not in merged or merged[symbol].value == "n":
             message = f"{who} needs CONFIG_{symbol}, which the kernel {definition.name} has not"
             raise KernelError(message, hint=f'fragments = ["{remedy}"] under [kernel] brings it')
+
+
+def asks_for(definition: KernelDefinition, extra_fragments: Sequence[Path], symbol: str) -> str | None:
+    """What the fragments ask of a symbol; None when they do not name it (or the kernel is not compiled here)."""
+    wish = config.merge((*definition.fragments, *extra_fragments)).get(symbol)
+    return wish.value if wish and definition.package is None else None
 
 
 def build(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (), store: Store, say: Say) -> Kernel:

@@ -36,10 +36,12 @@ PORT = "virtserialport,chardev=channel,name=imagebuilder.0"
 
 
 class Wire:
-    """One end of a socket to QEMU: all that came, and what we say."""
+    """One end of a socket to QEMU: all that came, and what we say. It reads while ``reading`` is set."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / name
+        self.reading = threading.Event()
+        self.reading.set()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(self.path))
         self._server.listen(1)
@@ -85,6 +87,7 @@ class Wire:
                 with self._changed:
                     self._came += data
                     self._changed.notify_all()
+                self.reading.wait(PATIENCE_S)
         with self._changed:
             self._ended = True
             self._changed.notify_all()

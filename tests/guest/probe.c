@@ -156,6 +156,18 @@ static void flood(int lines)
         printf("flood %d of %d ......................................................\n", i + 1, lines);
 }
 
+static void echo(void)
+{
+    char line[256];
+
+    printf("say something\n");
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = '\0';
+        printf("read [%s]\n", line);
+    }
+    printf("end of input\n");
+}
+
 static void leave_child(void)
 {
     if (!fork()) {
@@ -238,6 +250,7 @@ int main(int argc, char **argv)
         else if (!strcmp(word, "go-on-with")) go_on_with(atoi(value));
         else if (!strcmp(word, "ignore")) signal(atoi(value), SIG_IGN);
         else if (!strcmp(word, "flood")) flood(atoi(value));
+        else if (!strcmp(word, "echo")) echo();
         else if (!strcmp(word, "child")) leave_child();
         else if (!strcmp(word, "touch")) touch(value);
         else if (!strcmp(word, "sleep")) usleep((useconds_t)atoi(value) * 1000);

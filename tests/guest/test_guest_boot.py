@@ -1,6 +1,7 @@
 """Init at work: how it ends, and what the application finds. Each test boots it in QEMU."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from imagebuilder.guest.config import Sysctl
 from imagebuilder.tree import Blob, Tree, directory, file
 
 from .conftest import HERE, Make
-from .guest_boot import NEEDS, TICK_NS, assert_failed, boot
+from .guest_boot import NEEDS, TICK_NS, assert_failed, boot, running
 
 pytestmark = NEEDS
 
@@ -164,6 +165,24 @@ def test_orphans_are_reaped(kernel: Path, image: Make) -> None:
     assert boot(kernel, image("orphans=40", "zombies")).console.text == "zombies 0\n"
 
 
-def test_a_flood_of_output_arrives_whole(kernel: Path, image: Make) -> None:
-    lines = boot(kernel, image("flood=2000")).console.text.splitlines()
-    assert [line.split(" .")[0] for line in lines] == [f"flood {i} of 2000" for i in range(1, 2001)]
+@pytest.mark.parametrize(("lines", "late"), [(2000, False), (12000, True)], ids=["at once", "to a late reader"])
+def test_a_flood_of_output_arrives_whole(kernel: Path, image: Make, lines: int, late: bool) -> None:
+    with running(kernel, image(f"flood={lines}"), "ib.channel=1") as guest:
+        if late:  # more than sockets hold: the guest must wait
+            guest.console.until("flood 1 ")
+            guest.console.reading.clear()
+            time.sleep(2)
+            assert f"flood {lines} " not in guest.console.text
+            guest.console.reading.set()
+    came = [line.split(" .")[0] for line in guest.console.text.splitlines()]
+    assert came == [f"flood {i} of {lines}" for i in range(1, lines + 1)]
+
+
+def test_the_console_is_read(kernel: Path, image: Make) -> None:
+    with running(kernel, image("echo"), "ib.channel=1") as guest:
+        guest.console.until("say something")
+        for word in ("one", "two" * 30):
+            guest.console.say(f"{word}\n".encode())
+            guest.console.until(f"read [{word}]")
+        guest.console.say(b"\x04")
+    assert guest.console.text.splitlines()[-1] == "end of input"

@@ -7,7 +7,7 @@ import pytest
 
 from imagebuilder import paths
 from imagebuilder.errors import KernelError
-from imagebuilder.kernel import key, list_definitions, load_definition
+from imagebuilder.kernel import asks_for, key, list_definitions, load_definition
 
 MICRO = paths.shipped("kernels") / "micro"
 
@@ -93,6 +93,15 @@ def test_the_key_holds_all_that_an_image_depends_on(own: Path, tmp_path: Path) -
     (own / "network.config").write_text((own / "network.config").read_text() + "CONFIG_UNIX_DIAG=y\n")
     symbol = key(load_definition("micro"))
     assert len({before, more, other, words, symbol}) == 5
+
+
+def test_what_a_kernel_asks_of_a_symbol(tmp_path: Path) -> None:
+    micro, symbol = load_definition("micro"), "IP_UNPRIVILEGED_PORT_START"
+    (tmp_path / "mine.config").write_text(f"CONFIG_{symbol}=1024\n")
+    assert asks_for(micro, (), symbol) == "0"
+    assert asks_for(micro, (tmp_path / "mine.config",), symbol) == "1024"
+    assert asks_for(micro, (), "NOTHING_OF_OURS") is None
+    assert asks_for(load_definition("debian-cloud"), (), symbol) is None
 
 
 def test_a_recipes_missing_fragment_is_named(tmp_path: Path) -> None:
