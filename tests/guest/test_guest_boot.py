@@ -8,7 +8,7 @@ import pytest
 from imagebuilder import process
 from imagebuilder.formats import FORMATS
 from imagebuilder.guest import Limit, Mount
-from imagebuilder.guest.config import Sysctl
+from imagebuilder.guest.config import Ahead, Sysctl
 from imagebuilder.tree import Blob, Tree, directory, file
 
 from .conftest import HERE, Make
@@ -142,7 +142,9 @@ def test_the_root_on_a_disk(kernel: Path, image: Make, tmp_path: Path, overlay: 
 @pytest.mark.parametrize("size", [1 << 20, 60 << 20], ids=["fits", "too-large"])
 def test_what_is_read_ahead_is_in_memory(kernel: Path, image: Make, tmp_path: Path, size: int) -> None:
     files = {"/data": file(bytes(range(256)) * (size // 256))}
-    tree = image("sleep=500", "file=/proc/meminfo", ahead=("/nothing", "/data"), files=files)
+    parts = tuple((first, 256) for first in range(0, size >> 12, 256))
+    ahead = (Ahead("/nothing", ((0, 1),)), Ahead("/data", parts if size == 1 << 20 else ((0, size >> 12),)))
+    tree = image("sleep=500", "file=/proc/meminfo", ahead=ahead, files=files)
     FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
     disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
