@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import bundle, guest, translate
+from imagebuilder import bundle, guest, pages, translate
 from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
 from imagebuilder.closure import needed, slim
@@ -19,9 +19,11 @@ from imagebuilder.closure.groups import Group
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
 from imagebuilder.formats import FORMATS
+from imagebuilder.guest.config import MOST_LINES, Ahead
 from imagebuilder.guest.layer import defaults, init_layer
 from imagebuilder.guest.users import Ids, resolve
 from imagebuilder.kernel import Kernel
+from imagebuilder.pages import PageList
 from imagebuilder.paths import PACKAGE, source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe.describe import describe
@@ -98,6 +100,7 @@ class Build:
                 exclude=self._patterns("exclude"),
                 byte_code=self._patterns("byte_code"),
                 files=[(entry.path, entry.owner, node.describe()) for entry, node in self._files],
+                pages=self.page_list.model_dump(mode="json") if self.page_list else None,
                 init=guest.init_key(),
                 kernel=kernels.key(self._definition, self._fragments),
                 root_format=recipe.root.format,
@@ -105,6 +108,21 @@ class Build:
                 recipe=describe(recipe),
             )
         )
+
+    @cached_property
+    def page_list(self) -> PageList | None:
+        """What the recipe's list of pages says. Raises InputError for a damaged one."""
+        name = self.recipe.root.pages
+        return pages.read(self.recipe.folder / name, hint=self._learn_hint) if name else None
+
+    @property
+    def ahead_paths(self) -> tuple[str, ...]:
+        """The files of which init reads ahead, in its order: what the application is made of."""
+        return needed(self.root, self.recipe.application.command)[:MOST_LINES]
+
+    @property
+    def _learn_hint(self) -> str:
+        return f"`imagebuilder learn {self.recipe.name}` makes it anew"
 
     @property
     def folder_name(self) -> str:
@@ -248,13 +266,14 @@ def _root(work: Build, wanted: Step) -> Result:
     users = tree = defaults((user, *owners))
     for above in (work.tree(slimmed), files, work.kernel.modules):
         tree, _ = overlay(tree, above)
+    packed = bound(tree, application.environment) if work.recipe.root.bind_libraries else tree
     on_disk = _root_format(work, tree) != "initramfs"
     config = translate.init_config(
         work.recipe,
         user,
         modules=work.kernel.module_paths,
         overlay=on_disk and work.recipe.root.writable,
-        ahead=needed(tree, application.command) if on_disk else (),
+        ahead=_ahead(work, packed) if on_disk else (),
         low_ports=kernels.asks_for(work._definition, work._fragments, "IP_UNPRIVILEGED_PORT_START") == "0",
     )
     layer = init_layer(guest.provide_init(work.store, work.say), config)
@@ -266,8 +285,18 @@ def _root(work: Build, wanted: Step) -> Result:
         (f"{work.kernel.name}: kernel module", "the kernel needs it"): work.kernel.modules,
     }
     groups = [_group(name, why, part, tree) for (name, why), part in added.items()]
-    packed = bound(tree, application.environment) if work.recipe.root.bind_libraries else tree
-    return {"tree": packed.save(work.store), "contents": [group.describe() for group in groups if group.files]}
+    contents = [group.describe() for group in groups if group.files]
+    return {"tree": packed.merge(layer).save(work.store), "contents": contents}
+
+
+def _ahead(work: Build, packed: Tree) -> tuple[Ahead, ...]:
+    """What of the application is read ahead; a list of pages that holds for other contents is told."""
+    known = work.page_list
+    paths = needed(packed, work.recipe.application.command)[:MOST_LINES]
+    if known and (others := pages.unknown(packed, paths, known)):
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        work.say(Warned(f"{work.recipe.root.pages} is of another {others[0]}{more}: {work._learn_hint}"))
+    return pages.ahead(packed, paths, known)
 
 
 def _group(name: str, why: str, part: Tree, whole: Tree) -> Group:

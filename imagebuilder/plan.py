@@ -55,6 +55,7 @@ class Ingredients:
     epoch_s: int
     recipe: Any
     byte_code: Sequence[str] = ()
+    pages: Any = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def plan(given: Ingredients) -> Plan:
     system["network"] = given.recipe.get("machine", {}).get("network", True)
     system["hostname"] = given.name
     system["format"] = given.root_format
+    system["pages"] = given.pages
     root = step(StepKind.ROOT, f"root of {given.name}", system, (slim,))
     pack = step(StepKind.PACK, f"pack {given.name}", {"format": given.root_format, "epoch_s": given.epoch_s}, (root,))
     return Plan(step(StepKind.BUNDLE, f"image {given.name}", {"kernel": given.kernel, "recipe": given.recipe}, (pack,)))

@@ -3,7 +3,7 @@ files beside the recipe are read."""
 
 from collections.abc import Iterator
 
-from imagebuilder.guest.config import MOST_LINES, InitConfig, Limit, Mount, Sysctl
+from imagebuilder.guest.config import Ahead, InitConfig, Limit, Mount, Sysctl
 from imagebuilder.guest.users import User
 from imagebuilder.kernel import Kernel
 from imagebuilder.recipe.model import FileEntry, Recipe
@@ -36,7 +36,13 @@ def cmdline(recipe: Recipe, kernel: Kernel, root_format: str) -> Iterator[str]:
 
 
 def init_config(
-    recipe: Recipe, user: User, *, modules: tuple[str, ...], overlay: bool, ahead: tuple[str, ...], low_ports: bool
+    recipe: Recipe,
+    user: User,
+    *,
+    modules: tuple[str, ...],
+    overlay: bool,
+    ahead: tuple[Ahead, ...],
+    low_ports: bool,
 ) -> InitConfig:
     """What init does before, with and after the application; ``low_ports`` are free for all users in this kernel."""
     application = recipe.application
@@ -48,7 +54,7 @@ def init_config(
         cwd=application.directory,
         hostname=recipe.name,
         network=recipe.machine.network,
-        ahead=ahead[:MOST_LINES],
+        ahead=ahead,
         modules=modules,
         mounts=tuple(_mount(words) for words in recipe.root.mounts),
         overlay="yes" if overlay else None,

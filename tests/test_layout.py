@@ -37,6 +37,7 @@ BELOW = {
     "guest": ("errors", "events", "paths", "process", "ready_built", "store", "tree"),
     "plan": ("store",),
     "translate": ("guest", "kernel", "recipe", "tree"),
+    "pages": ("errors", "guest", "store", "tree"),
     "formats": ("errors", "events", "process", "store", "tree"),
     "bundle": ("errors", "store"),
     "machine": ("errors", "events", "paths", "process", "ready_built", "store", "bundle", "recipe"),

@@ -48,6 +48,7 @@ def test_equal_ingredients_give_equal_ids() -> None:
         ({"sources": [{"type": "debian", "packages": ["other"]}, GIVEN.sources[1]]}, StepKind.SOURCE),
         ({"include": ["/usr/share/**"]}, StepKind.SLIM),
         ({"files": [["/etc/app.conf", {"sha256": "3"}]]}, StepKind.ROOT),
+        ({"pages": {"files": []}}, StepKind.ROOT),
         ({"init": "init-2"}, StepKind.ROOT),
         ({"name": "other"}, StepKind.ROOT),  # it is the host name
         ({"epoch_s": 1}, StepKind.PACK),

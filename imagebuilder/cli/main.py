@@ -34,6 +34,7 @@ VERBS: Mapping[str, Verb] = {
     "report": Verb("report", "Show reports as a page, a table, JUnit XML or Markdown, without booting again"),
     "bench": Verb("bench", "Start images in turn, again and again: how fast, and faster or slower than before"),
     "template": Verb("template", "Keep warm instances, from which others are cloned in milliseconds"),
+    "learn": Verb("learn", "See which pages a start uses, so that only these are read ahead"),
     "inspect": Verb("inspect", "Show what is in an image and why, by size"),
     "list": Verb("list", "List the recipes that are at hand"),
     "new": Verb("new", "Write a commented recipe that works"),

@@ -10,9 +10,11 @@ from imagebuilder.errors import InputError
 # What the reader has room for; it refuses more, so the writer does.
 MOST_WORDS = 256
 MOST_LINES = 64
+MOST_PARTS = 512
 MOST_GROUPS = 32
 MOST_BYTES = 65_535
 MOST_ID = 2**32 - 2
+MOST_PAGE = 2**16 - 1
 MOST_LIMIT = 2**64 - 1
 MOST_GRACE_MS = 2**31 - 1
 
@@ -51,6 +53,14 @@ class Sysctl:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """A file, and what is read ahead of it: first page of 4 KiB, count."""
+
+    path: str
+    parts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InitConfig:
     """All that init does before, with and after the application. ``args`` begins with the command's absolute path."""
 
@@ -72,7 +82,7 @@ class InitConfig:
     stop_grace_ms: int = 5000
     network: bool = True
     """Without it not even the loopback is brought up."""
-    ahead: tuple[str, ...] = ()
+    ahead: tuple[Ahead, ...] = ()
     """Files that are read from the disk while init goes on, as far as a third of the free memory holds them."""
 
 
@@ -91,7 +101,7 @@ def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
     """Key and unescaped value, what is the default left out."""
     yield from (("module", path) for path in _most("modules", config.modules, MOST_LINES))
     yield from _overlay(config)
-    yield from (("ahead", path) for path in _most("files to read ahead", config.ahead, MOST_LINES))
+    yield from _ahead(config)
     yield from (("mount", _mount(mount)) for mount in _most("mounts", config.mounts, MOST_LINES))
     yield from (("sysctl", _sysctl(sysctl)) for sysctl in _most("sysctls", config.sysctls, MOST_LINES))
     yield from _hostname(config)
@@ -101,6 +111,15 @@ def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
     yield from (("env", _variable(words)) for words in _most("variables", config.env, MOST_WORDS))
     yield from _arguments(config)
     yield from _stop(config)
+
+
+def _ahead(config: InitConfig) -> Iterator[tuple[str, str]]:
+    _most("parts to read ahead", tuple(part for each in config.ahead for part in each.parts), MOST_PARTS)
+    for each in _most("files to read ahead", config.ahead, MOST_LINES):
+        yield "ahead", each.path
+        for first, pages in each.parts:
+            _require(0 <= first <= MOST_PAGE and 0 < pages <= MOST_PAGE, f"[{first}, {pages}] is no range of pages")
+            yield "part", f"{first} {pages}"
 
 
 def _overlay(config: InitConfig) -> Iterator[tuple[str, str]]:

@@ -17,11 +17,13 @@ from imagebuilder.machine.waiting import resolve
 LINE_BYTES = 4096
 MOST_ODD_LINES = 16
 MOST_PHASES = 64
+MOST_PAGE_LINES = 4096
 LISTENING = "listening"
-LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory|done|watch) ([ -~]{1,1024})")
+LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory|done|watch|pages) ([ -~]{1,1024})")
 PHASE = re.compile(r"([a-z][a-z0-9_-]{0,31}) (\d{1,18})")
 NANOSECONDS = re.compile(r"\d{1,18}")
 BYTE = re.compile(r"\d{1,3}")
+PAGES = re.compile(r"\d{1,3}(?: \d{1,10} \d{1,10})+")
 MEMORY = re.compile(r"(?:[a-z]+=\d{1,18}(?: |$))+")
 
 
@@ -77,6 +79,14 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """Pages of the file that the ``ahead`` line of this number (from 0) names which are in memory: first, count."""
+
+    file: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GuestMemory:
     """The guest's memory in bytes, as its ``/proc/meminfo`` has it; None is what an older init did not tell."""
 
@@ -102,7 +112,7 @@ class GuestMemory:
 MEMORY_KEYS = tuple(each.name.removesuffix("_bytes") for each in fields(GuestMemory))
 LEAST_KEYS = 5  # those that init has always told
 
-Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory | Done | Watch
+Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory | Done | Watch | Pages
 
 
 def parse(line: bytes) -> tuple[int, Message] | None:
@@ -141,6 +151,13 @@ def _memory(text: str) -> GuestMemory | None:
     return GuestMemory(**{f"{key}_bytes": sizes[key] for key in MEMORY_KEYS if key in sizes})
 
 
+def _pages(text: str) -> Pages | None:
+    if PAGES.fullmatch(text) is None:
+        return None
+    file, *numbers = map(int, text.split())
+    return Pages(file, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+
+
 PARSERS: Mapping[str, Callable[[str], Message | None]] = {
     "phase": _phase,
     "clock": _clock,
@@ -150,6 +167,7 @@ PARSERS: Mapping[str, Callable[[str], Message | None]] = {
     "memory": _memory,
     "done": Done,
     "watch": Watch,
+    "pages": _pages,
 }
 
 
@@ -199,6 +217,8 @@ class Reports:
     """The steps of the guest's clock; None when it was not told."""
     done_ns: dict[str, int] = field(default_factory=dict)
     """Guest time in ns at which init had last done a command."""
+    pages: list[Pages] = field(default_factory=list)
+    """What is in memory of the files that are read ahead, as init told it when it was asked last."""
     end: Exited | Signalled | Failed | None = None
     """How the application ended, or init did."""
     end_ns: int | None = None
@@ -221,6 +241,8 @@ class Reports:
             self.clock_step_ns = message.step_ns
         elif isinstance(message, Done):
             self.done_ns[message.command] = sent_ns
+        elif isinstance(message, Pages) and len(self.pages) < MOST_PAGE_LINES:
+            self.pages.append(message)
         elif isinstance(message, Exited | Signalled | Failed) and self.end is None:
             self.end, self.end_ns = message, arrived_ns
         return message

@@ -133,6 +133,13 @@ def _file_beside(name: str, info: ValidationInfo) -> str:
     return name
 
 
+def _pages_beside(name: str, info: ValidationInfo) -> str:
+    if isinstance(info.context, Path) and not (info.context / name).exists():
+        hint = "leave the key out until `imagebuilder learn` has written it"
+        raise mistake(f"there is no file '{name}' beside the recipe", hint)
+    return _file_beside(name, info)
+
+
 def _glob_beside(pattern: str, info: ValidationInfo) -> str:
     if isinstance(info.context, Path) and not beside.expand(info.context, pattern):
         near = nearest(pattern, beside.candidates(info.context))
@@ -157,6 +164,7 @@ ImagePath = Annotated[str, checked(image_path), WithJsonSchema({"type": "string"
 ImageGlob = Annotated[str, Field(pattern=GLOB)]
 Beside = Annotated[str, checked(beside.relative)]
 FileBeside = Annotated[str, checked(beside.relative), AfterValidator(_file_beside)]
+PagesBeside = Annotated[str, checked(beside.relative), AfterValidator(_pages_beside)]
 Fragment = Annotated[str, checked(beside.relative), AfterValidator(_fragment)]
 GlobBeside = Annotated[str, checked(beside.relative), AfterValidator(_glob_beside)]
 KernelName = Annotated[Name, AfterValidator(_kernel)]

@@ -174,6 +174,9 @@ class Root(Part):
     bind_libraries: fields.Yes = True
     """Whether libraries are bound to themselves when the image is built, so that less is looked up at each start; if
     not, they stay as the sources have them, and a library that is loaded later can take the place of theirs."""
+    pages: fields.PagesBeside | None = None
+    """A list beside the recipe of the pages that a start uses, which ``imagebuilder learn`` writes: a disk then has
+    just these read ahead, and not the beginning of the program and its libraries."""
     mounts: tuple[fields.MountLine, ...] = ()
     """File systems to mount before the application starts: "TYPE TARGET OPTIONS", options as in fstab."""
 

@@ -50,7 +50,10 @@ static void conf_answer(char *data, size_t size)
     if (c.no_network)
         say("no network");
     for (int i = 0; i < c.modules; i++) { say("module"); say(c.module[i]); }
-    for (int i = 0; i < c.aheads; i++) { say("ahead"); say(c.ahead[i]); }
+    for (int i = 0, part = 0; i < c.aheads; i++) {
+        say("ahead"); say(c.ahead[i].path);
+        for (; part < c.ahead[i].end_part; part++) { say("part"); say(DIGITS(c.part[part].first)); say(DIGITS(c.part[part].count)); }
+    }
     for (int i = 0; i < c.mounts; i++) { say("mount"); say(c.mount[i].type); say(c.mount[i].target); say(c.mount[i].options); }
     if (c.overlay) { say("overlay"); say(*c.overlay ? c.overlay : "yes"); }
     for (int i = 0; i < c.limits; i++) {
@@ -88,6 +91,7 @@ static void words_answer(char *data, size_t size)
     say(boot.channel ? boot.channel : "");
     say(boot.acpi ? "acpi" : "");
     say(boot.listen ? "listen" : "");
+    say(boot.learn ? boot.learn : "");
     if (boot.ip && lease_read(&lease, boot.ip))
         lease_answer(&lease);
 }

@@ -9,7 +9,7 @@ import pytest
 from imagebuilder import process
 from imagebuilder.formats import FORMATS
 from imagebuilder.guest import Limit, Mount
-from imagebuilder.guest.config import Sysctl
+from imagebuilder.guest.config import Ahead, Sysctl
 from imagebuilder.tree import Blob, Tree, directory, file
 
 from .conftest import HERE, Make
@@ -143,7 +143,9 @@ def test_the_root_on_a_disk(kernel: Path, image: Make, tmp_path: Path, overlay: 
 @pytest.mark.parametrize("size", [1 << 20, 60 << 20], ids=["fits", "too-large"])
 def test_what_is_read_ahead_is_in_memory(kernel: Path, image: Make, tmp_path: Path, size: int) -> None:
     files = {"/data": file(bytes(range(256)) * (size // 256))}
-    tree = image("sleep=500", "file=/proc/meminfo", ahead=("/nothing", "/data"), files=files)
+    parts = tuple((first, 256) for first in range(0, size >> 12, 256))
+    ahead = (Ahead("/nothing", ((0, 1),)), Ahead("/data", parts if size == 1 << 20 else ((0, size >> 12),)))
+    tree = image("sleep=500", "file=/proc/meminfo", ahead=ahead, files=files)
     FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
     disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
@@ -151,6 +153,42 @@ def test_what_is_read_ahead_is_in_memory(kernel: Path, image: Make, tmp_path: Pa
     found = re.search(r"\| Cached: +(\d+) kB", guest.console.text)
     assert found is not None
     assert (int(found[1]) << 10 >= 1 << 20) == (size == 1 << 20)
+
+
+EVERY_OTHER = tuple((page, 1) for page in range(10_000, 11_000, 2))
+
+
+@pytest.mark.parametrize(
+    ("words", "overlay", "told"),
+    [("", None, EVERY_OTHER), ("", "yes", EVERY_OTHER), ("ib.learn=/dev/vda", "yes", ())],
+    ids=["read-only", "overlay", "learning"],
+)
+def test_exactly_those_parts_are_read_ahead(
+    kernel: Path, image: Make, tmp_path: Path, words: str, overlay: str | None, told: tuple[tuple[int, int], ...]
+) -> None:
+    """And init tells so, in more lines than it can keep; when it learns, only what the application reads."""
+    files = {"/data": file(bytes(range(256)) * 16 * 11_000), "/read": file(b"read by the application\n" * 400)}
+    ahead = (Ahead("/read", ((1, 1),)), Ahead("/nothing", ((0, 1),)), Ahead("/data", EVERY_OTHER))
+    tree = image("file=/read", "wait=10", ahead=ahead, overlay=overlay, files=files)
+    FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
+    drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
+    disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
+    cmdline = f"ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init {words}"
+    with running(kernel, Tree({}), cmdline, more=disk) as guest:
+        guest.console.until("waiting for 10")
+        guest.channel.say(b"pages\n")
+        guest.channel.until("done pages")
+        guest.channel.say(b"signal 10\n")
+    found: dict[str, list[int]] = {}
+    for _, number, *numbers in (line.split() for line in guest.reports if line.startswith("pages ")):
+        found.setdefault(number, []).extend(map(int, numbers))
+    assert found.pop("0") == [0, 3]
+    assert found == ({"2": [number for part in told for number in part]} if told else {})
+
+
+def test_a_disk_that_is_not_there_cannot_be_learned_from(kernel: Path, image: Make) -> None:
+    guest = boot(kernel, image("say=never"), "ib.channel=1 ib.learn=/dev/vdz")
+    assert_failed(guest, "ib.learn=/dev/vdz: No such file or directory")
 
 
 def test_a_disk_is_mounted_where_it_is_wanted(kernel: Path, image: Make, tmp_path: Path) -> None:

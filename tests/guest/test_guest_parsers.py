@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imagebuilder import process
 from imagebuilder.errors import InputError
 from imagebuilder.guest.build import INIT
-from imagebuilder.guest.config import LIMIT_NAMES, InitConfig, Limit, Mount, Sysctl, init_conf
+from imagebuilder.guest.config import LIMIT_NAMES, Ahead, InitConfig, Limit, Mount, Sysctl, init_conf
 
 pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
 
@@ -59,7 +59,9 @@ def expected(config: InitConfig) -> list[str]:
     words += ["cwd", config.cwd, "hostname", config.hostname]
     words += [] if config.network else ["no network"]
     words += [word for path in config.modules for word in ("module", path)]
-    words += [word for path in config.ahead for word in ("ahead", path)]
+    for each in config.ahead:
+        words += ["ahead", each.path]
+        words += [word for first, count in each.parts for word in ("part", str(first), str(count))]
     words += [word for m in config.mounts for word in ("mount", m.type, m.target, m.options)]
     words += ["overlay", config.overlay] if config.overlay else []
     words += [word for limit in config.limits for word in ("limit", limit.name, limit.soft, limit.hard)]
@@ -74,6 +76,7 @@ path = text.map(lambda value: "/" + value)
 path_word = word.map(lambda value: "/" + value)
 bound = st.integers(0, 2**64 - 2).map(str) | st.just("unlimited")
 ids = st.integers(0, 2**32 - 2)
+pages = st.integers(1, 2**16 - 1)
 configs = st.builds(
     InitConfig,
     args=st.builds(lambda command, rest: (command, *rest), path, st.lists(text, max_size=5)),
@@ -91,7 +94,9 @@ configs = st.builds(
     stop_signal=st.integers(1, 64),
     stop_grace_ms=st.integers(0, 2**31 - 1),
     network=st.booleans(),
-    ahead=st.lists(path, max_size=3).map(tuple),
+    ahead=st.lists(st.builds(Ahead, path, st.lists(st.tuples(pages, pages), max_size=5).map(tuple)), max_size=3).map(
+        tuple
+    ),
 )
 in_batches = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -107,10 +112,11 @@ def test_the_configuration_is_written_like_this() -> None:
     config = InitConfig(
         ("/bin/app", "-c", "a\nb\\"), ("A=1",), 33, 34, (4, 5), "/srv", "web", ("/m.ko",),
         (Mount("tmpfs", "/tmp", "size=8m"),), "16m", (Limit("nofile", "1024", "unlimited"),),
-        (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False, ("/bin/app",),
+        (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False, (Ahead("/bin/app", ((0, 3), (9, 1))), Ahead("/lib")),
     )  # fmt: skip
     assert init_conf(config).decode() == (
-        "module /m.ko\noverlay 16m\nahead /bin/app\nmount tmpfs /tmp size=8m\nsysctl net/core/somaxconn 1024\n"
+        "module /m.ko\noverlay 16m\nahead /bin/app\npart 0 3\npart 9 1\nahead /lib\n"
+        "mount tmpfs /tmp size=8m\nsysctl net/core/somaxconn 1024\n"
         "hostname web\nnetwork none\nuid 33\ngid 34\n"
         "groups 4,5\ncwd /srv\nlimit nofile 1024 unlimited\nenv A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
     )
@@ -146,6 +152,10 @@ GOOD = InitConfig(("/app",))
         (replace(GOOD, limits=(Limit("nofile", "-1", "1"),)), "'-1' is no value"),
         (replace(GOOD, limits=(Limit("nofile", "1", str(2**64)),)), "is no value"),
         (replace(GOOD, sysctls=(Sysctl("a b", "1"),)), "one word"),
+        (replace(GOOD, ahead=(Ahead("/app", ((0, 0),)),)), "[0, 0] is no range of pages"),
+        (replace(GOOD, ahead=(Ahead("/app", ((65_536, 1),)),)), "[65536, 1] is no range of pages"),
+        (replace(GOOD, ahead=(Ahead("/app"),) * 65), "65 files to read ahead are too many"),
+        (replace(GOOD, ahead=(Ahead("/app", ((0, 1),) * 257),) * 2), "514 parts to read ahead are too many"),
         (replace(GOOD, stop_signal=0), "0 is no signal"),
         (replace(GOOD, stop_grace_ms=-1), "-1 ms"),
     ],
@@ -181,6 +191,14 @@ def test_the_writer_refuses(config: InitConfig, sentence: str) -> None:
         (b"overlay big", "is neither a size nor 'yes'"),
         (b"overlay ", "is neither a size nor 'yes'"),
         (b"sysctl kernel/x", "is not PATH VALUE"),
+        (b"part 0 1", "line 1: 'part 0 1' is not FIRST COUNT of a file"),
+        (b"ahead /a\npart 0", "line 2: 'part 0' is not FIRST COUNT of a file"),
+        (b"ahead /a\npart 0 0", "is not FIRST COUNT of a file"),
+        (b"ahead /a\npart 0 x", "is not FIRST COUNT of a file"),
+        (b"ahead /a\npart 65536 1", "is not FIRST COUNT of a file"),
+        (b"ahead /a\npart 0 1 2", "is not FIRST COUNT of a file"),
+        (b"ahead /a\n" + b"part 0 1\n" * 513, "line 514: 'part 0 1' is one too many"),
+        (b"ahead /a\n" * 65, "line 65: 'ahead /a' is one too many"),
         (b"stop 65 1", "is not SIGNAL GRACE_MS"),
         (b"stop 0 1", "is not SIGNAL GRACE_MS"),
         (b"stop 15 2147483648", "is not SIGNAL GRACE_MS"),
@@ -199,11 +217,12 @@ def test_init_has_room_for_what_the_writer_allows(ask: Ask) -> None:
     full = InitConfig(
         ("/app",) * 256, ("A=1",) * 256, groups=(1,) * 32, modules=("/m",) * 64, mounts=(Mount("a", "/b"),) * 64,
         limits=(Limit("as", "1", "1"),) * len(LIMIT_NAMES), sysctls=(Sysctl("a", "b"),) * 64,
+        ahead=(Ahead("/app", ((0, 1),) * 8),) * 64,
     )  # fmt: skip
     assert words_of(ask("conf", [init_conf(full)])[0]) == expected(full)
 
 
-BROKEN = b"arg /a|mount|limit nofile 1 2|overlay|stop 1|groups 1|\\| |\n|env A=|uid".split(b"|")
+BROKEN = b"arg /a|ahead /a\n|part 1 2|mount|limit nofile 1 2|overlay|stop 1|groups 1|\\| |\n|env A=|uid".split(b"|")
 texts = st.lists(st.binary(max_size=20) | st.sampled_from(BROKEN), max_size=30).map(b"".join)
 
 
@@ -217,21 +236,22 @@ NO_ADDRESS = (
     "10.0.2.15", "10.0.2.15/33", "10.0.2.15/0", "10.0.2/24", "10.0.2.256/24", "10.0.2.15/24,x",
     "10.0.2.15/24,1.1.1.1,y", "10.0.2.15/24x", "", ".../8", "10.0.2.15/24" + ",1.1.1.1" * 5,
 )  # fmt: skip
-NET = ["", "", "", "", "10.0.2.15", "255.255.255.0"]
+NET = ["", "", "", "", "", "10.0.2.15", "255.255.255.0"]
 
 
 @pytest.mark.parametrize(
     ("cmdline", "words"),
     [
-        ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "1", "", ""]),
-        ("ib.channel=vport0p1 ib.listen=1", ["", "vport0p1", "", "listen"]),
-        ("ib.acpi=1 ib.channel=0", ["", "", "acpi", ""]),
+        ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "1", "", "", ""]),
+        ("ib.channel=vport0p1 ib.listen=1", ["", "vport0p1", "", "listen", ""]),
+        ("ib.learn=/dev/vda", ["", "", "", "", "/dev/vda"]),
+        ("ib.acpi=1 ib.channel=0", ["", "", "acpi", "", ""]),
         ("ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3", [*NET, "10.0.2.2", "0", "10.0.2.3"]),
         ("ib.ip=10.0.2.15/24", [*NET, "0.0.0.0", "0"]),
         ("ib.ip=10.0.2.15/24,", [*NET, "0.0.0.0", "0"]),
-        ("ib.ip=10.0.2.15/32,10.0.2.2", [*NET[:5], "255.255.255.255", "10.0.2.2", "0"]),
+        ("ib.ip=10.0.2.15/32,10.0.2.2", [*NET[:6], "255.255.255.255", "10.0.2.2", "0"]),
         ("ib.ip=10.0.2.15/24,,1.1.1.1,8.8.8.8", [*NET, "0.0.0.0", "0", "1.1.1.1", "8.8.8.8"]),
-        *((f"ib.ip={wrong}", ["", "", "", ""]) for wrong in NO_ADDRESS),
+        *((f"ib.ip={wrong}", ["", "", "", "", ""]) for wrong in NO_ADDRESS),
     ],
 )
 def test_the_command_line(ask: Ask, cmdline: str, words: list[str]) -> None:

@@ -11,6 +11,7 @@ from imagebuilder.machine.channel import (
     Failed,
     GuestMemory,
     Message,
+    Pages,
     Phase,
     Reports,
     Signalled,
@@ -33,6 +34,7 @@ SECOND = 10**9
         (b"7 memory total=5 free=4 available=3 cached=2 slab=1", GuestMemory(5, 4, 3, 2, 1)),
         (b"7 clock 1200", ClockStep(1200)),
         (b"7 watch listening", Watch("listening")),
+        (b"7 pages 3 0 12 400 1", Pages(3, ((0, 12), (400, 1)))),
         (
             b"7 memory total=5 free=4 available=3 cached=2 slab=1 buffers=9 shmem=8 anonymous=7 mapped=6 stacks=5 "
             b"tables=4 percpu=3",
@@ -62,6 +64,10 @@ def test_the_lines_of_the_contract(line: bytes, message: Message) -> None:
         b"7 phase INIT 5",
         b"7 clock -1",
         b"7 clock fine",
+        b"7 pages 3",
+        b"7 pages 3 0",
+        b"7 pages 3 0 1 2",
+        b"7 pages x 0 1",
         b"7 memory total=5",
         b"7 memory total=x free=4 available=3 cached=2 slab=1",
         b"7 exit 0\r",
@@ -82,7 +88,7 @@ def test_no_line_does_harm(line: bytes) -> None:
 
 
 @given(
-    st.from_regex(rb"[0-9]{1,20} (phase|clock|exit|signal|error|memory) [ -~]{0,60}", fullmatch=True),
+    st.from_regex(rb"[0-9]{1,20} (phase|clock|exit|signal|error|memory|pages) [ -~]{0,60}", fullmatch=True),
     st.integers(0, 2**63),
 )
 def test_nor_does_one_that_looks_right(line: bytes, arrived_ns: int) -> None:

@@ -167,6 +167,8 @@ BAD = {
                     "expected true or false, found the text 'yes'"),
     "bind libraries": Bad("[machine]", "[root]\nbind_libraries = 0" + HERE + "\n[machine]", "root.bind_libraries",
                           "expected true or false, found the number 0"),
+    "list of pages": Bad("[machine]", '[root]\npages = "pages.json"' + HERE + "\n[machine]", "root.pages",
+                         "there is no file 'pages.json' beside", "until `imagebuilder learn` has written it"),
     "mount type": Bad("[machine]", '[root]\nmounts = ["tmpsf /run"]' + HERE + "\n[machine]", "root.mounts",
                       "'tmpsf' cannot be mounted", "did you mean 'tmpfs'?"),
     "mount": Bad("[machine]", '[root]\nmounts = ["tmpfs"]' + HERE + "\n[machine]", "root.mounts",

@@ -230,7 +230,7 @@ void channel_ready(short ready, void (*command)(char *line))
         again_ns = now_ns() + (long long)wait_ms * NS_PER_MS;
 }
 
-void channel_end(void)
+void channel_drain(void)
 {
     long long until_ns = now_ns() + (long long)END_WAIT_MS * NS_PER_MS;
 
@@ -248,6 +248,11 @@ void channel_end(void)
             wait = 20;
         channel_ready(poll(&entry, 1, wait) > 0 ? entry.revents : 0, NULL);
     }
+}
+
+void channel_end(void)
+{
+    channel_drain();
     if (port >= 0)
         close(port);  /* returns when the device has answered: by then it has taken what was written before */
     port = -1;

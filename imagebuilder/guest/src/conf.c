@@ -91,7 +91,31 @@ static const char *take_network(struct conf *c, char *value)
 
 static const char *take_ahead(struct conf *c, char *value)
 {
-    return push(c->ahead, &c->aheads, MOST_LINES, value);
+    if (c->aheads == MOST_LINES)
+        return TOO_MANY;
+    c->ahead[c->aheads++] = (struct ahead){value, c->parts};
+    return NULL;
+}
+
+static bool page(uint16_t *number, const char *value)
+{
+    unsigned long long n;
+    if (!value || !number_read(value, UINT16_MAX, &n))
+        return false;
+    *number = (uint16_t)n;
+    return true;
+}
+
+static const char *take_part(struct conf *c, char *value)
+{
+    struct part *part = &c->part[c->parts];
+
+    if (c->parts == MOST_PARTS)
+        return TOO_MANY;
+    if (!c->aheads || !page(&part->first, word(&value)) || !page(&part->count, word(&value)) || !part->count || value)
+        return "is not FIRST COUNT of a file";
+    c->ahead[c->aheads - 1].end_part = ++c->parts;
+    return NULL;
 }
 
 static const char *take_module(struct conf *c, char *value)
@@ -188,7 +212,7 @@ static const char *take_stop(struct conf *c, char *value)
 static const struct { const char *name; take *take; } KEYS[] = {
     {"arg", take_arg}, {"env", take_env}, {"uid", take_uid}, {"gid", take_gid}, {"groups", take_groups},
     {"cwd", take_cwd}, {"hostname", take_hostname}, {"network", take_network}, {"module", take_module},
-    {"ahead", take_ahead}, {"mount", take_mount},
+    {"ahead", take_ahead}, {"part", take_part}, {"mount", take_mount},
     {"overlay", take_overlay}, {"limit", take_limit}, {"sysctl", take_sysctl}, {"stop", take_stop},
 };
 

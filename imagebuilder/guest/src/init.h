@@ -26,22 +26,25 @@ long long clock_step_ns(void);  /* by how much it goes on at once */
 
 /* --- conf.c: /init.conf ----------------------------------------------------------------------------------------- */
 
-enum { MOST_WORDS = 256, MOST_GROUPS = 32, MOST_LINES = 64 };
+enum { MOST_WORDS = 256, MOST_GROUPS = 32, MOST_LINES = 64, MOST_PARTS = 512 };
 
 struct mount { char *type, *target, *options; };
 struct limit { const char *name; int resource; struct rlimit value; };
 struct sysctl { char *path, *value; };
+struct part { uint16_t first, count; };      /* pages of a file */
+struct ahead { char *path; int end_part; };  /* its parts are those before this one, from the end of the file before */
 
 struct conf {
     char *arg[MOST_WORDS + 1];  /* NULL at the end */
     char *env[MOST_WORDS + 1];
     char *module[MOST_LINES];
-    char *ahead[MOST_LINES];  /* files that the application will read at once */
+    struct ahead ahead[MOST_LINES];  /* files that the application will read at once */
+    struct part part[MOST_PARTS];    /* of them, those that are read ahead */
     struct mount mount[MOST_LINES];
     struct limit limit[RLIM_NLIMITS];
     struct sysctl sysctl[MOST_LINES];
     gid_t group[MOST_GROUPS];
-    int args, envs, modules, aheads, mounts, limits, sysctls, groups;
+    int args, envs, modules, aheads, parts, mounts, limits, sysctls, groups;
     uid_t uid;
     gid_t gid;
     const char *cwd, *hostname;
@@ -61,7 +64,7 @@ struct lease {  /* addresses in network byte order, 0: not known */
     uint32_t address, mask, gateway, server, dns[MOST_DNS];
     int dns_count, mtu;
 };
-struct boot { const char *ip, *hostname, *channel; bool acpi, listen; };
+struct boot { const char *ip, *hostname, *channel, *learn; bool acpi, listen; };
 
 void boot_read(struct boot *boot, char *cmdline);  /* boot points into cmdline afterwards */
 bool lease_read(struct lease *lease, const char *words);  /* ADDRESS/PREFIX[,GATEWAY[,DNS…]] */
@@ -76,6 +79,11 @@ void unmount_disks(const struct conf *conf);
 void modules_load(const struct conf *conf);
 void files_ahead(const struct conf *conf);     /* the disk reads them while init goes on */
 bool file_write(const char *path, const char *text, int flags);
+
+/* --- learn.c: which pages a start uses --------------------------------------------------------------------------- */
+
+void learn_begin(const char *disk);            /* nothing of it is read but what is asked for */
+void learn_tell(const struct conf *conf);      /* the pages of the `ahead` files that are in memory */
 
 /* --- network.c, dhcp.c ------------------------------------------------------------------------------------------- */
 
@@ -98,6 +106,7 @@ void channel_phase(const char *name, long long at_ns);
 void channel_poll(struct pollfd *entry);       /* what to wait for */
 int channel_timeout_ms(void);                  /* -1: nothing to try again */
 void channel_ready(short events, void (*command)(char *line));
+void channel_drain(void);                      /* the same, before there is more to say than is kept */
 void channel_end(void);                        /* sends what is kept (bounded wait), so that the host has it */
 
 /* --- watch.c: whether the application listens ----------------------------------------------------------------------- */

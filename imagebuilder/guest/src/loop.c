@@ -77,6 +77,13 @@ static void memory(char *rest)
     LINE("memory", answer.s);
 }
 
+static void pages(char *rest)
+{
+    (void)rest;
+    learn_tell(conf);
+    LINE("done pages");
+}
+
 static void freeze(char *rest)
 {
     (void)rest;
@@ -103,7 +110,7 @@ static void thaw(char *rest)
 }
 
 static const struct { const char *name; void (*act)(char *rest); } COMMANDS[] = {
-    {"terminate", terminate}, {"signal", pass_signal}, {"memory", memory}, {"poweroff", power_off_now},
+    {"terminate", terminate}, {"signal", pass_signal}, {"memory", memory}, {"pages", pages}, {"poweroff", power_off_now},
     {"freeze", freeze}, {"detach", detach}, {"seed", clone_seed}, {"clock", clone_clock}, {"hostname", clone_hostname},
     {"network", clone_network}, {"file", clone_file}, {"hook", hook}, {"thaw", thaw},
 };

@@ -164,12 +164,15 @@ int main(void)
     channel_begin(boot.channel);
     channel_phase("init", begin_ns);
     LINE("clock ", DIGITS(clock_step_ns()));
+    if (boot.learn)
+        learn_begin(boot.learn);
     conf_load();
     modules_load(&conf);
     if (conf.overlay)
         mount_overlay(conf.overlay);
     mount_all(&conf);
-    files_ahead(&conf);
+    if (!boot.learn)
+        files_ahead(&conf);
     channel_phase("mounts", now_ns());
     names_and_network();
     setsid();

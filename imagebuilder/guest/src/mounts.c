@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 enum { MODULE_INIT_COMPRESSED_FILE = 4, AHEAD_PART = 3 };
+static const off_t PAGE_BYTES = 4096;
 
 /* fstab's words: flags are set and cleared; every other word goes to the file system. */
 static const struct { const char *name; unsigned long set, clear; } FLAGS[] = {
@@ -59,21 +60,18 @@ void modules_load(const struct conf *conf)
     }
 }
 
-/* The kernel takes the beginning of each, as much as the disk gives in one go (1.25 MiB): symbols, relocations, code.
- * Only a part of the memory is for what may be needed; a file that cannot be read is the application's to complain. */
+/* Only a part of the memory is for what may be needed; a file that cannot be read is the application's to complain. */
 void files_ahead(const struct conf *conf)
 {
     struct sysinfo memory;
-    struct stat file;
-    unsigned long long room = !conf->aheads || sysinfo(&memory) ? 0 : memory.freeram / AHEAD_PART;
+    off_t room = !conf->aheads || sysinfo(&memory) ? 0 : (off_t)(memory.freeram / AHEAD_PART);
 
-    for (int i = 0; i < conf->aheads; i++) {
-        int fd = open(conf->ahead[i], O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-            continue;
-        if (!fstat(fd, &file) && (unsigned long long)file.st_size <= room) {
-            room -= (unsigned long long)file.st_size;
-            posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+    for (int i = 0, part = 0; i < conf->aheads; i++) {
+        int fd = open(conf->ahead[i].path, O_RDONLY | O_CLOEXEC);
+        for (; part < conf->ahead[i].end_part; part++) {
+            off_t begin = conf->part[part].first * PAGE_BYTES, size = conf->part[part].count * PAGE_BYTES;
+            if (size <= room && !posix_fadvise(fd, begin, size, POSIX_FADV_WILLNEED))
+                room -= size;
         }
         close(fd);
     }

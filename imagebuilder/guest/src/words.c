@@ -22,6 +22,8 @@ static void word_read(struct boot *boot, const char *word)
         boot->channel = strcmp(value, "0") ? value : NULL;
     else if ((value = after(word, "ib.listen=")))
         boot->listen = *value == '1';
+    else if ((value = after(word, "ib.learn=")))
+        boot->learn = value;
     else if ((value = after(word, "ib.acpi=")))
         boot->acpi = *value == '1';
 }
