@@ -166,6 +166,10 @@ class Build:
         """The kernel: ready-built, from the store, or compiled."""
         return kernels.provide(self._definition, extra_fragments=self._fragments, store=self.store, say=self.say)
 
+    def kernel_has(self, symbol: str, value: str) -> bool:
+        """Whether the kernel is compiled with this value of a symbol."""
+        return kernels.asks_for(self._definition, self._fragments, symbol) == value
+
     @cached_property
     def _definition(self) -> kernels.KernelDefinition:
         return kernels.load_definition(self.kernel_name or self.recipe.kernel.name)
@@ -274,7 +278,8 @@ def _root(work: Build, wanted: Step) -> Result:
         modules=work.kernel.module_paths,
         overlay=on_disk and work.recipe.root.writable,
         ahead=_ahead(work, packed) if on_disk else (),
-        low_ports=kernels.asks_for(work._definition, work._fragments, "IP_UNPRIVILEGED_PORT_START") == "0",
+        low_ports=work.kernel_has("IP_UNPRIVILEGED_PORT_START", "0"),
+        listen_signal=work.kernel_has("INET_LISTEN_SIGNAL", "y"),
     )
     layer = init_layer(guest.provide_init(work.store, work.say), config)
     tree = tree.merge(layer)

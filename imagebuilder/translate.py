@@ -43,8 +43,10 @@ def init_config(
     overlay: bool,
     ahead: tuple[Ahead, ...],
     low_ports: bool,
+    listen_signal: bool,
 ) -> InitConfig:
-    """What init does before, with and after the application; ``low_ports`` are free for all users in this kernel."""
+    """What init does before, with and after the application; in its kernel ``low_ports`` are free for all users, and
+    a ``listen_signal`` is sent."""
     application = recipe.application
     return InitConfig(
         args=(application.command, *application.arguments),
@@ -54,6 +56,7 @@ def init_config(
         cwd=application.directory,
         hostname=recipe.name,
         network=recipe.machine.network,
+        listen_signal=listen_signal and recipe.machine.network,
         ahead=ahead,
         modules=modules,
         mounts=tuple(_mount(words) for words in recipe.root.mounts),

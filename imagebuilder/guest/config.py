@@ -84,6 +84,8 @@ class InitConfig:
     """Without it not even the loopback is brought up."""
     ahead: tuple[Ahead, ...] = ()
     """Files that are read from the disk while init goes on, as far as a third of the free memory holds them."""
+    listen_signal: bool = False
+    """The kernel sends init SIGIO when a socket begins to listen."""
 
 
 def init_conf(config: InitConfig) -> bytes:
@@ -106,6 +108,7 @@ def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
     yield from (("sysctl", _sysctl(sysctl)) for sysctl in _most("sysctls", config.sysctls, MOST_LINES))
     yield from _hostname(config)
     yield from () if config.network else (("network", "none"),)
+    yield from (("listen", "signal"),) if config.listen_signal else ()
     yield from _identity(config)
     yield from (("limit", _limit(limit)) for limit in _most("limits", config.limits, len(LIMIT_NAMES)))
     yield from (("env", _variable(words)) for words in _most("variables", config.env, MOST_WORDS))

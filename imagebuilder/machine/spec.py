@@ -308,7 +308,8 @@ def _network_args(spec: MachineSpec) -> Iterator[str]:
         yield from ("-netdev", f"user,id={NETWORK}{own}{rules}")
         # A clone does not tell the network that it is its template come from elsewhere.
         options = HARDWARE[spec.machine].nic_options + (",guest_announce=off" if spec.memory_file else "")
-        yield from ("-device", f"{_virtio(spec, 'net')},netdev={NETWORK}{options}")
+        # The link is always up: a guest that is not offered its state has less to ask and to set up.
+        yield from ("-device", f"{_virtio(spec, 'net')},netdev={NETWORK},status=off{options}")
 
 
 def _random_args(spec: MachineSpec) -> Iterator[str]:

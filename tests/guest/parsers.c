@@ -49,6 +49,8 @@ static void conf_answer(char *data, size_t size)
     say("hostname"); say(c.hostname);
     if (c.no_network)
         say("no network");
+    if (c.listen_signal)
+        say("listen signal");
     for (int i = 0; i < c.modules; i++) { say("module"); say(c.module[i]); }
     for (int i = 0, part = 0; i < c.aheads; i++) {
         say("ahead"); say(c.ahead[i].path);

@@ -131,8 +131,9 @@ def test_a_port_that_the_machine_names(kernel: Path, image: Make) -> None:
     assert boot(kernel, image("exit=3"), "ib.channel=vport0p1").reports[-1] == "exit 3"
 
 
-def test_that_the_application_listens_is_told(kernel: Path, image: Make) -> None:
-    tree = image("sleep=300", "listen=80", "wait=15")
+@pytest.mark.parametrize("signal", [True, False], ids=["by a signal", "by looking"])
+def test_that_the_application_listens_is_told(kernel: Path, image: Make, signal: bool) -> None:
+    tree = image("sleep=300", "listen=80", "wait=15", listen_signal=signal)
     with running(kernel, tree, "ib.channel=vport0p1 ib.listen=1") as guest:
         guest.channel.until("phase listening")
         guest.channel.say(b"terminate\n")
@@ -141,6 +142,22 @@ def test_that_the_application_listens_is_told(kernel: Path, image: Make) -> None
     waited_ns = guest.phases_ns["listening"] - guest.phases_ns["application"]
     assert waited_ns > 300_000_000 - TICK_NS
     assert guest.reports[-1] == "exit 0"
+
+
+def test_it_is_told_once_and_before_the_application_waits(kernel: Path, image: Make) -> None:
+    tree = image("listen=80", "listen=81", "watch=300", "wait=15", listen_signal=True)
+    with running(kernel, tree, "ib.channel=vport0p1 ib.listen=1") as guest:
+        guest.channel.until("phase listening")
+        guest.console.until("waiting for 15")
+        guest.channel.say(b"terminate\n")
+    assert len([line for line in guest.reports if line.startswith("phase listening")]) == 1
+    assert guest.reports[-1] == "exit 0"
+
+
+def test_nobody_asked_whether_it_listens(kernel: Path, image: Make) -> None:
+    guest = boot(kernel, image("listen=80", listen_signal=True), "ib.channel=vport0p1")
+    assert guest.reports[-1] == "exit 0"  # the signal is init's, not the application's
+    assert "listening" not in guest.phases_ns
 
 
 def phase(guest: Guest, name: str) -> str:

@@ -58,6 +58,7 @@ def expected(config: InitConfig) -> list[str]:
     words += [word for group in config.groups for word in ("group", str(group))]
     words += ["cwd", config.cwd, "hostname", config.hostname]
     words += [] if config.network else ["no network"]
+    words += ["listen signal"] if config.listen_signal else []
     words += [word for path in config.modules for word in ("module", path)]
     for each in config.ahead:
         words += ["ahead", each.path]
@@ -94,6 +95,7 @@ configs = st.builds(
     stop_signal=st.integers(1, 64),
     stop_grace_ms=st.integers(0, 2**31 - 1),
     network=st.booleans(),
+    listen_signal=st.booleans(),
     ahead=st.lists(st.builds(Ahead, path, st.lists(st.tuples(pages, pages), max_size=5).map(tuple)), max_size=3).map(
         tuple
     ),
@@ -113,11 +115,12 @@ def test_the_configuration_is_written_like_this() -> None:
         ("/bin/app", "-c", "a\nb\\"), ("A=1",), 33, 34, (4, 5), "/srv", "web", ("/m.ko",),
         (Mount("tmpfs", "/tmp", "size=8m"),), "16m", (Limit("nofile", "1024", "unlimited"),),
         (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False, (Ahead("/bin/app", ((0, 3), (9, 1))), Ahead("/lib")),
+        True,
     )  # fmt: skip
     assert init_conf(config).decode() == (
         "module /m.ko\noverlay 16m\nahead /bin/app\npart 0 3\npart 9 1\nahead /lib\n"
         "mount tmpfs /tmp size=8m\nsysctl net/core/somaxconn 1024\n"
-        "hostname web\nnetwork none\nuid 33\ngid 34\n"
+        "hostname web\nnetwork none\nlisten signal\nuid 33\ngid 34\n"
         "groups 4,5\ncwd /srv\nlimit nofile 1024 unlimited\nenv A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
     )
     assert init_conf(InitConfig(("/app",))) == b"arg /app\n"

@@ -43,7 +43,7 @@ def test_a_microvm_as_we_start_it() -> None:
         *("-drive", "if=none,id=disk1,format=raw,cache=unsafe,file=/proc/self/fd/10"),
         *("-device", "virtio-blk-device,drive=disk1"),
         *("-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:127.0.0.1:6380-:6379"),
-        *("-device", "virtio-net-device,netdev=net"),
+        *("-device", "virtio-net-device,netdev=net,status=off"),
         *("-device", "virtio-rng-device"),
     ]
 
@@ -72,7 +72,7 @@ def test_a_q35_for_a_shell() -> None:
         *("-drive", "if=none,id=disk0,driver=null-co,read-zeroes=on,size=67108864,snapshot=on"),
         *("-device", "virtio-blk-pci,drive=disk0"),
         *("-netdev", "user,id=net"),
-        *("-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-device", "virtio-net-pci,netdev=net,status=off,romfile="),
         *("-device", "virtio-rng-pci"),
     ]
 

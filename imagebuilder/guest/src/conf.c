@@ -89,6 +89,12 @@ static const char *take_network(struct conf *c, char *value)
     return strcmp(value, "none") ? "is not 'none'" : NULL;
 }
 
+static const char *take_listen(struct conf *c, char *value)
+{
+    c->listen_signal = true;
+    return strcmp(value, "signal") ? "is not 'signal'" : NULL;
+}
+
 static const char *take_ahead(struct conf *c, char *value)
 {
     if (c->aheads == MOST_LINES)
@@ -212,6 +218,7 @@ static const char *take_stop(struct conf *c, char *value)
 static const struct { const char *name; take *take; } KEYS[] = {
     {"arg", take_arg}, {"env", take_env}, {"uid", take_uid}, {"gid", take_gid}, {"groups", take_groups},
     {"cwd", take_cwd}, {"hostname", take_hostname}, {"network", take_network}, {"module", take_module},
+    {"listen", take_listen},
     {"ahead", take_ahead}, {"part", take_part}, {"mount", take_mount},
     {"overlay", take_overlay}, {"limit", take_limit}, {"sysctl", take_sysctl}, {"stop", take_stop},
 };

@@ -50,7 +50,8 @@ struct conf {
     const char *cwd, *hostname;
     const char *overlay;  /* NULL: none; "": of any size; else the tmpfs's size option */
     int stop_signal, grace_ms;
-    bool no_network;  /* not even the loopback */
+    bool no_network;     /* not even the loopback */
+    bool listen_signal;  /* the kernel sends SIGIO when a socket begins to listen */
 };
 
 /* Read the text (its NUL at data[size]) into conf, which points into it afterwards; false: why says what is wrong. */
@@ -111,7 +112,9 @@ void channel_end(void);                        /* sends what is kept (bounded wa
 
 /* --- watch.c: whether the application listens ----------------------------------------------------------------------- */
 
-void watch_begin(bool wanted);                 /* init stands back for the application until it is seen to listen */
+/* Until the application is seen to listen, init stands back for it; it need not where the kernel tells. */
+void watch_begin(bool wanted, bool told);
+void watch_told(void);                         /* a socket listens, says the kernel */
 int watch_timeout_ms(void);                    /* -1: nothing to look for */
 void watch_look(void);
 

@@ -126,13 +126,15 @@ static void command(char *line)
             COMMANDS[i].act(rest ? rest : line + strlen(line));
 }
 
-/* Pass on what came, SIGCHLD excepted. */
+/* Pass on what came, but for what is meant for init: SIGCHLD, and the kernel's word that a socket listens. */
 static void signals_pass(int signals)
 {
     struct signalfd_siginfo info;
 
     while (read(signals, &info, sizeof info) == sizeof info)
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo == SIGIO && info.ssi_code == SI_KERNEL)
+            watch_told();
+        else if (info.ssi_signo != SIGCHLD)
             kill(application, (int)info.ssi_signo);
 }
 

@@ -179,7 +179,7 @@ int main(void)
     ioctl(0, TIOCSCTTY, 1);  /* the console may be none, or none that can be a terminal */
     pid_t pid = application_start(&conf);
     long long started_ns = now_ns();
-    watch_begin(boot.channel && boot.listen);
+    watch_begin(boot.channel && boot.listen, conf.listen_signal);
     channel_phase("application", started_ns);
     report(application_wait(&conf, pid));
 }

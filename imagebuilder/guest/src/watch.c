@@ -1,8 +1,8 @@
 /* Seeing that the application listens, so that the host need not try its ports again and again while it starts.
  *
- * The kernel has no event for it. Init looks, but only when the processor has nothing else to do: from its start until
- * it listens the application has the processor whenever it wants it, and once it listens it waits, and init's turn has
- * come. Each look costs about as much as one packet. */
+ * Our kernel tells it with SIGIO. Others have no event for it: there init looks, but only when the processor has nothing
+ * else to do. From its start until it listens the application has the processor whenever it wants it, and once it
+ * listens it waits, and init's turn has come. Each look costs about as much as one packet. */
 #include "init.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@ enum {
 static const char SOCKETS[] = "/proc/1/net/sockstat", LISTENING[] = "\nTCP: inuse ";
 
 static int sockets = -1, look_ms = LOOK_MS;
-static bool wanted, humble;
+static bool wanted, told, humble;
 static long long look_ns, eager_until_ns;
 
 /* By the call: the C library's function refuses, since POSIX asks for more than Linux does. */
@@ -56,19 +56,26 @@ static void watch_end(void)
     stand_back(false);
 }
 
-void watch_begin(bool is_wanted)
+static void seen(void)
+{
+    channel_phase("listening", now_ns());
+    watch_end();
+}
+
+void watch_begin(bool is_wanted, bool is_told)
 {
     wanted = is_wanted;
+    told = is_told;
     eager_until_ns = now_ns() + (long long)EAGER_MS * NS_PER_MS;
     if (!wanted)
         return;
-    stand_back(true);
+    stand_back(!told);
     LINE("watch listening");
 }
 
 int watch_timeout_ms(void)
 {
-    if (!wanted)
+    if (!wanted || told)
         return -1;
     long long left_ns = look_ns - now_ns();
     return left_ns <= 0 ? 0 : (int)(left_ns / NS_PER_MS) + 1;
@@ -76,17 +83,21 @@ int watch_timeout_ms(void)
 
 void watch_look(void)
 {
-    if (!wanted || now_ns() < look_ns)
+    if (!wanted || told || now_ns() < look_ns)
         return;
     if (sockets < 0 && (sockets = open(SOCKETS, O_RDONLY | O_CLOEXEC)) < 0)
         return watch_end();
-    if (listening()) {
-        channel_phase("listening", now_ns());
-        return watch_end();
-    }
+    if (listening())
+        return seen();
     if (now_ns() > eager_until_ns) {
         stand_back(false);
         look_ms = look_ms * 2 < MOST_LOOK_MS ? look_ms * 2 : MOST_LOOK_MS;
     }
     look_again(look_ms);
+}
+
+void watch_told(void)
+{
+    if (wanted && told)
+        seen();
 }
