@@ -19,8 +19,8 @@ from imagebuilder.tree import Node, Tree
 
 SCHEMA: Literal["imagebuilder.pages/1"] = "imagebuilder.pages/1"
 PAGE_BYTES = 4096
-# A request of the disk takes a guest as many instructions as so many pages of it (docs/start-up.md).
-GAP_PAGES = 6
+# A request of the disk takes as long as so many pages of it: seven in the guest, the rest in QEMU (docs/start-up.md).
+GAP_PAGES = 24
 REQUEST_PAGES = 320  # Linux has a disk give 1.25 MiB at once and drops the rest (BLK_DEF_MAX_SECTORS_CAP)
 
 Range = tuple[int, int]

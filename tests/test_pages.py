@@ -55,10 +55,10 @@ def test_what_is_written_is_read_again(
 
 
 def test_the_text_has_a_line_for_each_file_in_the_order_of_their_paths(tmp_path: Path) -> None:
-    made = learned(TREE, PATHS, {1: [(20, 2), (0, 3), (9, 1)]})
+    made = learned(TREE, PATHS, {1: [(60, 2), (0, 3), (9, 1)]})
     assert made.text == (
         '{"schema": "imagebuilder.pages/1", "files": [\n'
-        f'  {{"path": "/bin/large", "sha256": "{LARGE.content.digest}", "pages": [[0, 10], [20, 2]]}},\n'
+        f'  {{"path": "/bin/large", "sha256": "{LARGE.content.digest}", "pages": [[0, 10], [60, 2]]}},\n'
         f'  {{"path": "/bin/small", "sha256": "{SMALL.content.digest}", "pages": []}}\n'
         "]}\n"
     )
@@ -91,7 +91,7 @@ def test_a_file_of_another_content_is_read_from_its_beginning() -> None:
     assert pages.ahead(newer, PATHS, made) == (Ahead("/bin/small", ((1, 1),)), Ahead("/bin/large", ((0, 1),)))
 
 
-GOOD = learned(TREE, PATHS, {1: [(0, 3), (20, 2)]}).text
+GOOD = learned(TREE, PATHS, {1: [(0, 3), (60, 2)]}).text
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ GOOD = learned(TREE, PATHS, {1: [(0, 3), (20, 2)]}).text
         (GOOD, GOOD[: len(GOOD) // 2], "is no list of pages: Invalid JSON"),
         (GOOD, "[]", "is no list of pages: "),
         ("pages/1", "pages/2", "is no list of pages: schema: "),
-        ("[20, 2]", "[2, 2]", "files.0.pages: Value error, [2, 2] is no range of pages behind those before it"),
-        ("[20, 2]", "[20, 0]", "[20, 0] is no range of pages"),
-        ("[20, 2]", "[20, 65536]", "[20, 65536] is no range of pages"),
-        ("[20, 2]", "[20]", "is no list of pages: files.0.pages.1"),
-        ("[20, 2]", '["20", 2]', "is no list of pages: files.0.pages.1.0"),
+        ("[60, 2]", "[2, 2]", "files.0.pages: Value error, [2, 2] is no range of pages behind those before it"),
+        ("[60, 2]", "[60, 0]", "[60, 0] is no range of pages"),
+        ("[60, 2]", "[60, 65536]", "[60, 65536] is no range of pages"),
+        ("[60, 2]", "[60]", "is no list of pages: files.0.pages.1"),
+        ("[60, 2]", '["60", 2]', "is no list of pages: files.0.pages.1.0"),
         ('"/bin/large"', '"bin/large"', "is no list of pages: files.0.path"),
         (LARGE.content.digest, "x", "is no list of pages: files.0.sha256"),
     ],
@@ -145,9 +145,9 @@ def test_what_init_is_told_for_a_list(application: Path, tmp_path: Path) -> None
     assert lines == [f"ahead {PROGRAM}", f"part 0 {whole}"]
 
     (folder / "recipe.toml").write_text(recipe_text("wait", more=ON_DISK + 'pages = "pages.json"\n'))
-    pages.write(learned(plain.root, plain.ahead_paths, {0: [(0, 2), (20, 3)]}), folder / "pages.json")
+    pages.write(learned(plain.root, plain.ahead_paths, {0: [(0, 2), (60, 3)]}), folder / "pages.json")
     listed, lines, said = built(folder, cache)
-    assert lines == [f"ahead {PROGRAM}", "part 0 2", "part 20 3"]
+    assert lines == [f"ahead {PROGRAM}", "part 0 2", "part 60 3"]
     assert not [event for event in said if isinstance(event, Warned)]
     assert listed.plan.bundle.id != plain.plan.bundle.id
 
