@@ -19,6 +19,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "../console.h"
+
 static char buffer[65536];
 static size_t root_length;
 
@@ -63,6 +65,7 @@ int main(void)
 {
     const char *type = getenv("walk"), *root = "/tree";
 
+    open_console();
     mount("dev", "/dev", "devtmpfs", 0, NULL);
     if (type && strcmp(type, "initramfs")) {
         root = "/disk";

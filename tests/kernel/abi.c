@@ -33,6 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../console.h"
+
 static int missing;
 
 static void need(const char *what, long result)
@@ -121,6 +123,7 @@ static void file_systems(void)
 
 int main(void)
 {
+	open_console();
 	file_systems();
 	processes();
 	memory();

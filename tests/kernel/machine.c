@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../console.h"
+
 static long total_kib(void)
 {
 	char text[4096], *found;
@@ -37,6 +39,7 @@ int main(void)
 {
 	struct timespec second = { .tv_sec = 2 };
 
+	open_console();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mkdir("/proc", 0555);
 	mount("proc", "/proc", "proc", 0, NULL);
