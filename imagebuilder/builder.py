@@ -271,13 +271,13 @@ def _root(work: Build, wanted: Step) -> Result:
     for above in (work.tree(slimmed), files, work.kernel.modules):
         tree, _ = overlay(tree, above)
     packed = bound(tree, application.environment) if work.recipe.root.bind_libraries else tree
-    on_disk = _root_format(work, tree) != "initramfs"
+    chosen = _root_format(work, tree)
     config = translate.init_config(
         work.recipe,
         user,
         modules=work.kernel.module_paths,
-        overlay=on_disk and work.recipe.root.writable,
-        ahead=_ahead(work, packed) if on_disk else (),
+        overlay=chosen != "initramfs" and work.recipe.root.writable,
+        ahead=_ahead(work, packed) if chosen not in bundle.IN_MEMORY else (),
         low_ports=work.kernel_has("IP_UNPRIVILEGED_PORT_START", "0"),
         listen_signal=work.kernel_has("INET_LISTEN_SIGNAL", "y"),
     )
@@ -313,7 +313,7 @@ def _group(name: str, why: str, part: Tree, whole: Tree) -> Group:
 def _pack(work: Build, wanted: Step) -> Result:
     tree = work.tree(wanted.needs[0])
     chosen = _root_format(work, tree)
-    row = FORMATS["cpio" if chosen == "initramfs" else chosen]
+    row = FORMATS[bundle.IN_MEMORY.get(chosen, chosen)]
     with work.store.scratch() as scratch:
         path = scratch / f"root{row.suffix}"
         row.write(tree, path, epoch_s=wanted.inputs["epoch_s"])
@@ -370,10 +370,12 @@ def _root_format(work: Build, tree: Tree) -> str:
     """The format of the root: the recipe's, or what its size and the kernel suggest."""
     asked: str = work.recipe.root.format
     # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs.
+    if asked == "memory" and work.kernel.module_paths:
+        return "initramfs"
     if asked not in ("auto", "initramfs") and work.kernel.module_paths:
         raise InputError(
             f'root.format = "{asked}" cannot be booted by {work.kernel.name}, whose file systems are modules',
-            hint='write "auto" or "initramfs", or take the kernel micro',
+            hint='write "auto", "memory" or "initramfs", or take the kernel micro',
         )
     if asked != "auto":
         return asked

@@ -17,6 +17,10 @@ from imagebuilder.store import Store, canonical, key_of, sha256_file
 SCHEMA: Literal["imagebuilder.image/1"] = "imagebuilder.image/1"
 IMAGE_JSON = "image.json"
 CMDLINE = "cmdline"
+IN_MEMORY: Mapping[str, str] = {
+    "initramfs": "cpio",
+    "memory": "erofs",
+}  # roots that are no disks → how they are written
 
 
 class _Part(BaseModel):
@@ -33,7 +37,7 @@ class KernelPart(_Part):
 
 
 class RootPart(_Part):
-    """The root's file in the bundle: an initramfs, or a read-only disk."""
+    """The root's file in the bundle: one for the memory, or a read-only disk."""
 
     format: str
     file: str
@@ -42,8 +46,8 @@ class RootPart(_Part):
 
     @property
     def is_disk(self) -> bool:
-        """Whether the root is the first disk of the machine (else it is handed over as its initramfs)."""
-        return self.format != "initramfs"
+        """Whether the root is the first disk of the machine (else it is handed over as its initial ramdisk)."""
+        return self.format not in IN_MEMORY
 
 
 class DiskShape(_Part):

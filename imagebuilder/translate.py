@@ -19,11 +19,16 @@ def kernel_wishes(recipe: Recipe) -> dict[str, tuple[str, str]]:
         wishes["SMP"] = (f"machine.cpus = {recipe.machine.cpus}", "smp")
     if recipe.root.format == "squashfs":
         wishes["SQUASHFS"] = ('root.format = "squashfs"', "squashfs")
+    if recipe.root.format == "memory":
+        wishes["EROFS_FS_MEMORY"] = ('root.format = "memory"', "root")
     return wishes
 
 
 def _root_words(root_format: str) -> str:
-    return "" if root_format == "initramfs" else f"root=/dev/vda ro rootfstype={root_format} init=/init"
+    if root_format == "initramfs":
+        return ""
+    place = "memory ro" if root_format == "memory" else f"/dev/vda ro rootfstype={root_format}"
+    return f"root={place} init=/init"
 
 
 def cmdline(recipe: Recipe, kernel: Kernel, root_format: str) -> Iterator[str]:

@@ -168,9 +168,10 @@ class Root(Part):
     """The image's root file system."""
 
     format: RootFormat = RootFormat.AUTO
-    """How it is stored: an initramfs, a read-only disk with a tmpfs over it, or whichever suits its size (auto)."""
+    """How it is stored: an initramfs, an image that is used where it lies in memory, a read-only disk (both with a
+    tmpfs over them), or whichever suits its size (auto)."""
     writable: fields.Yes = True
-    """Whether the application writes outside of mounts; if not, a disk is used as it is, without a tmpfs over it."""
+    """Whether the application writes outside of mounts; if not, it is used as it is, without a tmpfs over it."""
     bind_libraries: fields.Yes = True
     """Whether libraries are bound to themselves when the image is built, so that less is looked up at each start; if
     not, they stay as the sources have them, and a library that is loaded later can take the place of theirs."""

@@ -31,6 +31,7 @@ class RootFormat(StrEnum):
 
     AUTO = "auto"
     INITRAMFS = "initramfs"
+    MEMORY = "memory"
     EROFS = "erofs"
     SQUASHFS = "squashfs"
 

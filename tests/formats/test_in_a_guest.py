@@ -6,6 +6,7 @@ import pytest
 
 from imagebuilder import kernel as kernels
 from imagebuilder import process
+from imagebuilder.errors import GuestFailed
 from imagebuilder.events import silent
 from imagebuilder.formats import FORMATS
 from imagebuilder.formats.common import time_s
@@ -58,15 +59,24 @@ def system(walker: Path) -> Tree:
     return Tree({"/walk": file(Blob.at(walker), mode=0o755), "/dev/console": console, "/disk": directory()})
 
 
-async def walked(kernel: Kernel, folder: Path, tree: Tree, *, kind: str, disk: Path | None = None) -> list[list[str]]:
+async def walked(
+    kernel: Kernel,
+    folder: Path,
+    tree: Tree,
+    *,
+    kind: str,
+    disk: Path | None = None,
+    root: str = "cpio",
+    words: str = "rdinit=/walk",
+) -> list[list[str]]:
     """What the guest sees: mode, uid, gid, time, device, hash and path of each node, in the order of their paths."""
-    FORMATS["cpio"].write(tree, folder / "initramfs", epoch_s=EPOCH_S)
+    FORMATS[root].write(tree, folder / "root", epoch_s=EPOCH_S)
     spec = MachineSpec(
         MachineType(kernel.machine),
         Accelerator.TCG,
         kernel=kernel.image,
-        initrd=folder / "initramfs",
-        cmdline=f"{kernel.cmdline} {kernel.cmdline_tcg} rdinit=/walk walk={kind}",
+        initrd=folder / "root",
+        cmdline=f"{kernel.cmdline} {kernel.cmdline_tcg} {words} walk={kind}",
         disks=(Disk(path=disk),) if disk else (),
         network=False,
         channel=False,
@@ -100,6 +110,26 @@ async def test_initramfs(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
     below = Tree({f"/tree{path.rstrip('/')}": node for path, node in full_tree().items()})
     found = await walked(kernel, tmp_path, system(walker).merge(below), kind="initramfs")
     assert without_times(found) == without_times(described(full_tree()))
+
+
+async def test_erofs_in_memory(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
+    """Read, mapped and sent out of where it lies, by the kernel alone."""
+    below = Tree({f"/tree{path.rstrip('/')}": node for path, node in full_tree().items()})
+    more = Tree({"/dev": directory()})
+    tree = system(walker).merge(below).merge(more)
+    found = await walked(kernel, tmp_path, tree, kind="memory", root="erofs", words="root=memory ro init=/walk")
+    assert found == described(full_tree())
+
+
+async def test_no_erofs_in_memory(kernel: Kernel, tmp_path: Path) -> None:
+    """An archive is no such image: the kernel says so, and ends."""
+    FORMATS["cpio"].write(full_tree(), tmp_path / "root", epoch_s=EPOCH_S)
+    cmdline = f"{kernel.cmdline} {kernel.cmdline_tcg} root=memory ro init=/walk"
+    machine, root = MachineType(kernel.machine), tmp_path / "root"
+    spec = MachineSpec(machine, Accelerator.TCG, kernel.image, root, cmdline, network=False, channel=False)
+    async with Instance.start(spec) as instance:
+        with pytest.raises(GuestFailed, match="the initial ramdisk is no EROFS image"):
+            await instance.wait_ready(READY)
 
 
 def described(tree: Tree) -> list[list[str]]:

@@ -1,8 +1,9 @@
 /* PID 1 of the machine that tests the formats: prints what its kernel finds in a file system, and powers off.
  *
- * walk=initramfs looks at /tree, walk=TYPE at the disk /dev/vda as a file system of that type. One line a node:
+ * walk=initramfs and walk=memory look at /tree, walk=TYPE at the disk /dev/vda as a file system of that type. One line a node:
  * "walk: MODE UID GID MTIME MAJOR:MINOR HASH PATH", the numbers as stat has them (mode in octal) and the FNV-1a hash of
- * a file's content or a link's target; then "walk: end".
+ * a file's content or a link's target; then "walk: end". A file must be the same however it is read: mapped (where what
+ * is written to a private copy is nobody else's) and sent; else its hash is 0.
  */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
@@ -12,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
@@ -24,6 +27,8 @@
 static char buffer[65536];
 static size_t root_length;
 
+#define FNV_BEGIN 0xcbf29ce484222325
+
 static uint64_t fnv(uint64_t hash, const char *data, size_t length)
 {
     while (length--)
@@ -31,9 +36,51 @@ static uint64_t fnv(uint64_t hash, const char *data, size_t length)
     return hash;
 }
 
+static int mapped_alike(int file, size_t length, uint64_t expected)
+{
+    size_t whole = (length + 4095) & ~(size_t)4095;
+    char *seen = mmap(NULL, whole, PROT_READ, MAP_SHARED, file, 0);
+    char *own = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+    int alike;
+
+    if (seen == MAP_FAILED || own == MAP_FAILED)
+        return 0;
+    for (size_t at = 0; at < length; at += 5000)
+        own[at] ^= 1;
+    alike = fnv(FNV_BEGIN, seen, length) == expected && fnv(FNV_BEGIN, own, length) != expected;
+    for (size_t at = 0; at < length; at += 5000)
+        own[at] ^= 1;
+    alike = alike && fnv(FNV_BEGIN, own, length) == expected;
+    for (size_t at = length; at < whole; at++)
+        alike = alike && !seen[at] && !own[at];
+    munmap(seen, whole);
+    munmap(own, whole);
+    return alike;
+}
+
+static int sent_alike(int file, uint64_t expected)
+{
+    uint64_t hash = FNV_BEGIN;
+    int ends[2];
+    off_t at = 0;
+    ssize_t sent, got, part;
+
+    if (pipe(ends))
+        return 0;
+    while ((sent = sendfile(ends[1], file, &at, 30000)) > 0)
+        for (got = 0; got < sent; got += part) {
+            if ((part = read(ends[0], buffer, sent - got)) <= 0)
+                return 0;
+            hash = fnv(hash, buffer, part);
+        }
+    close(ends[0]);
+    close(ends[1]);
+    return !sent && hash == expected;
+}
+
 static uint64_t content(const char *path, const struct stat *found)
 {
-    uint64_t hash = 0xcbf29ce484222325;
+    uint64_t hash = FNV_BEGIN;
     ssize_t length = 0;
     int file;
 
@@ -46,8 +93,12 @@ static uint64_t content(const char *path, const struct stat *found)
     file = open(path, O_RDONLY);
     while (file >= 0 && (length = read(file, buffer, sizeof buffer)) > 0)
         hash = fnv(hash, buffer, length);
+    if (file < 0 || length < 0 || !sent_alike(file, hash))
+        hash = 0;
+    if (hash && found->st_size && !mapped_alike(file, found->st_size, hash))
+        hash = 0;
     close(file);
-    return file < 0 || length < 0 ? 0 : hash;
+    return hash;
 }
 
 static int show(const char *path, const struct stat *found, int kind, struct FTW *place)
@@ -67,7 +118,7 @@ int main(void)
 
     open_console();
     mount("dev", "/dev", "devtmpfs", 0, NULL);
-    if (type && strcmp(type, "initramfs")) {
+    if (type && strcmp(type, "initramfs") && strcmp(type, "memory")) {
         root = "/disk";
         if (mount("/dev/vda", root, type, MS_RDONLY, NULL))
             perror("walk: mount");

@@ -136,6 +136,12 @@ def test_the_machine_of_an_image() -> None:
     )
 
 
+def test_a_root_in_memory_is_handed_over_as_the_initial_ramdisk() -> None:
+    root = RootPart(format="memory", file="root.erofs", bytes=1, sha256="0")
+    spec = spec_of(bundle(root), accelerator=Accelerator.TCG)
+    assert spec.initrd == Path("/out/nginx/root.erofs") and spec.disks == (Disk(size_mib=64),)
+
+
 def test_what_a_user_may_change_of_it() -> None:
     forwards = (Forward(8443, 443), Forward(9000, 9000))
     spec = spec_of(bundle(INITRAMFS), accelerator=Accelerator.KVM, memory_mib=16, cpus=2, forwards=forwards)

@@ -160,7 +160,7 @@ BAD = {
     "shared fragment": Bad("[machine]", '[kernel]\nfragments = ["ipv7"]' + HERE + "\n[machine]", "kernel.fragments",
                            "there is neither a file 'ipv7' beside", "did you mean 'ipv6'?"),
     "root format": Bad("[machine]", '[root]\nformat = "ext4"' + HERE + "\n[machine]", "root.format",
-                       "expected 'auto', 'initramfs', 'erofs' or 'squashfs', found the text 'ext4'"),
+                       "expected 'auto', 'initramfs', 'memory', 'erofs' or 'squashfs', found the text 'ext4'"),
     "root format typo": Bad("[machine]", '[root]\nformat = "EROF"' + HERE + "\n[machine]", "root.format",
                             "expected 'auto'", "did you mean 'erofs'?"),
     "writable": Bad("[machine]", '[root]\nwritable = "yes"' + HERE + "\n[machine]", "root.writable",
