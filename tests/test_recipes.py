@@ -138,3 +138,17 @@ def test_nothing_is_laid_over_a_root_that_nobody_writes(
     on_disk = built(name).image.root.format != "initramfs"
     orders = Build(recipe, store, silent).root["/init.conf"].content.read().decode().splitlines()
     assert ("overlay yes" in orders) == (on_disk and recipe.root.writable)
+
+
+def test_a_root_in_memory_is_the_image_itself(built: Callable[[str], Bundle]) -> None:
+    image = built("nginx").image
+    assert (image.root.format, image.root.file) == ("memory", "root.erofs")
+    assert "root=memory ro init=/init" in image.cmdline and "/dev/vda" not in image.cmdline
+
+
+async def test_a_root_in_memory_can_have_a_tmpfs_over_it(store: Store, tmp_path: Path) -> None:
+    recipe = load("nginx")
+    writable = recipe.model_copy(update={"root": recipe.root.model_copy(update={"writable": True})})
+    bundle = build(writable, tmp_path / "out", store=store, say=silent)
+    async with Instance.start(spec_of(bundle, accelerator=Accelerator.TCG)) as instance:
+        await instance.wait_ready(Ready.model_validate(bundle.image.ready))
