@@ -136,6 +136,7 @@ def test_that_the_application_listens_is_told(kernel: Path, image: Make, signal:
     tree = image("sleep=300", "listen=80", "wait=15", listen_signal=signal)
     with running(kernel, tree, "ib.channel=vport0p1 ib.listen=1") as guest:
         guest.channel.until("phase listening")
+        guest.console.until("waiting for 15")
         guest.channel.say(b"terminate\n")
     assert list(guest.phases_ns) == ["init", "mounts", "network", "application", "listening"]
     assert guest.reports.index("watch listening") < guest.reports.index(phase(guest, "application"))
