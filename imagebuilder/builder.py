@@ -369,7 +369,8 @@ MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
 def _root_format(work: Build, tree: Tree) -> str:
     """The format of the root: the recipe's, or what its size and the kernel suggest."""
     asked: str = work.recipe.root.format
-    # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs.
+    # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs: the one root
+    # in memory that it can use.
     if asked == "memory" and work.kernel.module_paths:
         return "initramfs"
     if asked not in ("auto", "initramfs") and work.kernel.module_paths:

@@ -17,10 +17,8 @@ from imagebuilder.store import Store, canonical, key_of, sha256_file
 SCHEMA: Literal["imagebuilder.image/1"] = "imagebuilder.image/1"
 IMAGE_JSON = "image.json"
 CMDLINE = "cmdline"
-IN_MEMORY: Mapping[str, str] = {
-    "initramfs": "cpio",
-    "memory": "erofs",
-}  # roots that are no disks → how they are written
+# Roots that are no disks, and the format in which each is written.
+IN_MEMORY: Mapping[str, str] = {"initramfs": "cpio", "memory": "erofs"}
 
 
 class _Part(BaseModel):

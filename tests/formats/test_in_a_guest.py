@@ -115,8 +115,7 @@ async def test_initramfs(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
 async def test_erofs_in_memory(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
     """Read, mapped and sent out of where it lies, by the kernel alone."""
     below = Tree({f"/tree{path.rstrip('/')}": node for path, node in full_tree().items()})
-    more = Tree({"/dev": directory()})
-    tree = system(walker).merge(below).merge(more)
+    tree = system(walker).merge(below)
     found = await walked(kernel, tmp_path, tree, kind="memory", root="erofs", words="root=memory ro init=/walk")
     assert found == described(full_tree())
 

@@ -1,7 +1,7 @@
 /* PID 1 of the machine that tests the formats: prints what its kernel finds in a file system, and powers off.
  *
- * walk=initramfs and walk=memory look at /tree, walk=TYPE at the disk /dev/vda as a file system of that type. One line a node:
- * "walk: MODE UID GID MTIME MAJOR:MINOR HASH PATH", the numbers as stat has them (mode in octal) and the FNV-1a hash of
+ * walk=initramfs and walk=memory look at /tree, walk=TYPE at the disk /dev/vda as a file system of that type. One line
+ * a node: "walk: MODE UID GID MTIME MAJOR:MINOR HASH PATH", the numbers as stat has them (mode in octal) and the FNV-1a hash of
  * a file's content or a link's target; then "walk: end". A file must be the same however it is read: mapped (where what
  * is written to a private copy is nobody else's) and sent; else its hash is 0.
  */
