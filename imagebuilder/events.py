@@ -42,6 +42,13 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A step will not end: it failed, or was interrupted."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A line that is worth reading only with ``-v``."""
 
@@ -55,7 +62,7 @@ class Warned:
     text: str
 
 
-Event = Begun | Progress | Ended | Note | Warned
+Event = Begun | Progress | Ended | GivenUp | Note | Warned
 Say = Callable[[Event], None]
 
 
@@ -65,7 +72,11 @@ def silent(_event: Event) -> None:
 
 @contextmanager
 def step(say: Say, name: str, title: str, *, total: int | None = None, unit: Unit = Unit.ITEMS) -> Iterator[None]:
-    """Announce that work begins and, unless it fails, that it ended."""
+    """Announce that work begins, and that it ended or was given up."""
     say(Begun(name, title, total, unit))
-    yield
+    try:
+        yield
+    except BaseException:
+        say(GivenUp(name))
+        raise
     say(Ended(name, title))

@@ -1,9 +1,12 @@
-"""Draws what the engine says: bars on a terminal, plain lines elsewhere, nothing with ``-q``. Everything goes to
+"""Draws what the engine says: bars on a terminal, plain lines elsewhere, warnings alone with ``-q``. Everything goes to
 standard error, so that standard output holds results only."""
 
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +14,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from imagebuilder import events
 from imagebuilder.events import Event, Say
+
+PACE_S = 5.0  # where no bars are drawn, a step that takes longer is told of again
+LONGEST_PACES = 6  # at growing distances, of at most so many times that
 
 
 def stdout() -> Console:
@@ -27,22 +33,33 @@ def stderr() -> Console:
 def listener(*, quiet: bool, verbose: bool, console: Console | None = None, passing: bool = False) -> Iterator[Say]:
     """What the engine's events are given to while the context lasts. With ``passing`` bars leave no line behind."""
     console = console or stderr()
-    if quiet:
-        yield _Lines(console, quiet=True, verbose=False)
-    elif console.is_terminal:
+    if console.is_terminal and not quiet:
         with _progress(console) as progress:
             yield _Bars(progress, verbose=verbose, passing=passing)
     else:
-        yield _Lines(console, quiet=False, verbose=verbose)
+        with _Lines(console, quiet=quiet, verbose=verbose and not quiet) as lines:
+            yield lines
 
 
 class _Lines:
-    """One line a step, for logs."""
+    """Lines for logs: one when a step begins, and further ones while a long one goes on."""
 
-    def __init__(self, console: Console, *, quiet: bool, verbose: bool) -> None:
+    def __init__(self, console: Console, *, quiet: bool, verbose: bool, pace_s: float = PACE_S) -> None:
         self._console = console
         self._quiet = quiet
         self._verbose = verbose
+        self._pace_s = pace_s
+        self._going: dict[str, _Going] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+
+    def __enter__(self) -> "_Lines":
+        if not self._quiet:
+            threading.Thread(target=self._tick, name="progress", daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -50,13 +67,85 @@ class _Lines:
                 self._print(f"warning: {text}")
             case events.Note(text) if self._verbose:
                 self._print(text)
-            case events.Begun(_, title) if not self._quiet:
+            case events.Begun(step, title, total, unit) if not self._quiet:
                 self._print(f"{title} …")
-            case events.Ended(_, title, cached) if self._verbose:
-                self._print(f"{title}: {'in the cache' if cached else 'done'}")
+                with self._lock:
+                    self._going[step] = _Going(title, unit, total, told_after_s=self._pace_s)
+            case events.Progress(step, done, total):
+                with self._lock:
+                    if going := self._going.get(step):
+                        going.done, going.total = done, going.total if total is None else total
+            case events.Ended(step, title, cached):
+                self._end(step, title, cached)
+            case events.GivenUp(step):
+                with self._lock:
+                    self._going.pop(step, None)
+
+    def _end(self, step: str, title: str, cached: bool) -> None:
+        with self._lock:
+            going = self._going.pop(step, None)
+        if going is not None and going.told:
+            self._print(f"{title}: done in {duration(going.took_s)}")
+        elif self._verbose:
+            self._print(f"{title}: {'in the cache' if cached else 'done'}")
+
+    def _tick(self) -> None:
+        """Say now and then how far the innermost step is, at growing distances."""
+        while not self._over.wait(min(1.0, self._pace_s)):
+            with self._lock:
+                going = next(reversed(self._going.values()), None)
+                due = going is not None and going.is_due(self._pace_s)
+            if due and going is not None and not self._over.is_set():
+                self._print(going.line)
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
+
+
+@dataclass(slots=True)
+class _Going:
+    """A step that goes on, in a log."""
+
+    title: str
+    unit: events.Unit
+    total: int | None
+    done: int = 0
+    told_after_s: float = PACE_S
+    told: bool = False
+    since_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def took_s(self) -> float:
+        """For how long it has gone on."""
+        return time.monotonic() - self.since_s
+
+    def is_due(self, pace_s: float) -> bool:
+        """Whether it is time for a line: each comes a pace later than the one before it, until ``LONGEST_PACES``."""
+        now_s = self.took_s
+        if now_s < self.told_after_s:
+            return False
+        self.told = True
+        self.told_after_s = now_s + min(now_s, LONGEST_PACES * pace_s)
+        return True
+
+    @property
+    def line(self) -> str:
+        """``compile kernel micro: 120 of 900, 35 s so far``."""
+        counts = f"{far(self.done, self.total, self.unit)}, " if self.total else ""
+        return f"{self.title}: {counts}{duration(self.took_s)} so far"
+
+
+def far(done: float, total: float, unit: events.Unit) -> str:
+    """``12 of 40`` or ``1.2 of 4.0 MB``."""
+    if unit is events.Unit.BYTES:
+        return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+    return f"{done:.0f} of {total:.0f}"
+
+
+def duration(took_s: float) -> str:
+    """``35 s``, ``2 min 5 s``."""
+    minutes, seconds = divmod(round(took_s), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 class _Bars:
@@ -75,13 +164,14 @@ class _Bars:
             case events.Note(text) if self._verbose:
                 self._progress.console.print(text, markup=False)
             case events.Begun(step, title, total, unit):
-                counts = {events.Unit.BYTES: "bytes", events.Unit.ITEMS: "items"}[unit]
-                self._tasks[step] = self._progress.add_task(_plain(title), total=total, counts=counts)
+                self._tasks[step] = self._progress.add_task(_plain(title), total=total, unit=unit)
             case events.Progress(step, done, total) if step in self._tasks:
                 fields: dict[str, Any] = {"completed": done} | ({"total": total} if total is not None else {})
                 self._progress.update(self._tasks[step], **fields)
             case events.Ended(step, title, cached):
                 self._end(step, title, cached)
+            case events.GivenUp(step) if step in self._tasks:
+                self._progress.remove_task(self._tasks.pop(step))
 
     def _end(self, step: str, title: str, cached: bool) -> None:
         task = self._tasks.pop(step, None)
@@ -116,11 +206,7 @@ class _Counts(TextColumn):
         """``12 of 40`` or ``1.2 of 4.0 MB``; nothing for a step that does not count."""
         from rich.text import Text
 
-        if task.total is None:
-            return Text("")
-        if task.fields.get("counts") == "bytes":
-            return Text(f"{task.completed / 1e6:.1f} of {task.total / 1e6:.1f} MB")
-        return Text(f"{task.completed:.0f} of {task.total:.0f}")
+        return Text("" if task.total is None else far(task.completed, task.total, task.fields["unit"]))
 
 
 def _plain(text: str) -> str:

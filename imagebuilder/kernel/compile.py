@@ -12,7 +12,7 @@ from typing import Any
 
 from imagebuilder import process
 from imagebuilder.errors import CacheError, KernelError, ToolFailed, ToolMissing
-from imagebuilder.events import Begun, Ended, Note, Progress, Say, step
+from imagebuilder.events import Ended, Note, Progress, Say, step
 from imagebuilder.kernel import config
 from imagebuilder.kernel.definition import KernelDefinition, compile_inputs
 from imagebuilder.kernel.source import tarball
@@ -171,9 +171,8 @@ def _make_image(make: Make, definition: KernelDefinition, say: Say) -> int:
         elif ": warning: " in line or ": error: " in line:
             say(Note(line))
 
-    say(Begun(name, title, total))
-    make.run("vmlinux", count)
-    say(Ended(name, title))
+    with step(say, name, title, total=total):
+        make.run("vmlinux", count)
     return done
 
 
