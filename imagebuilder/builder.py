@@ -58,11 +58,8 @@ class Build:
         """Make the image in the folder ``out/NAME``, or leave it alone when it stands there already."""
         image = Image.model_validate(self.result(self.plan.bundle))
         folder = out / self.folder_name
-        try:
-            if (present := Bundle.open(folder)).image == image:
-                return present
-        except InputError:
-            pass  # none there, or another one, or a damaged one: it is laid down anew
+        if (present := bundle.standing(image, folder)) is not None:
+            return present
         try:
             return bundle.write(image, folder, self.store)
         except CacheError as error:
@@ -142,8 +139,8 @@ class Build:
                 for need in wanted.needs:  # first, so that steps are told in the order in which they are done
                     self.result(need)
                 with step(self.say, wanted.id, wanted.title):
-                    result = dict(MAKERS[wanted.kind](self, wanted))
-                self.store.keep(wanted.id, result)
+                    made = MAKERS[wanted.kind](self, wanted)
+                result = self.store.keep(wanted.id, made)
         self._made[wanted.id] = result
         return result
 

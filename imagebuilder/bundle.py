@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder.errors import InputError, OutputError
-from imagebuilder.store import Store, canonical, key_of, sha256_file
+from imagebuilder.store import Store, key_of, sha256_file
 
 SCHEMA: Literal["imagebuilder.image/1"] = "imagebuilder.image/1"
 IMAGE_JSON = "image.json"
@@ -168,6 +168,16 @@ class Bundle:
                 raise InputError(f"{path} is not the file that {IMAGE_JSON} names: build the image again")
 
 
+def standing(image: Image, folder: Path) -> Bundle | None:
+    """The bundle in the folder, when it is what ``write`` would lay down there, byte by byte; else nothing."""
+    try:
+        bundle = Bundle.open(folder)
+        same = all((folder / name).read_bytes() == content for name, content in _texts(image).items())
+    except (InputError, OSError):
+        return None  # none there, or a damaged one
+    return bundle if same else None
+
+
 def write(image: Image, folder: Path, store: Store) -> Bundle:
     """Lay the bundle down from the store's blobs: whole, by a rename, or not at all."""
     staging, old = (folder.parent / f".{folder.name}.{word}" for word in ("building", "old"))
@@ -195,10 +205,10 @@ def write(image: Image, folder: Path, store: Store) -> Bundle:
 def _fill(folder: Path, image: Image, store: Store) -> None:
     shutil.copyfile(store.blob(image.kernel.sha256), folder / image.kernel.file)
     shutil.copyfile(store.blob(image.root.sha256), folder / image.root.file)
-    (folder / CMDLINE).write_text(image.cmdline + "\n", encoding="utf-8")
-    (folder / IMAGE_JSON).write_bytes(image.to_json())
+    for name, content in _texts(image).items():
+        (folder / name).write_bytes(content)
 
 
-def same(image: Image, other: Mapping[str, Any]) -> bool:
-    """Whether two descriptions of an image are equal."""
-    return canonical(image.model_dump(by_alias=True, mode="json")) == canonical(dict(other))
+def _texts(image: Image) -> dict[str, bytes]:
+    """The files of a bundle that are written from the description alone."""
+    return {CMDLINE: f"{image.cmdline}\n".encode(), IMAGE_JSON: image.to_json()}

@@ -49,6 +49,12 @@ def key_of(value: Any) -> str:
     return sha256(canonical(value))
 
 
+def as_read(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A value as one reads it from its one spelling: keys in order, lists for tuples."""
+    read: dict[str, Any] = json.loads(canonical(value))
+    return read
+
+
 class Store:
     """The cache in one folder. Raises OutputError when it cannot be written."""
 
@@ -119,9 +125,11 @@ class Store:
         value = document["value"]
         return value if isinstance(value, dict) else None
 
-    def keep(self, key: str, value: Mapping[str, Any]) -> None:
-        """Remember what the step with this key gave (JSON)."""
+    def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Remember what the step with this key gave (JSON); returns it as ``record`` will: whoever goes on with what
+        was just made sees the same as who finds it here later, down to the order of keys."""
         self._write(self._path("records", key), canonical({"value": value, "sha256": key_of(value)}))
+        return as_read(value)
 
     def forget(self, key: str) -> None:
         """Drop a record, so that the step runs again."""

@@ -66,7 +66,7 @@ def init_config(
         modules=modules,
         mounts=tuple(_mount(words) for words in recipe.root.mounts),
         overlay="yes" if overlay else None,
-        limits=tuple(_limit(name, value) for name, value in application.limits.items()),
+        limits=tuple(_limit(name, value) for name, value in sorted(application.limits.items())),
         # One application on its own machine: there is nobody to protect the low ports from.
         sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if user.uid and not low_ports else (),
         stop_signal=application.stop_signal.number,

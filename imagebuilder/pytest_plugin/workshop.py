@@ -22,7 +22,7 @@ from imagebuilder.measure.report import ImageReport
 from imagebuilder.paths import cache_dir
 from imagebuilder.pytest_plugin.background import Background
 from imagebuilder.recipe.load import load
-from imagebuilder.store import Store, key_of, sha256
+from imagebuilder.store import Store, as_read, key_of, sha256
 
 LONGEST_NAME = 100
 
@@ -192,9 +192,9 @@ class Anew(Store):
         """What the step gave here; of all other steps, what the cache has."""
         return self._own.get(key) if key in self._steps else super().record(key)
 
-    def keep(self, key: str, value: Mapping[str, Any]) -> None:
+    def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """Remember it here, or in the cache."""
-        if key in self._steps:
-            self._own[key] = dict(value)
-        else:
-            super().keep(key, value)
+        if key not in self._steps:
+            return super().keep(key, value)
+        self._own[key] = as_read(value)
+        return self._own[key]

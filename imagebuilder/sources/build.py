@@ -51,8 +51,8 @@ def describe(source: BuildSource, context: Context) -> Any:
         "inputs": {path: node.describe() for path, node in inputs.items()},
         "command": [*source.command],
         "tool": _identity(source.command[0], inputs),
-        "outputs": {**source.outputs},
-        "environment": {**ENVIRONMENT, **source.environment, "SOURCE_DATE_EPOCH": str(source_date_epoch_s())},
+        "outputs": [[*output] for output in source.outputs.items()],  # in their order: the later one stands
+        "environment": {**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment},
     }
 
 
