@@ -21,11 +21,14 @@ from imagebuilder import process
 from imagebuilder.errors import CacheError, OutputError, SourceError, ToolFailed
 from imagebuilder.events import Progress, Say, Unit, Warned, step
 from imagebuilder.sources import archives
+from imagebuilder.sources.apt_says import explain, unusable
+from imagebuilder.sources.archives import Stanza, sources_list
 from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Package
 from imagebuilder.store import Store, key_of, sha256_file
 
 REVISION = 1
+SOURCES = "sources.list.d/debian.sources"
 WANTED = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
 RELEASE = re.compile(r"[a-z][a-z0-9-]*")
 # 'URI' FILE BYTES SHA256:DIGEST, with FILE as NAME_VERSION_ARCHITECTURE.deb (apt-get(8), --print-uris)
@@ -84,14 +87,50 @@ class Apt:
 
     release: str
     folder: Path
+    stanzas: tuple[Stanza, ...]
     store: Store
     say: Say
 
     def update(self) -> None:
-        """Bring the lists of packages up to date."""
+        """Bring the lists of packages up to date; archives that are not Debian's, or cannot be used, are left out."""
         with step(self.say, f"apt-update-{self.release}", f"package lists of Debian {self.release}", total=100):
+            usable = self._debian_of(self._updated(self.stanzas))
+        _write(self.updated, sources_list(usable))
+        _write(self.folder / SOURCES, sources_list(usable))
+
+    def _updated(self, stanzas: Sequence[Stanza]) -> Sequence[Stanza]:
+        """Those of the archives of which apt has the lists."""
+        _write(self.folder / SOURCES, sources_list(stanzas))
+        try:
             self._run(["apt-get", "update", "-q"], on_percent=self._progress(f"apt-update-{self.release}", 100))
-        self.updated.touch()
+        except SourceError as error:
+            said = error.__cause__.stderr if isinstance(error.__cause__, ToolFailed) else ""
+            reasons = {stanza: why for stanza in stanzas if (why := _why_unusable(stanza, said))}
+            left = [stanza for stanza in stanzas if stanza not in reasons]
+            if not reasons or not left:
+                raise
+            for stanza, why in reasons.items():
+                self.say(Warned(f"the apt source {stanza.uris[0]} {why} for Debian {self.release}: it is skipped"))
+            return self._updated(left)
+        return stanzas
+
+    def _debian_of(self, stanzas: Sequence[Stanza]) -> Sequence[Stanza]:
+        """Those with Debian's own key, and those whose Release file says that they are Debian's."""
+        if all(stanza.certain for stanza in stanzas):
+            return stanzas
+        rows = self._run(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(ORIGIN)", "Created-By: Packages"])
+        origins = [row.partition("|")[::2] for row in rows.splitlines()]
+        own: list[Stanza] = []
+        for stanza in stanzas:
+            strange = next((who for uri, who in origins if stanza.covers(uri) and not who.startswith("Debian")), None)
+            if stanza.certain or strange is None:
+                own.append(stanza)
+            else:
+                whose = f"of {strange}" if strange else "of nobody (its Release file has no Origin)"
+                self.say(Warned(f"the apt source {stanza.uris[0]} is {whose}, not of Debian: it is skipped"))
+        if not own:
+            raise SourceError("none of the archives that apt is configured for is Debian's", hint=archives.NO_ARCHIVE)
+        return own
 
     def plan(self, wish: Wish) -> list[Package]:
         """The packages that would be installed on an empty system, sorted by name."""
@@ -115,8 +154,14 @@ class Apt:
 
     @cached_property
     def updated(self) -> Path:
-        """Is there once the lists were complete."""
+        """Is there once the lists were complete, and holds the archives that are used."""
         return self.folder / "updated"
+
+    @property
+    def usable(self) -> str:
+        """The list of the archives: those that were found to be Debian's, before that all."""
+        known = self.updated.read_text() if self.updated.is_file() else ""
+        return known or sources_list(self.stanzas)
 
     def _know(self, wanted: Sequence[str]) -> None:
         """Raise SourceError for packages that the release lacks; apt would take their names for patterns."""
@@ -183,79 +228,35 @@ def configuration(folder: Path, carried: Sequence[str] = ()) -> str:
     return "".join([*(f'{name} "{value}";\n' for name, value in options.items()), *(f"{line}\n" for line in carried)])
 
 
-# What apt says (the end of it) -> what it means for the user. The first that matches counts.
-Meaning = tuple[str, str, str | None]
-MEANINGS: tuple[Meaning, ...] = (
-    (
-        r"does not have a Release file",
-        'source.release: the configured archives have no Debian release "{release}"',
-        "known are for example bookworm and trixie",
-    ),
-    (
-        r"NO_PUBKEY|BADSIG|EXPKEYSIG|is not signed|Missing key|signature",
-        "the archive's signature of Debian {release} cannot be verified",
-        "a newer package debian-archive-keyring may have its key: sudo apt-get install debian-archive-keyring",
-    ),
-    (
-        r"Hash Sum mismatch|unexpected size",
-        "a file from the archive of Debian {release} is damaged: {file}",
-        "try again, or check the mirror",
-    ),
-    (
-        r"Version '(?P<version>[^']+)' for '(?P<name>[^']+)' was not found",
-        'source.packages: Debian {release} does not have "{name}" in version {version}',
-        "it may have been replaced by a newer one: resolve anew with --refresh",
-    ),
-    (
-        r"\b404\b",
-        "the archive of Debian {release} no longer has {file}",
-        "it may have been replaced by a newer one: resolve anew with --refresh",
-    ),
-    (
-        r"Package '?(?P<name>[^' ]+)'? (has no installation candidate|is a virtual package)",
-        'source.packages: Debian {release} knows "{name}" only by name: name a package that provides it',
-        None,
-    ),
-    (
-        r"unmet dependencies|held broken packages|Unable to correct",
-        "source.packages: packages of Debian {release} that cannot be installed together were asked for",
-        None,
-    ),
-    (r"No space left|write error", "the cache is full while apt works for Debian {release}", "free some disk space"),
-    (
-        r"Failed to fetch|Could not resolve|onnect to|onnection|Temporary failure",
-        "the archive of Debian {release} cannot be reached: {last}",
-        "check the network, and what apt is configured for",
-    ),
-)
-
-
-def explain(error: ToolFailed, release: str) -> SourceError:
-    """What apt's failure means for the user."""
-    said = error.stderr
-    file = re.findall(r"Failed to fetch (\S+)", said)
-    last = re.findall(r"E: (?:Failed to fetch \S+ +)?(.*\S)", said)
-    words = {"release": release, "file": file[0] if file else "a file", "last": last[0] if last else error.message}
-    for pattern, message, hint in MEANINGS:
-        if match := re.search(pattern, said):
-            return SourceError(message.format(**{**words, **match.groupdict()}), hint=hint)
-    return SourceError(f"apt failed for Debian {release}: {words['last']}")
-
-
 @contextmanager
 def _apt(release: str, store: Store, say: Say) -> Iterator[Apt]:
     """apt for a release, with the machine's present configuration, alone in its folder."""
     for tool in ("apt-get", "apt-cache"):
         process.require(tool)
-    sources = archives.sources_for(release, archives.read())
-    if not sources:
+    stanzas = archives.stanzas_for(release, archives.read())
+    if not stanzas:
         raise SourceError("the Debian archives that apt is configured for follow no release: add one that does")
     carried = [line for line in process.run(["apt-config", "dump"]).text.splitlines() if CARRIED.match(line)]
-    key = key_of(["apt", sources, carried])
+    key = key_of(["apt", sources_list(stanzas), carried])
     folder = store.root / "apt" / key[:16]
     with store.lock(key):
-        _write_state(folder, {"apt.conf": configuration(folder, carried), "sources.list.d/debian.sources": sources})
-        yield Apt(release, folder, store, say)
+        apt = Apt(release, folder, stanzas, store, say)
+        _write_state(folder, {"apt.conf": configuration(folder, carried), SOURCES: apt.usable})
+        yield apt
+
+
+def _why_unusable(stanza: Stanza, said: str) -> str | None:
+    """Why apt cannot use an archive that may be somebody else's. One with Debian's own key must work."""
+    if stanza.certain:
+        return None
+    return next((why for uri, why in unusable(said).items() if stanza.covers(uri)), None)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise OutputError(f"the cache {path} cannot be written: {error.strerror}") from error
 
 
 def _write_state(folder: Path, files: Mapping[str, str]) -> None:

@@ -1,7 +1,10 @@
 """The Debian archives that this machine is configured for, and the same archives for another release. Pure but for one
-function that reads ``/etc/apt``. Formats: sources.list(5), one-line and deb822.
+function that reads the configuration. Formats: sources.list(5), one-line and deb822.
+
+Whether an archive is Debian's is told by its key; without one that says so, by what its Release file says (``apt``).
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +25,11 @@ ROLLING = frozenset({"sid", "unstable"})  # have no branches
 # What is taken over besides where the archive is; trust in unsigned archives is not.
 OPTIONS = ("Signed-By", "Check-Valid-Until", "Check-Date")
 
+NO_ARCHIVE = (
+    "on a machine that is not Debian's: sudo apt-get install debian-archive-keyring, and set IMAGEBUILDER_APT to a "
+    "folder with a sources.list for Debian (docs/recipe.md, 'On a machine that is not Debian')"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -34,35 +42,61 @@ class Entry:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def is_debian(self) -> bool:
-        """Whether this is an archive of Debian itself: by its key, or without one by its address."""
-        key = self.options.get("Signed-By", "")
-        by_key = Path(key).name.startswith("debian-archive") if key.startswith("/") else self._address_says_debian
+    def may_be_debian(self) -> bool:
+        """Whether this may be an archive of Debian itself: by its key, or without a key file of its own by its address,
+        which other archives have too (``/debian`` stands in many)."""
+        named = self.options.get("Signed-By", "").startswith("/")
+        by_name = self.has_debian_key if named else any("debian" in uri.lower() for uri in self.uris)
         wanted = self.options.get("Architectures", ARCHITECTURE).split()
-        return "deb" in self.types and by_key and ARCHITECTURE in wanted and not COMPONENTS.isdisjoint(self.components)
+        return "deb" in self.types and by_name and ARCHITECTURE in wanted and not COMPONENTS.isdisjoint(self.components)
 
     @property
-    def _address_says_debian(self) -> bool:
-        return any("debian" in uri.lower() for uri in self.uris)
+    def has_debian_key(self) -> bool:
+        """Whether it is configured with a key file of Debian's, so that there is no doubt whose it is."""
+        return Path(self.options.get("Signed-By", "")).name.startswith("debian-archive")
+
+
+@dataclass(frozen=True, slots=True)
+class Stanza:
+    """An archive for one release, as apt reads it. One that is ``certain`` must work, another is looked at first."""
+
+    text: str
+    uris: tuple[str, ...]
+    certain: bool
+
+    def covers(self, uri: str) -> bool:
+        """Whether an address that apt names is of this archive."""
+        return any(uri.rstrip("/") == own.rstrip("/") for own in self.uris)
+
+
+def configured() -> Path:
+    """The folder of the configuration: the machine's, or one like it that ``$IMAGEBUILDER_APT`` names, for a machine
+    whose own apt is not to know of Debian."""
+    named = os.environ.get("IMAGEBUILDER_APT")
+    return Path(named).absolute() if named else ETC_APT
 
 
 def read(etc_apt: Path | None = None) -> list[Entry]:
-    """What the machine's apt is configured for. Raises SourceError when no Debian archive is among it."""
-    folder = etc_apt or ETC_APT
+    """What apt is configured for that may be Debian's. Raises SourceError when there is nothing."""
+    folder = etc_apt or configured()
     parts = folder / "sources.list.d"
     files = [folder / "sources.list", *sorted((*parts.glob("*.list"), *parts.glob("*.sources")))]
     found = [entry for file in files if file.is_file() for entry in _parse_file(file)]
-    debian = [entry for entry in found if entry.is_debian]
+    debian = [entry for entry in found if entry.may_be_debian]
     if not debian:
-        hint = "a Debian source is taken from the archives that apt is configured for"
-        raise SourceError(f"no Debian archive is configured under {folder}: add one", hint=hint)
+        raise SourceError(f"no Debian archive is configured under {folder}", hint=NO_ARCHIVE)
     return debian
 
 
-def sources_for(release: str, entries: Iterable[Entry], *, keyring: Path = KEYRING) -> str:
-    """The deb822 sources list that has ``release`` where the entries have the machine's own."""
-    stanzas = [stanza for entry in entries if (stanza := _stanza(release, entry, keyring))]
-    return "\n".join(dict.fromkeys(stanzas))
+def stanzas_for(release: str, entries: Iterable[Entry], *, keyring: Path = KEYRING) -> tuple[Stanza, ...]:
+    """The stanzas that have ``release`` where the entries have the machine's own."""
+    made = (Stanza(_stanza(release, entry, keyring), entry.uris, entry.has_debian_key) for entry in entries)
+    return tuple(dict.fromkeys(stanza for stanza in made if stanza.text))
+
+
+def sources_list(stanzas: Iterable[Stanza]) -> str:
+    """The deb822 sources list of these."""
+    return "\n".join(stanza.text for stanza in stanzas)
 
 
 def parse_lines(text: str) -> Iterator[Entry]:

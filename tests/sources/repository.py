@@ -28,6 +28,7 @@ class Repository:
     folder: Path
     keys: Path
     port: int = 0
+    origin: str = "Debian"
     _debs: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -81,7 +82,7 @@ class Repository:
         (dist / "main/binary-amd64").mkdir(parents=True, exist_ok=True)
         (dist / "main/binary-amd64/Packages").write_bytes(index)
         digest = hashlib.sha256(index).hexdigest()
-        text = f"Origin: Debian\nSuite: {release}\nCodename: {release}\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"
+        text = f"Origin: {self.origin}\nSuite: {release}\nCodename: {release}\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"
         text += f"Architectures: amd64\nComponents: main\nSHA256:\n {digest} {len(index)} main/binary-amd64/Packages\n"
         (dist / "InRelease").write_bytes(self._gpg("--clearsign", stdin=text.encode()).stdout)
 
@@ -89,11 +90,13 @@ class Repository:
         """Write the machine's configuration; returns its folder."""
         lists = self.etc_apt / "sources.list.d"
         lists.mkdir(parents=True, exist_ok=True)
-        lists.joinpath("debian.sources").write_text(
-            f"Types: deb\nURIs: http://127.0.0.1:{self.port}/debian\nSuites: {RELEASE}\nComponents: main\n"
-            f"Signed-By: {signed_by or self.keyring}\n"
-        )
+        text = f"{self.stanza()}Signed-By: {signed_by or self.keyring}\n"
+        lists.joinpath("debian.sources").write_text(text)
         return self.etc_apt
+
+    def stanza(self) -> str:
+        """The archive in a list of sources, without its key."""
+        return f"Types: deb\nURIs: http://127.0.0.1:{self.port}/debian\nSuites: {RELEASE}\nComponents: main\n"
 
     def _stanza(self, deb: Path) -> str:
         control = process.run(["dpkg-deb", "--field", deb]).text
@@ -116,9 +119,9 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path, keys: Path) -> Iterator[Repository]:
+def served(folder: Path, keys: Path, *, origin: str = "Debian") -> Iterator[Repository]:
     """An archive with a key, served until the end."""
-    repository = Repository(folder, keys)
+    repository = Repository(folder, keys, origin=origin)
     repository.make_key()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
     thread = Thread(target=server.serve_forever, daemon=True)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from imagebuilder import process
 from imagebuilder.errors import SourceError, ToolFailed, ToolMissing
 from imagebuilder.events import Event, Progress, Unit, Warned
-from imagebuilder.sources import Context, apt, archives
+from imagebuilder.sources import Context, apt, apt_says, archives
 from imagebuilder.sources.apt import Wish, fetch, resolve
 from imagebuilder.sources.layer import Package
 
-from .repository import RELEASE, Repository
+from .repository import RELEASE, Repository, served
 
 Ran = list[tuple[str, ...]]
 
@@ -252,6 +252,116 @@ def test_an_archive_that_another_key_signed(repository: Repository, context: Con
         resolved(context, "greeter")
 
 
+# Archives of others
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[Repository]:
+    """The archive of some tool, for Debian's release, with "debian" in its address and a key that nobody has."""
+    short = Path(tempfile.mkdtemp(prefix="ib"))
+    (short / "archive").mkdir()
+    try:
+        with served(short / "archive", short / "keys", origin="Tools Inc") as other:
+            other.add("greeter", "99")
+            other.publish()
+            yield other
+    finally:
+        shutil.rmtree(short)
+
+
+def warned(events: Sequence[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Warned)]
+
+
+def add_source(repository: Repository, text: str) -> None:
+    (repository.etc_apt / "sources.list.d/tools.sources").write_text(text)
+
+
+@pytest.fixture
+def with_tools(repository: Repository, tools: Repository) -> Iterator[Repository]:
+    yield tools
+    (repository.etc_apt / "sources.list.d/tools.sources").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("has_key", "suite", "why"),
+    [
+        (False, RELEASE, "is not signed"),  # with a key that Debian's keyring lacks
+        (True, RELEASE, "is of Tools Inc, not of Debian"),  # with a key of its own in the stanza
+        (True, "trixie", "does not have a Release file"),
+    ],
+)
+def test_an_archive_of_others_is_skipped_and_named(
+    repository: Repository,
+    with_tools: Repository,
+    context: Context,
+    events: list[Event],
+    has_key: bool,
+    suite: str,
+    why: str,
+) -> None:
+    stanza = with_tools.stanza()
+    if has_key:
+        key = "".join(f" {line or '.'}\n" for line in with_tools.armored_key().splitlines())
+        stanza += f"Signed-By:\n{key}"
+    if suite != RELEASE:
+        with_tools.publish("nowhere")
+        (with_tools.folder / "dists" / RELEASE).rename(with_tools.folder / "dists" / "away")
+    add_source(repository, stanza)
+    try:
+        packages = resolved(context, "greeter")
+        assert [package.version for package in packages] == ["1.5", "2:3.1-4+b1"]
+        (text,) = warned(events)
+        assert text.startswith(f"the apt source http://127.0.0.1:{with_tools.port}/debian {why}")
+        assert "it is skipped" in text
+        events.clear()
+        assert fetched(context, packages).keys() == {"greeter", "libgreet2"}  # with the lists that are there
+        assert not warned(events)
+    finally:
+        if suite != RELEASE:
+            (with_tools.folder / "dists" / "away").rename(with_tools.folder / "dists" / RELEASE)
+
+
+def test_a_wrong_signature_is_no_reason_to_skip(
+    repository: Repository, with_tools: Repository, context: Context, events: list[Event]
+) -> None:
+    key = "".join(f" {line or '.'}\n" for line in with_tools.armored_key().splitlines())
+    add_source(repository, f"{with_tools.stanza()}Signed-By:\n{key}")
+    release = with_tools.folder / "dists" / RELEASE / "InRelease"
+    good = release.read_bytes()
+    release.write_bytes(good.replace(b"Origin: Tools Inc", b"Origin: Debian"))
+    try:
+        with pytest.raises(SourceError, match="signature of Debian bookworm cannot be verified"):
+            resolved(context, "greeter")
+    finally:
+        release.write_bytes(good)
+
+
+def test_only_archives_of_others(repository: Repository, with_tools: Repository, context: Context) -> None:
+    (repository.etc_apt / "sources.list.d/debian.sources").unlink()
+    key = "".join(f" {line or '.'}\n" for line in with_tools.armored_key().splitlines())
+    add_source(repository, f"{with_tools.stanza()}Signed-By:\n{key}")
+    with pytest.raises(SourceError, match=r"none of the archives .* is Debian's .*debian-archive-keyring"):
+        resolved(context, "greeter")
+
+
+def test_a_configuration_of_its_own_for_a_machine_of_another_distribution(
+    repository: Repository, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ubuntu = tmp_path / "ubuntu"
+    ubuntu.mkdir()
+    (ubuntu / "sources.list").write_text("deb http://127.0.0.1/ubuntu noble main\n")
+    monkeypatch.setattr(archives, "ETC_APT", ubuntu)
+    with pytest.raises(SourceError, match=r"no Debian archive .*debian-archive-keyring.* IMAGEBUILDER_APT"):
+        resolved(context, "greeter")
+    own = tmp_path / "apt-of-debian"  # as docs/recipe.md says
+    own.mkdir()
+    line = f"deb [signed-by={repository.keyring}] http://127.0.0.1:{repository.port}/debian {RELEASE} main\n"
+    (own / "sources.list").write_text(line)
+    monkeypatch.setenv("IMAGEBUILDER_APT", str(own))
+    assert len(fetched(context, resolved(context, "greeter"))) == 2
+
+
 def test_a_download_that_is_damaged_is_named_and_not_kept(repository: Repository, context: Context) -> None:
     packages = resolved(context, "greeter")
     deb = next((repository.folder / "pool").glob("greeter_*.deb"))
@@ -303,4 +413,4 @@ SAID = st.sampled_from(
 
 @given(st.one_of(st.text(), st.lists(SAID).map("".join)))
 def test_whatever_apt_says_becomes_a_sentence(said: str) -> None:
-    assert str(apt.explain(ToolFailed("apt-get failed", status=100, stderr=said), "bookworm"))
+    assert str(apt_says.explain(ToolFailed("apt-get failed", status=100, stderr=said), "bookworm"))

@@ -1,5 +1,6 @@
 """Which archives the machine is configured for, and the list made from them for another release."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,14 @@ from hypothesis import strategies as st
 
 from imagebuilder.errors import SourceError
 from imagebuilder.sources import archives
-from imagebuilder.sources.archives import parse_lines, parse_stanzas, read, sources_for
+from imagebuilder.sources.archives import Entry, parse_lines, parse_stanzas, read, sources_list, stanzas_for
 
 NO_KEYRING = Path("/nonexistent")
+
+
+def sources_for(release: str, entries: Iterable[Entry], *, keyring: Path) -> str:
+    return sources_list(stanzas_for(release, entries, keyring=keyring))
+
 
 ONE_LINE = """\
 # a comment
@@ -51,7 +57,7 @@ Architectures: arm64
 
 
 def test_a_list_in_lines_becomes_one_for_another_release() -> None:
-    debian = [entry for entry in parse_lines(ONE_LINE) if entry.is_debian]
+    debian = [entry for entry in parse_lines(ONE_LINE) if entry.may_be_debian]
     assert sources_for("trixie", debian, keyring=NO_KEYRING) == (
         "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\nComponents: main contrib\n"
         "Architectures: amd64\n"
@@ -65,7 +71,7 @@ def test_a_list_in_lines_becomes_one_for_another_release() -> None:
 
 
 def test_a_list_in_stanzas_keeps_its_key_and_leaves_out_what_is_off() -> None:
-    debian = [entry for entry in parse_stanzas(DEB822) if entry.is_debian]
+    debian = [entry for entry in parse_stanzas(DEB822) if entry.may_be_debian]
     assert sources_for("bullseye", debian, keyring=NO_KEYRING) == (
         "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: bullseye bullseye-updates\n"
         "Components: main non-free-firmware\nArchitectures: amd64\n"
@@ -131,7 +137,7 @@ PIECES = st.sampled_from(
 @given(st.one_of(st.text(), st.lists(PIECES).map(" ".join), st.lists(PIECES).map("".join)))
 def test_any_text_is_read_without_complaint_and_gives_a_list_that_reads_as_itself(text: str) -> None:
     for entries in (list(parse_lines(text)), list(parse_stanzas(text))):
-        made = sources_for("trixie", [entry for entry in entries if entry.is_debian], keyring=NO_KEYRING)
+        made = sources_for("trixie", [entry for entry in entries if entry.may_be_debian], keyring=NO_KEYRING)
         again = list(parse_stanzas(made))
         assert len(again) == made.count("Types: deb\n")
         assert all(suite.startswith("trixie") for entry in again for suite in entry.suites)
