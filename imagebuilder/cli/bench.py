@@ -120,7 +120,7 @@ def command(
         pinned = bench.pinnable(max(each.spec.cpus for each in subjects))
         wish = Wish(runs, pinned, instructions.RUNS if count else 0, artefacts, bare, initcalls)
         taken = asyncio.run(bench.measure(subjects, wish, say=say))
-        images = _compared(taken, [bench.describe(each, store=store) for each in taken], reference, older)
+        images = _compared(taken, [bench.describe(each, store=store, say=say) for each in taken], reference, older)
     made = report.of(here, images, pinned=wish.host_cpus or None)
     _write(made, json_path)
     if not quiet:

@@ -35,7 +35,7 @@ def command(name: str, largest: int, kernel: str | None, out: Path, as_json: boo
         build = Build(load(name), store, say, kernel_name=kernel)
         bundle = build.run(out)
         tree = build.root
-        size = shipped(bundle, store).total_bytes
+        size = shipped(bundle, store, say=say).total_bytes
     files = _largest(tree, largest)
     if as_json:
         image = bundle.image.model_dump(by_alias=True, mode="json")

@@ -194,7 +194,7 @@ def _names(subjects: Sequence[Subject]) -> str:
     return ", ".join(subject.name for subject in subjects)
 
 
-def describe(taken: Taken, *, store: Store) -> ImageReport:
+def describe(taken: Taken, *, store: Store, say: Say = silent) -> ImageReport:
     """The part of a report for one subject."""
     subject, starts, startup = taken.subject, taken.starts, taken.startup
     spec = subject.spec
@@ -215,16 +215,16 @@ def describe(taken: Taken, *, store: Store) -> ImageReport:
         checks=(Check(name="ready", holds=True),),
         warnings=(*warnings(startup), *filter(None, [taken.bare_failed])),
     )
-    return report if subject.bundle is None else report.model_copy(update=_of_ours(report, subject, store))
+    return report if subject.bundle is None else report.model_copy(update=_of_ours(report, subject, store, say))
 
 
-def _of_ours(report: ImageReport, subject: Subject, store: Store) -> dict[str, Any]:
+def _of_ours(report: ImageReport, subject: Subject, store: Store, say: Say) -> dict[str, Any]:
     """What is known besides of an image of ours. The least memory is not looked for, so no promise of it is held."""
     assert subject.bundle is not None and report.startup is not None and report.memory is not None
     image, startup, memory = subject.bundle.image, report.startup, report.memory
-    packed = size.shipped(subject.bundle, store)
+    packed = size.promised(subject.bundle, store, say=say)
     found = Measured(
-        image_bytes=packed.total_bytes,
+        image_bytes=packed.total_bytes if packed else None,
         floor_ms=startup.floor_ms,
         ready_ms=startup.ready_ms,
         guest_used_bytes=memory.guest_used_bytes,
@@ -235,8 +235,8 @@ def _of_ours(report: ImageReport, subject: Subject, store: Store) -> dict[str, A
         "digest": image.digest,
         "kernel": image.kernel.name,
         "root": image.root.format,
-        "bytes": packed.total_bytes,
-        "parts": Parts(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes),
+        "bytes": found.image_bytes,
+        "parts": Parts.of(packed),
         "allocated_bytes": size.allocated_bytes(subject.bundle),
         "contents_bytes": size.contents(image),
         "budget": budget.rows(_looked_at(image.budget, found), found),

@@ -7,7 +7,7 @@ from typing import Any
 
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
-from imagebuilder.events import Say, silent, step
+from imagebuilder.events import Say, silent
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
 from imagebuilder.measure import instructions, memory, size, startup
 from imagebuilder.measure.budget import Measured, rows
@@ -103,17 +103,18 @@ class Work:
 async def measure(bundle: Bundle, wish: Wish, *, store: Store, say: Say = silent) -> ImageReport:
     """Measure an image. What falls short stands in the report; raised is only what no image can help (no QEMU)."""
     work = Work(bundle, wish, say)
-    with step(say, f"size {bundle.image.name}", f"pack {bundle.image.name} as it would be sent"):
-        packed = await size.shipped_soon(bundle, store)
+    packed = await size.shipped_soon(bundle, store, say=say)
     checks, starts = await work.starts()
     least = await work.least(starts) if starts else Least()
     return await work.opened(describe(work, packed, checks, starts, least))
 
 
-def describe(work: Work, packed: Size, checks: tuple[Check, ...], starts: Starts | None, least: Least) -> ImageReport:
+def describe(
+    work: Work, packed: Size | None, checks: tuple[Check, ...], starts: Starts | None, least: Least
+) -> ImageReport:
     """The figures as the report has them."""
     image, spec = work.bundle.image, work.spec
-    found = Measured(image_bytes=packed.total_bytes, memory_mib=least.seen_mib)
+    found = Measured(image_bytes=packed.total_bytes if packed else None, memory_mib=least.seen_mib)
     report = ImageReport(
         name=image.name,
         version=image.version,
@@ -121,8 +122,8 @@ def describe(work: Work, packed: Size, checks: tuple[Check, ...], starts: Starts
         kernel=image.kernel.name,
         root=image.root.format,
         machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
-        bytes=packed.total_bytes,
-        parts=Parts(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes),
+        bytes=found.image_bytes,
+        parts=Parts.of(packed),
         allocated_bytes=size.allocated_bytes(work.bundle),
         contents_bytes=size.contents(image),
         checks=checks,
@@ -131,9 +132,10 @@ def describe(work: Work, packed: Size, checks: tuple[Check, ...], starts: Starts
     return report if starts is None else _started(report, image.budget, starts, least)
 
 
-def not_started(bundle: Bundle, wish: Wish, error: MachineError, *, store: Store) -> ImageReport:
+def not_started(bundle: Bundle, wish: Wish, error: MachineError, *, store: Store, say: Say = silent) -> ImageReport:
     """The report of an image of which a start has failed already: what there is to know without another one."""
-    return describe(Work(bundle, wish, silent), size.shipped(bundle, store), _short_of(error), None, Least())
+    packed = size.promised(bundle, store, say=say)
+    return describe(Work(bundle, wish, say), packed, _short_of(error), None, Least())
 
 
 def not_built(name: str, error: ImagebuilderError, *, budget: Mapping[str, Any] | None = None) -> ImageReport:

@@ -18,6 +18,7 @@ from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.compare import Change, Comparison
 from imagebuilder.measure.density import Density
 from imagebuilder.measure.host import Host
+from imagebuilder.measure.size import Size
 from imagebuilder.measure.statistics import Summary
 
 SCHEMA: Literal["imagebuilder.report/1"] = "imagebuilder.report/1"
@@ -82,7 +83,7 @@ class Memory(_Part):
 
 
 class Parts(_Part):
-    """What the size is made of, each packed alone: the sum is a little off the whole, which shares what is common."""
+    """What the size is made of, each packed alone; they add up to the whole."""
 
     kernel: int
     """The kernel."""
@@ -90,6 +91,11 @@ class Parts(_Part):
     """The root."""
     rest: int
     """The other files of the bundle."""
+
+    @classmethod
+    def of(cls, packed: Size | None) -> "Parts | None":
+        """The parts of a size; of none when that is not known."""
+        return cls(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes) if packed else None
 
 
 class MachineShape(_Part):

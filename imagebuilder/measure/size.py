@@ -1,20 +1,28 @@
-"""The size of an image: what a user would store or send, its bundle packed with ``tar`` and ``zstd -19``."""
+"""The size of an image: what a user would store or send, its bundle packed with ``tar`` and ``zstd -19``.
+
+Kernel, root and the other files are each packed alone (one after the other they still are one archive), so that the
+sizes of the parts add up to the whole, and a part is packed once, whatever else changes. A large file is packed in
+pieces: as many at a time as there are processors, and the same bytes with one as with many.
+"""
 
 import asyncio
+import os
 import tarfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
-from typing import IO, cast
+from threading import Event, Lock
 
 import zstandard
 
 from imagebuilder.bundle import Bundle, Image
+from imagebuilder.events import Progress, Say, Unit, silent, step
 from imagebuilder.store import Store, key_of, sha256_file
 
 LEVEL = 19
+PIECE_BYTES = 32 << 20  # four times as far as zstd -19 looks back: 100 MB come to 0.4 % more than in one piece
 CHUNK_BYTES = 64 << 10  # milliseconds of work for the compressor
 SECTOR_BYTES = 512  # what st_blocks counts (stat(2))
 REST = "file_system"
@@ -26,53 +34,68 @@ PARTS: Mapping[str, str] = {
     "library": "libraries",
     "kernel module": "kernel",
 }
-REVISION = 1  # to be raised when the same files give another figure
+REVISION = 2  # to be raised when the same files give another figure
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Bytes as shipped: all of it, and the kernel, the root and the other files each packed alone.
+    """Bytes as shipped: those of the kernel, of the root and of the other files."""
 
-    The parts come to a little more or less than the total: packed together, files share what they have in common.
-    """
-
-    total_bytes: int
     kernel_bytes: int
     root_bytes: int
     rest_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.kernel_bytes + self.root_bytes + self.rest_bytes
 
 
 class GivenUp(Exception):
     """Nobody wants to know any more."""
 
 
-async def shipped_soon(bundle: Bundle, store: Store) -> Size:
+async def shipped_soon(bundle: Bundle, store: Store, *, say: Say = silent) -> Size:
     """As ``shipped``, beside other work; cancelled, it ends at once."""
     given_up = Event()
     try:
-        return await asyncio.to_thread(shipped, bundle, store, given_up)
+        return await asyncio.to_thread(shipped, bundle, store, say=say, given_up=given_up)
     finally:
         given_up.set()
 
 
-def shipped(bundle: Bundle, store: Store, given_up: Event | None = None) -> Size:
-    """Pack a bundle and count; the figures are remembered by the contents of its files. That takes seconds: who is
-    interrupted meanwhile, or sets ``given_up``, need not wait for the rest. Raises GivenUp."""
-    stop = given_up or Event()
-    files = bundle.files()
-    rest = [path for path in files if path not in (bundle.kernel, bundle.root)]
-    packed: tuple[tuple[Sequence[Path], Callable[[Counter], None]], ...] = (
-        (files, lambda stream: _pack(files, stream)),
-        ([bundle.kernel], lambda stream: _copy(bundle.kernel, stream)),
-        ([bundle.root], lambda stream: _copy(bundle.root, stream)),
-        (rest, lambda stream: _pack(rest, stream)),
-    )
-    with ThreadPoolExecutor() as pool:  # the compressor needs no Python while it works
-        try:
-            return Size(*pool.map(lambda task: _remembered(store, task[0], task[1], stop), packed))
-        except BaseException:
-            stop.set()
-            raise
+def shipped(bundle: Bundle, store: Store, *, say: Say = silent, given_up: Event | None = None) -> Size:
+    """Pack a bundle and count; the figures are remembered by the contents of its files. That takes a second for a
+    megabyte: who is interrupted meanwhile, or sets ``given_up``, need not wait for the rest. Raises GivenUp."""
+    files = {path: _key(path) for path in (bundle.kernel, bundle.root)}
+    with ExitStack() as locks:
+        for key in sorted(files.values()):
+            locks.enter_context(store.lock(key))
+        missing = [path for path, key in files.items() if store.record(key) is None]
+        if missing:
+            for path, count in _packed(bundle.image.name, missing, say, given_up or Event()).items():
+                store.keep(files[path], {"bytes": count})
+    found = known(bundle, store)
+    assert found is not None
+    return found
+
+
+def promised(bundle: Bundle, store: Store, *, say: Say = silent) -> Size | None:
+    """The size where the image's budget asks for it; else only when it is known, since packing may take minutes."""
+    if bundle.image.budget.get("image_bytes") is None:
+        return known(bundle, store)
+    return shipped(bundle, store, say=say)
+
+
+def known(bundle: Bundle, store: Store) -> Size | None:
+    """The size of a bundle as far as that takes no time: when its kernel and its root were packed before."""
+    records = [store.record(_key(path)) for path in (bundle.kernel, bundle.root)]
+    if None in records:
+        return None
+    kernel, root = (int(record["bytes"]) for record in records if record)
+    rest = [path for path in bundle.files() if path not in (bundle.kernel, bundle.root)]
+    archive = b"".join(chunk for path in rest for piece in pieces(path) for chunk in piece.chunks())
+    return Size(kernel, root, len(zstandard.ZstdCompressor(level=LEVEL).compress(archive + bytes(2 * SECTOR_BYTES))))
 
 
 def contents(image: Image) -> dict[str, int]:
@@ -95,55 +118,102 @@ def allocated_bytes(bundle: Bundle) -> int:
     return sum(path.stat().st_blocks for path in bundle.files()) * SECTOR_BYTES
 
 
-def _remembered(store: Store, files: Iterable[Path], write: Callable[["Counter"], None], stop: Event) -> int:
-    described = [[path.name, sha256_file(path)] for path in files]
-    key = key_of(["shipped", REVISION, LEVEL, zstandard.ZSTD_VERSION, described])
-    with store.lock(key):
-        record = store.record(key)
-        if record is None:
-            record = {"bytes": compressed_bytes(write, stop)}
-            store.keep(key, record)
-    return int(record["bytes"])
+def _key(path: Path) -> str:
+    return key_of(["shipped", REVISION, LEVEL, zstandard.ZSTD_VERSION, path.name, sha256_file(path)])
 
 
-def compressed_bytes(write: Callable[["Counter"], None], stop: Event) -> int:
-    """How many bytes ``zstd -19`` makes of what ``write`` writes; by one thread, so that it is the same everywhere.
-    Raises GivenUp."""
-    counter = Counter(stop)
-    write(counter)
-    return counter.finish()
+def _packed(name: str, paths: Sequence[Path], say: Say, given_up: Event) -> dict[Path, int]:
+    """How many bytes each of these files comes to."""
+    work = [piece for path in paths for piece in pieces(path)]
+    total = sum(piece.size_bytes for piece in work)
+    title = f"pack {name} as it would be sent"
+    with (
+        step(say, f"size {name}", title, total=total, unit=Unit.BYTES),
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+    ):
+        count = Count(f"size {name}", total, say, given_up)
+        try:
+            sizes = list(pool.map(lambda piece: compressed_bytes(piece, count), work))
+        except BaseException:
+            given_up.set()
+            raise
+    found = dict.fromkeys(paths, 0)
+    for piece, size in zip(work, sizes, strict=True):
+        found[piece.path] += size
+    return found
 
 
-class Counter:
-    """A stream that compresses what is written to it, and keeps nothing but the count, until it is told to stop."""
+def compressed_bytes(piece: "Piece", count: "Count") -> int:
+    """How many bytes ``zstd -19`` makes of a piece; by one thread, so that it is the same everywhere. Raises
+    GivenUp."""
+    compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()
+    size = 0
+    for chunk in piece.chunks():
+        size += len(compressor.compress(chunk))
+        count.add(len(chunk))
+    return size + len(compressor.flush())
 
-    def __init__(self, stop: Event) -> None:
-        self._stop = stop
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()
-        self._count = 0
 
-    def write(self, data: bytes) -> int:
-        """Take some bytes. Raises GivenUp."""
-        if self._stop.is_set():
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of a file's entry in an archive: ``before`` is its header, ``after`` what fills its last block."""
+
+    path: Path
+    offset: int
+    length: int
+    before: bytes
+    after: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """All of it."""
+        return len(self.before) + self.length + len(self.after)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content."""
+        yield self.before
+        with self.path.open("rb") as stream:
+            stream.seek(self.offset)
+            left = self.length
+            while chunk := stream.read(min(CHUNK_BYTES, left)):
+                yield chunk
+                left -= len(chunk)
+        yield self.after
+
+
+def pieces(path: Path) -> list[Piece]:
+    """A file as it stands in an archive; neither its time nor its mode counts."""
+    entry = tarfile.TarInfo(path.name)
+    entry.size = path.stat().st_size
+    header = entry.tobuf(tarfile.PAX_FORMAT)
+    offsets = range(0, max(entry.size, 1), PIECE_BYTES)
+    return [
+        Piece(
+            path,
+            offset,
+            min(PIECE_BYTES, entry.size - offset),
+            header if offset == 0 else b"",
+            bytes(-entry.size % tarfile.BLOCKSIZE) if offset == offsets[-1] else b"",
+        )
+        for offset in offsets
+    ]
+
+
+@dataclass(slots=True)
+class Count:
+    """How much of it is packed, by all threads."""
+
+    step: str
+    total: int
+    say: Say
+    given_up: Event
+    done: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def add(self, size: int) -> None:
+        """So many bytes more. Raises GivenUp."""
+        if self.given_up.is_set():
             raise GivenUp
-        self._count += len(self._compressor.compress(data))
-        return len(data)
-
-    def finish(self) -> int:
-        """The count, when all is written."""
-        return self._count + len(self._compressor.flush())
-
-
-def _pack(files: Iterable[Path], stream: Counter) -> None:
-    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for path in files:
-            entry = tarfile.TarInfo(path.name)
-            entry.size = path.stat().st_size
-            with path.open("rb") as content:
-                archive.addfile(entry, content)
-
-
-def _copy(path: Path, stream: Counter) -> None:
-    with path.open("rb") as content:
-        while chunk := content.read(CHUNK_BYTES):
-            stream.write(chunk)
+        with self.lock:
+            self.done += size
+            self.say(Progress(self.step, self.done, self.total))

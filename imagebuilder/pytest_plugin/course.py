@@ -115,8 +115,8 @@ class Course:
             build = Build(load(self.subject.folder), self._workshop.store, silent, kernel_name=self.subject.kernel)
             return not_built(build.folder_name, error, budget=build.recipe.budget.model_dump(exclude_none=True))
         if self._told is not None and isinstance(self._told.error, MachineError):
-            wish = self._workshop.wish(image, self._shape)
-            return not_started(image, wish, self._told.error, store=self._workshop.store)
+            wish, say = self._workshop.wish(image, self._shape), self._workshop.wishes.say
+            return not_started(image, wish, self._told.error, store=self._workshop.store, say=say)
         figures = self._well(lambda: self._workshop.figures(image, self._shape))
         if not all(check.holds for check in figures.checks):
             self.folders.append(self._workshop.figures_folder(image))

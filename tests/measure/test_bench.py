@@ -14,7 +14,6 @@ from imagebuilder.measure.bench import Wish
 from imagebuilder.measure.compare import Verdict, paired
 from imagebuilder.measure.report import Startup
 from imagebuilder.measure.statistics import Summary
-from imagebuilder.paths import cache_dir
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
 
@@ -42,7 +41,7 @@ def test_a_warning_says_when_nothing_can_be_concluded() -> None:
 
 
 @pytest.mark.vm
-async def test_two_images_and_the_floor_in_turn(make: Make) -> None:
+async def test_two_images_and_the_floor_in_turn(make: Make, tmp_path: Path) -> None:
     processor = max(os.sched_getaffinity(0))
     subjects = [subject.of_bundle(make(mib, 0), TCG) for mib in (0, MORE_MIB)]
     less, more = await bench.measure(subjects, Wish(runs=3, host_cpus=(processor,)))
@@ -55,8 +54,9 @@ async def test_two_images_and_the_floor_in_turn(make: Make) -> None:
         # On one processor, QEMU's work takes at least the time that it takes of it.
         assert found.cpu_ms.min > 0
     assert less.startup.floor_ms.samples == more.startup.floor_ms.samples
-    described = bench.describe(more, store=Store(cache_dir()))
-    assert described.bytes and described.digest and described.startup
+    described = bench.describe(more, store=Store(tmp_path))
+    assert described.digest and described.startup
+    assert described.bytes is described.parts is None and described.contents_bytes  # nobody asked for the size
     assert paired(more.startup, less.startup, reference="less").verdict is Verdict.UNDECIDED  # three rounds are too few
 
 
@@ -70,7 +70,7 @@ async def test_a_bare_start_that_fails_costs_no_figure(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (taken,) = await bench.measure([subject.of_bundle(make(0, 0), TCG)], Wish(runs=3, bare=True))
-    described = bench.describe(taken, store=Store(cache_dir()))
+    described = bench.describe(taken, store=Store(tmp_path / "cache"))
     assert described.startup is not None and len(described.startup.ready_ms.samples) == 3
     assert described.startup.bare_ms is None and described.startup.measuring is None
     assert any("what measuring costs is not known" in warning for warning in described.warnings)
@@ -132,9 +132,9 @@ async def test_ten_million_instructions_in_init_are_seen(make: Make) -> None:
 
 
 @pytest.mark.vm
-async def test_a_promise_of_instructions_is_counted(make: Make) -> None:
+async def test_a_promise_of_instructions_is_counted(make: Make, tmp_path: Path) -> None:
     bundle = make(0, 0, budget={"instructions": 1})
-    found = await image.measure(bundle, image.Wish(TCG, runs=1), store=Store(cache_dir()))
+    found = await image.measure(bundle, image.Wish(TCG, runs=1), store=Store(tmp_path))
     assert found.startup is not None and found.startup.instructions is not None
     (row,) = found.budget
     assert not row.holds and row.value == round(found.startup.instructions.median)

@@ -1,21 +1,23 @@
 """Bytes as shipped: against the very tools that the definition names, and by what is remembered."""
 
 import asyncio
+import io
 import os
 import signal
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import pytest
+import zstandard
 
 from imagebuilder import process
 from imagebuilder.bundle import Boot, Bundle, ContentLine, Image, KernelPart, RootPart, write
+from imagebuilder.events import Begun, Ended, Event, Progress
 from imagebuilder.measure import size
 from imagebuilder.store import Store
 
-Write = Callable[[size.Counter], None]
 KERNEL = b"kernel code " * 20_000
 ROOT = bytes(range(256)) * 2_000
 
@@ -51,10 +53,43 @@ def test_as_tar_and_zstd_pack_it(tmp_path: Path, store: Store) -> None:
     assert size.shipped(bundle, store).total_bytes == pytest.approx(by_tools, rel=0.005)
 
 
-def test_parts_add_up_nearly(tmp_path: Path, store: Store) -> None:
+def test_parts_add_up(tmp_path: Path, store: Store) -> None:
     found = size.shipped(bundle_in(tmp_path / "one", store), store)
     assert min(found.kernel_bytes, found.root_bytes, found.rest_bytes) > 0
-    assert found.kernel_bytes + found.root_bytes + found.rest_bytes == pytest.approx(found.total_bytes, abs=1000)
+    assert found.kernel_bytes + found.root_bytes + found.rest_bytes == found.total_bytes
+
+
+def test_its_archives_one_behind_the_other_are_one_archive(tmp_path: Path, store: Store) -> None:
+    bundle = bundle_in(tmp_path / "one", store)
+    whole = b"".join(chunk for path in bundle.files() for piece in size.pieces(path) for chunk in piece.chunks())
+    with tarfile.open(fileobj=io.BytesIO(whole + bytes(1024))) as archive:
+        for path in bundle.files():
+            content = archive.extractfile(path.name)
+            assert content is not None and content.read() == path.read_bytes()
+
+
+def test_a_large_file_is_packed_in_pieces_by_any_number_of_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(size, "PIECE_BYTES", 100_000)
+    found, said = set(), list[Event]()
+    for processors in (1, 5):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, many=processors: set(range(many)))
+        store = Store(tmp_path / f"cache{processors}")
+        found.add(size.shipped(bundle_in(tmp_path / "one", store), store, say=said.append))
+    assert len(found) == 1
+    pieces = size.pieces(tmp_path / "one" / "vmlinux")
+    packed = [packed_alone(b"".join(piece.chunks())) for piece in pieces]
+    assert len(pieces) == 3 and found.pop().kernel_bytes == sum(packed)
+    done = [event.done for event in said[: len(said) // 2] if isinstance(event, Progress)]
+    assert isinstance(said[0], Begun) and isinstance(said[-1], Ended)
+    assert done == sorted(done) and done[-1] == said[0].total
+
+
+def packed_alone(data: bytes) -> int:
+    """How many bytes the compressor makes of these."""
+    compressor = zstandard.ZstdCompressor(level=19).compressobj()
+    return len(compressor.compress(data) + compressor.flush())
 
 
 def test_depends_on_neither_folder_nor_time_nor_mode(tmp_path: Path, store: Store) -> None:
@@ -67,19 +102,27 @@ def test_depends_on_neither_folder_nor_time_nor_mode(tmp_path: Path, store: Stor
 def test_is_remembered_by_content(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = bundle_in(tmp_path / "one", store)
     found = size.shipped(bundle, store)
-    packed: list[Write] = []
+    packed: list[str] = []
     real = size.compressed_bytes
 
-    def watched(write: Write, stop: Event) -> int:
-        packed.append(write)
-        return real(write, stop)
+    def watched(piece: size.Piece, count: size.Count) -> int:
+        packed.append(piece.path.name)
+        return real(piece, count)
 
     monkeypatch.setattr(size, "compressed_bytes", watched)
-    assert size.shipped(bundle, store) == found
+    assert size.shipped(bundle, store) == size.known(bundle, store) == found
     assert packed == []
     other = size.shipped(bundle_in(tmp_path / "other", store, root=ROOT + b"more"), store)
-    assert len(packed) == 3  # the bundle, its root and image.json; the kernel is the same
+    assert packed == ["root.cpio"]  # the kernel is the same
     assert other.kernel_bytes == found.kernel_bytes
+
+
+def test_is_packed_where_it_is_promised_and_else_only_looked_up(tmp_path: Path, store: Store) -> None:
+    bundle = bundle_in(tmp_path / "one", store)
+    assert size.promised(bundle, store) is None
+    promised = bundle.image.model_copy(update={"budget": {"image_bytes": 1}})
+    found = size.promised(Bundle(bundle.folder, promised), store)
+    assert found is not None and size.promised(bundle, store) == found
 
 
 def beside_other_work(bundle: Bundle, store: Store, after_s: float) -> None:
