@@ -59,6 +59,14 @@ class Bare:
         """Without a channel nobody tells."""
         raise MachineError("a bare machine does not tell how its application ended")
 
+    @property
+    def listens(self) -> bool:
+        """Without a channel nobody tells."""
+        return False
+
+    async def taken(self, host_port: int) -> None:
+        """Without QMP nobody tells."""
+
     async def accepted_ns(self, host_port: int) -> int:
         """Without QMP nobody tells."""
         raise MachineError("a bare machine does not tell who took a connection")

@@ -25,7 +25,7 @@ from imagebuilder.machine.failures import PortTaken, check_files, explain
 from imagebuilder.machine.origin import Origin, Spawned
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.qmp import Qmp, QmpEvent
-from imagebuilder.machine.ready import INTERVAL_S, PROBES, Attempts, wanted
+from imagebuilder.machine.ready import INTERVAL_S, PROBES, Answer, Attempts, wanted
 from imagebuilder.machine.spec import LOOPBACK, Forward, MachineSpec, Wiring, argv
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.machine.waiting import all_of, any_of, finished, resolve
@@ -68,6 +68,9 @@ class Instance:
         self._stopped = False
         self._listening_ns: int | None = None
         self._waited_ns: int | None = None
+        self._answered = False
+        self.answer: Answer | None = None
+        """What was answered last when that was wanted, or when it is all that was looked at."""
         self._ended: asyncio.Task[Exit] = asyncio.create_task(self._follow())
 
     @classmethod
@@ -243,11 +246,12 @@ class Instance:
 
     # What one waits for
 
-    async def wait_ready(self, ready: Ready, timeout_s: float | None = None) -> int:
+    async def wait_ready(self, ready: Ready, timeout_s: float | None = None, *, curious: bool = False) -> int:
         """Wait for the first real answer; returns its time. Raises NotReady after ``timeout_s`` (the recipe's own when
-        not given) and GuestFailed as soon as it is clear that none will come."""
+        not given) and GuestFailed as soon as it is clear that none will come. ``curious``: ``answer`` has the answer
+        itself afterwards."""
         limit_s = ready.timeout_s if timeout_s is None else timeout_s
-        attempts = Attempts(at_once=self.spec.incoming, patient=self.spec.incoming)
+        attempts = Attempts(at_once=self.spec.incoming, curious=curious)
         probe = asyncio.ensure_future(PROBES[ready.kind](ready, self, attempts))
         try:
             signs = (probe, self._channel.ended, self._panic, self._ended)
@@ -257,7 +261,8 @@ class Instance:
                 await all_of(self._ended, timeout_s=LAST_WORDS_S)
                 await all_of(probe, timeout_s=0)
             if probe.done():
-                ready_ns, self._listening_ns = probe.result(), attempts.listening_ns
+                ready_ns, self._listening_ns, self.answer = probe.result(), attempts.listening_ns, attempts.answer
+                self._answered = self._answered or ready.port is not None
                 if self.spec.channel and not self._ended.done():
                     await self._channel.wait_started(PORT_S)
                 return ready_ns
@@ -380,17 +385,24 @@ class Instance:
             return at_ns
         raise self._failed(f"and status {status} was expected")
 
-    async def accepted_ns(self, host_port: int) -> int:
-        """The moment at which the guest took a connection to this port, as QEMU's user network sees it.
+    @property
+    def listens(self) -> bool:
+        """Whether the application is known to listen: init has told, it did before it was cloned, or has answered."""
+        return self.spec.incoming or self._answered or LISTENING in self._channel.reports.phases
 
-        It takes connections itself before the guest does, and its table of them has no events: it is asked for again.
-        """
-        row = re.compile(rf"TCP\[({'|'.join(TAKEN)})\]\s+\d+\s+{re.escape(LOOPBACK)}\s+{host_port}\s")
-        while True:
-            table = await self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"})
-            if row.search(str(table)):
-                return time.monotonic_ns()
+    async def accepted_ns(self, host_port: int) -> int:
+        """The moment at which the guest took a connection to this port: QEMU has no event for it, and is asked again
+        and again."""
+        while not await self.taken(host_port):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(INTERVAL_S)
+        return time.monotonic_ns()
+
+    async def taken(self, host_port: int) -> bool:
+        """Whether the guest has taken a connection to this port that is still open, as QEMU's user network sees it,
+        which takes connections itself before the guest does. Raises MachineError."""
+        row = rf"TCP\[({'|'.join(TAKEN)})\]\s+\d+\s+{re.escape(LOOPBACK)}\s+{host_port}\s"
+        table = await self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"})
+        return re.search(row, str(table)) is not None
 
     # Inside
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from imagebuilder.errors import GuestFailed, InputError, MachineError, OutputError
 from imagebuilder.events import Note, Say, silent, step
 from imagebuilder.machine.answers import Unanswered, ask_tcp, fetch
+from imagebuilder.machine.excerpt import quoted
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.parking import Parked, park, rest, save
 from imagebuilder.machine.probe_guest import probe_guest
@@ -129,13 +130,20 @@ async def ask(instance: Instance, ready: Ready, words: str) -> None:
     """Ask once for what ``[template]`` names: a path over HTTP, else what is sent. Raises GuestFailed when it is not
     answered."""
     port = instance.host_port(ready.port) if ready.port else 0
+    asked = f"{instance.spec.name}: asked for {quoted(words)} to warm it up, it"
     try:
-        if ready.http is not None:
-            await fetch(port, words)
-        elif ready.tcp is not None:
-            await ask_tcp(port, Tcp(port=ready.tcp.port, send=words))
+        async with asyncio.timeout(ready.timeout_s):
+            if ready.http is not None:
+                await fetch(port, words)
+            elif ready.tcp is not None:
+                await ask_tcp(port, Tcp(port=ready.tcp.port, send=words))
     except Unanswered as error:
-        raise GuestFailed(f"{instance.spec.name}: asked for {words!r} to warm it up, it {error}") from error
+        raise GuestFailed(f"{asked} {error}") from error
+    except TimeoutError as error:
+        endless = f"{asked} has not given a whole answer within {ready.timeout_s:g} s"
+        raise GuestFailed(
+            endless, hint="take what never ends, such as a stream of events, out of what is asked"
+        ) from error
 
 
 async def _settle(instance: Instance) -> None:

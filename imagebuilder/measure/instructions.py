@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from imagebuilder import process
 from imagebuilder.errors import GuestFailed, ImagebuilderError, NotReady
@@ -24,6 +24,7 @@ from imagebuilder.events import Progress, Say, silent, step
 from imagebuilder.machine.answers import Unanswered, ask_http, ask_tcp
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import PROGRAM, Accelerator, MachineSpec
+from imagebuilder.machine.waiting import all_of, any_of
 from imagebuilder.measure.statistics import Summary
 from imagebuilder.recipe.model import Ready
 
@@ -85,13 +86,13 @@ async def _counted(instance: Instance, ready: Ready, limit_s: float) -> int:
     if ready.port is None:
         await instance.wait_ready(ready, limit_s)
         return await _rest(instance)
-    ask = _question(instance, ready)
+    ask, taken = _question(instance, ready), partial(instance.taken, instance.host_port(ready.port))
     if instance.started is not None:
         await _started(instance)
     executed = await _rest(instance)
     while True:
         before = await instance.instructions()
-        answered = await _answered(ask)
+        answered = await _answered(ask, taken)
         executed += await _rest(instance) - before
         if answered:
             return executed
@@ -107,12 +108,19 @@ async def _started(instance: Instance) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def _answered(ask: Callable[[], Awaitable[int]]) -> bool:
+async def _answered(ask: Callable[[], Awaitable[int]], taken: Callable[[], Awaitable[bool]]) -> bool:
+    """Ask once. A connection that the guest has taken is not given up: it works on the answer."""
+    asking = asyncio.ensure_future(ask())
     try:
-        async with asyncio.timeout(ANSWER_S):
-            await ask()
-    except (Unanswered, TimeoutError):
+        while not await any_of(asking, timeout_s=ANSWER_S):
+            if not await taken():
+                return False
+        asking.result()
+    except Unanswered:
         return False
+    finally:
+        asking.cancel()
+        await all_of(asking)
     return True
 
 

@@ -14,7 +14,7 @@ from imagebuilder.events import silent
 from imagebuilder.machine.ending import Exit
 from imagebuilder.measure.image import not_built, not_started
 from imagebuilder.measure.report import ImageReport
-from imagebuilder.pytest_plugin.running import Probe, Running
+from imagebuilder.pytest_plugin.running import Running
 from imagebuilder.pytest_plugin.workshop import Shape, Subject, Workshop
 from imagebuilder.recipe.load import load
 
@@ -84,13 +84,8 @@ class Course:
         """What it says when it is asked once more: what that is, and the text."""
         __tracebackhide__ = True
         running = self.ready()
-        self._well(running.wait_ready)
-        http = running.ready.http
-        if http is None:
-            return f"the console of {running.spec.name}", running.console.strip()[-MOST_CHARACTERS:]
-        found = self._well(lambda: Probe(running, self._workshop.background).get(http.path, port=http.port))
-        title = f"GET http://127.0.0.1:{running.host_port(http.port)}{http.path} → {found.status}"
-        return title, found.text.strip()[:MOST_CHARACTERS]
+        title, text = self._well(running.ask)
+        return title, text.strip()[:MOST_CHARACTERS]
 
     def ended(self) -> tuple[Running, Exit]:
         """The machine that was asked to end, and how it ended."""

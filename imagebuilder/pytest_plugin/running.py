@@ -14,6 +14,7 @@ from imagebuilder.machine.answers import Unanswered, fetch
 from imagebuilder.machine.channel import GuestMemory
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.ending import Exit
+from imagebuilder.machine.excerpt import quoted
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.qmp import QmpEvent
 from imagebuilder.machine.spec import LOOPBACK, MachineSpec
@@ -26,6 +27,7 @@ from imagebuilder.recipe.model import Ready
 NS_PER_MS = 1e6
 ANSWER_S = 30.0
 CHUNK_BYTES = 1 << 16
+MOST_CHARACTERS = 10_000  # of a console that people look at
 
 
 class Running:
@@ -140,6 +142,21 @@ class Running:
         at_ns = self._background.run(self._instance.wait_ready(ready or self.ready, timeout_s))
         self._ready_ns = at_ns if self._ready_ns is None else self._ready_ns
         return self._ms(at_ns)
+
+    def ask(self) -> tuple[str, str]:
+        """Ask once more as ``[ready]`` says, and no longer than until that suffices: what was asked, and what was
+        answered. Without a port to ask it is what the console shows. Raises NotReady, GuestFailed."""
+        __tracebackhide__ = True
+        self._background.run(self._instance.wait_ready(self.ready, curious=True))
+        answer, port, http, tcp = self._instance.answer, self.ready.port, self.ready.http, self.ready.tcp
+        if port is None:
+            return f"the console of {self.spec.name}", self.console.strip()[-MOST_CHARACTERS:]
+        where = f"{LOOPBACK}:{self.host_port(port)}"
+        text = answer.content.decode(errors="replace") if answer else ""
+        if http is not None:
+            return f"GET http://{where}{http.path} → {answer.status if answer else http.status}", text
+        sent = f", sent {quoted(tcp.send)}" if tcp and tcp.send else ""
+        return f"TCP {where}{sent}", text or "(the connection was accepted; [ready] expects no more)"
 
     def wait_exit(self, timeout_s: float | None = None) -> Exit:
         """Wait until the machine has ended; tells how. Raises NotReady when it has not after ``timeout_s``."""

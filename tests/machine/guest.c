@@ -45,6 +45,47 @@ static void serve(int port, const char *text, int ask)
     }
 }
 
+/* Work on one connection at a time, so many ms, and tell how many were served and for how many nobody waited. */
+static void slow(int port, long ms)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int listener = socket(AF_INET, SOCK_STREAM, 0), served = 0, nobody = 0;
+    char asked[2048];
+
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 64))
+        exit(99);
+    for (;;) {
+        int connection = accept(listener, NULL, NULL);
+        ssize_t size = read(connection, asked, sizeof asked);
+        rest(ms);
+        nobody += size <= 0 || recv(connection, asked, 1, MSG_DONTWAIT) == 0;
+        printf("served %d, for nobody %d\n", ++served, nobody);
+        fflush(stdout);
+        send(connection, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nIt works\n", 47, MSG_NOSIGNAL);
+        close(connection);
+    }
+}
+
+/* Answer with events, without an end. */
+static void stream(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    char asked[2048];
+
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 64))
+        exit(99);
+    for (;;) {
+        int connection = accept(listener, NULL, NULL);
+        read(connection, asked, sizeof asked);
+        send(connection, "HTTP/1.1 200 OK\r\n\r\n", 19, MSG_NOSIGNAL);
+        while (send(connection, "data: It works\n\n", 16, MSG_NOSIGNAL) > 0)
+            rest(20);
+        close(connection);
+    }
+}
+
 static void disk(const char *path)
 {
     unsigned long long bytes = 0;
@@ -81,6 +122,8 @@ int main(int argc, char **argv)
         if (!strcmp(word, "wait")) { puts("waiting"); fflush(stdout); for (;;) pause(); }
         if (!strncmp(word, "http=", 5)) serve(atoi(value), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nIt works\n", 1);
         if (!strncmp(word, "pong=", 5)) serve(atoi(value), "+PONG\r\n", 1);
+        if (!strncmp(word, "slow=", 5)) slow(atoi(value), atol(strchr(value, ',') + 1));
+        if (!strncmp(word, "stream=", 7)) stream(atoi(value));
         if (!strncmp(word, "mute=", 5)) serve(atoi(value), "", 0);
     }
     return 0;

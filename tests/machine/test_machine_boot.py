@@ -15,7 +15,9 @@ from imagebuilder.machine.failures import PortTaken
 from imagebuilder.machine.floor import floor_ns
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import free_ports, with_ports
+from imagebuilder.machine.ready import RING
 from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineType, argv
+from imagebuilder.machine.warming import ask
 from imagebuilder.recipe.model import Http, Ready, Tcp
 from imagebuilder.tree import Tree, file
 
@@ -55,6 +57,30 @@ async def test_each_way_to_be_ready(make: Make, words: tuple[str, ...], ready: R
     assert instance.running_ns < ready_ns
     assert (listening_ns is None) == (ready.port is None)
     assert listening_ns is None or listening_ns <= ready_ns
+
+
+@pytest.mark.parametrize("channel", [True, False], ids=["init tells", "nobody tells"])
+async def test_a_server_that_takes_its_time_works_for_nobody_but_us(make: Make, channel: bool) -> None:
+    """One request at a time, 1.5 s each. Where nobody can say that it listens, a few connections more may reach it."""
+    spec = make("slow=80,1500", forwards=(Forward(None, 80),), channel=channel)
+    async with Instance.start(spec) as instance:
+        await instance.wait_ready(WEB)
+        begun_s = time.monotonic()
+        await instance.wait_ready(WEB)
+        took_s = time.monotonic() - begun_s
+    served, nobody = re.findall(r"served (\d+), for nobody (\d+)", instance.console)[-1]
+    if channel:
+        assert (served, nobody) == ("2", "0")
+    assert int(nobody) <= RING + 1 and took_s < 1.5 * (RING + 4)
+
+
+async def test_an_answer_that_never_ends(make: Make) -> None:
+    async with Instance.start(make("stream=80", forwards=(Forward(None, 80),))) as instance:
+        await instance.wait_ready(WEB)
+        await instance.wait_ready(WEB, curious=True)
+        assert instance.answer is not None and instance.answer.content.startswith(b"data: It works")
+        with pytest.raises(GuestFailed, match=r"asked for '/events' to warm it up, it has not given a whole answer"):
+            await ask(instance, WEB.model_copy(update={"timeout_s": 2}), "/events")
 
 
 async def test_a_port_where_nobody_listens_is_never_ready(make: Make) -> None:

@@ -1,18 +1,20 @@
 """Asking servers: real ones on this machine, good and bad."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from imagebuilder.machine.answers import Unanswered, ask_http, ask_tcp, fetch
+from imagebuilder.machine.answers import SHOWN_S, Unanswered, ask_http, ask_tcp, fetch
 from imagebuilder.machine.ports import free_ports
-from imagebuilder.machine.ready import CROWD, INTERVAL_S, UNHURRIED_S, Attempts, first_answer
+from imagebuilder.machine.ready import CROWD, INTERVAL_S, RING, UNHURRIED_S, Attempts, Port, first_answer
 from imagebuilder.recipe.model import Http, Tcp
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -70,14 +72,16 @@ async def test_answers_that_suffice(answer: bytes) -> None:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (b"HTTP/1.1 503 Wait\r\n\r\nIt works", "answered with HTTP status 503 instead of 200"),
-        (b"HTTP/1.1 200 OK\r\n\r\nIt fails", "gave a body without 'It works'"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nIt works", "gave a body without 'It works'"),
+        (b"HTTP/1.1 503 Wait\r\n\r\nIt works", "answered with HTTP status 503 instead of 200, with 'It works'"),
+        (b"HTTP/1.1 503 Wait\r\nContent-Length: 0\r\n\r\n", "answered with HTTP status 503 instead of 200"),
+        (b"HTTP/1.1 200 OK\r\n\r\nIt\tfails\xff", r"gave a body without 'It works': 'It\tfails\xff'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nIt works", "gave a body without 'It works': 'It '"),
         (b"", "closed the connection without a whole answer"),
         (b"HTTP/1.1 200 OK\r\n", "closed the connection without a whole answer"),
-        (b"HTTP/1.1 200 OK\r\n\r\n", "closed the connection without a whole answer"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "gave an answer that cannot be read (it is not HTTP/1)"),
-        (b"HTTP/1.1 2x0 OK\r\n\r\n", "gave an answer that cannot be read (it is not HTTP/1)"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "gave a body without 'It works': ''"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000, "gave an answer that cannot be read (it has more than 16 interim"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "cannot be read (it is not HTTP/1 but 'SSH-2.0-OpenSSH')"),
+        (b"HTTP/1.1 2x0 OK\r\n\r\n", "cannot be read (it is not HTTP/1 but 'HTTP/1.1 2x0 OK')"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nIt works\r\n", "gave an answer that cannot be read"),
         (b"HTTP/1.1 200 OK" + b"x" * 100_000, "gave an answer that cannot be read"),
     ],
@@ -160,14 +164,14 @@ async def test_the_first_connection_that_is_answered_counts() -> None:
 
     attempts = Attempts()
     async with server(serve) as port:
-        assert await first_answer(partial(ask_http, port, HTTP), started=None, attempts=attempts)
+        assert await first_answer(partial(ask_http, port, HTTP), port=Port(), attempts=attempts)
     assert connections >= 6 and not attempts.waiting
 
 
 async def test_a_server_that_comes_late_and_is_wrong_at_first() -> None:
     port = free_ports(1)[0]
     attempts = Attempts()
-    asking = asyncio.create_task(first_answer(partial(ask_http, port, HTTP), started=None, attempts=attempts))
+    asking = asyncio.create_task(first_answer(partial(ask_http, port, HTTP), port=Port(), attempts=attempts))
     await asyncio.sleep(3 * INTERVAL_S)
     assert attempts.last.startswith("refused")
     async with server(saying(b"HTTP/1.1 503 Soon\r\n\r\n"), port=port):
@@ -187,7 +191,7 @@ async def test_nobody_is_flooded_before_the_application_started() -> None:
         await asyncio.Event().wait()
         return 0
 
-    asking = asyncio.create_task(first_answer(ask, started=started, attempts=Attempts()))
+    asking = asyncio.create_task(first_answer(ask, port=Port(started), attempts=Attempts()))
     await asyncio.sleep(10 * INTERVAL_S)
     assert not begun
     started.set()
@@ -201,7 +205,7 @@ async def test_who_listened_before_is_asked_at_once() -> None:
     async with server(saying(b"HTTP/1.1 200 OK\r\n\r\nIt works")) as port:
         begun_s = time.monotonic()
         attempts = Attempts(at_once=True)
-        await first_answer(partial(ask_http, port, HTTP), started=asyncio.Event(), attempts=attempts)
+        await first_answer(partial(ask_http, port, HTTP), port=Port(asyncio.Event()), attempts=attempts)
         assert time.monotonic() - begun_s < UNHURRIED_S
 
 
@@ -219,7 +223,7 @@ async def test_an_answer_at_the_moment_at_which_one_may_ask_ends_the_asking(step
         return 1
 
     starting: list[asyncio.Task[None]] = []
-    asking = asyncio.create_task(first_answer(ask, started=started, attempts=Attempts(at_once=True)))
+    asking = asyncio.create_task(first_answer(ask, port=Port(started), attempts=Attempts(at_once=True)))
     await asyncio.wait([asking], timeout=UNHURRIED_S)
     assert asking.done() and asking.result() == 1
 
@@ -229,7 +233,7 @@ async def test_what_is_wrong_with_us_is_not_swallowed() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await first_answer(ask, started=None, attempts=Attempts())
+        await first_answer(ask, port=Port(), attempts=Attempts())
 
 
 async def test_when_somebody_began_to_listen() -> None:
@@ -252,7 +256,7 @@ async def test_a_server_that_says_no_listens() -> None:
     started, attempts = asyncio.Event(), Attempts()
     started.set()
     async with server(saying(b"HTTP/1.1 503 Not yet\r\n\r\n")) as port:
-        asking = first_answer(partial(ask_http, port, HTTP), started=started, attempts=attempts)
+        asking = first_answer(partial(ask_http, port, HTTP), port=Port(started), attempts=attempts)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asking, 0.5)
     assert attempts.listening_ns is not None
@@ -262,5 +266,216 @@ async def test_a_server_that_says_no_listens() -> None:
 async def test_nobody_is_seen_to_listen_before_the_application_started() -> None:
     async with server(saying(b"HTTP/1.1 200 OK\r\n\r\nIt works")) as port:
         attempts = Attempts()
-        await first_answer(partial(ask_http, port, HTTP), started=asyncio.Event(), attempts=attempts)
+        await first_answer(partial(ask_http, port, HTTP), port=Port(asyncio.Event()), attempts=attempts)
     assert attempts.listening_ns is None
+
+
+# A server that takes its time, and one request at a time
+
+
+@dataclass
+class Slow:
+    """Takes a connection at a time, works on it whether anybody still waits or not, and answers."""
+
+    work_s: float
+    answer: bytes = b"HTTP/1.1 200 OK\r\n\r\nIt works"
+    served: int = 0
+    for_nobody: int = 0
+
+    async def run(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            with connection:
+                await asyncio.sleep(self.work_s)
+                self.served += 1
+                try:
+                    await loop.sock_sendall(connection, self.answer)
+                    connection.shutdown(socket.SHUT_WR)
+                    if await loop.sock_recv(connection, 4096) == b"":  # it asked nothing
+                        self.for_nobody += 1
+                except OSError:
+                    self.for_nobody += 1
+
+
+@asynccontextmanager
+async def slow_server(slow: Slow) -> AsyncIterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        running = asyncio.create_task(slow.run(listener))
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+def told() -> Port:
+    """Of an application that is known to listen."""
+    started = asyncio.Event()
+    started.set()
+    return Port(started, lambda: True)
+
+
+async def test_a_slow_server_is_asked_once_when_it_is_known_to_listen() -> None:
+    slow = Slow(work_s=1.3 * UNHURRIED_S)
+    async with slow_server(slow) as port:
+        await first_answer(partial(ask_http, port, HTTP), port=told(), attempts=Attempts())
+        begun_s = time.monotonic()
+        await first_answer(partial(ask_http, port, HTTP), port=told(), attempts=Attempts())
+        assert time.monotonic() - begun_s < 1.5 * slow.work_s, "nothing was left in its backlog"
+    assert (slow.served, slow.for_nobody) == (2, 0)
+
+
+async def test_a_slow_server_is_not_flooded_when_nobody_says_that_it_listens() -> None:
+    """Its connections are seen to be taken: no further ones are opened beside them."""
+
+    async def taken() -> bool:
+        return True
+
+    slow = Slow(work_s=0.4)
+    async with slow_server(slow) as port:
+        asked = Port(taken=taken)
+        attempts = Attempts()
+        await first_answer(partial(ask_http, port, HTTP), port=asked, attempts=attempts)
+        assert len(attempts.opened_ns) == 0 and slow.served == 1
+        await asyncio.sleep(RING * slow.work_s)
+    assert slow.served <= RING
+
+
+async def test_a_guest_that_refused_is_known_to_take_what_it_does_not_refuse() -> None:
+    """Also where nobody sees what it takes, as of a bare machine."""
+    port = free_ports(1)[0]
+    attempts = Attempts()
+
+    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As QEMU's user network passes a refusal on."""
+
+    asking = None
+    async with server(refusing, port=port):
+        asking = asyncio.create_task(first_answer(partial(ask_http, port, HTTP), port=Port(), attempts=attempts))
+        while not attempts.reachable:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(INTERVAL_S)
+    slow = Slow(work_s=1.3 * UNHURRIED_S)
+    with socket.create_server(("127.0.0.1", port), reuse_port=False) as listener:
+        listener.setblocking(False)
+        running = asyncio.create_task(slow.run(listener))
+        await asking
+        running.cancel()
+        await asyncio.wait({running})
+    assert (slow.served, slow.for_nobody) == (1, 0)
+
+
+async def test_what_the_guest_never_took_makes_room_for_fresh_ones() -> None:
+    """The trap of QEMU's user network, seen from its table of connections."""
+    begun: list[int] = []
+
+    async def nothing() -> bool:
+        return False
+
+    async def ask() -> int:
+        begun.append(len(begun))
+        if len(begun) == 3 * RING:
+            return 1
+        await asyncio.Event().wait()
+        return 0
+
+    attempts = Attempts()
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, len(attempts.waiting))
+            await asyncio.sleep(0.001)
+
+    watching = asyncio.create_task(watch())
+    assert await first_answer(ask, port=Port(taken=nothing), attempts=attempts) == 1
+    watching.cancel()
+    assert most <= RING + 1 and not attempts.begun_ns
+
+
+async def test_a_clone_whose_first_connection_was_lost_is_asked_again() -> None:
+    async def taken() -> bool:
+        return False
+
+    async def ask() -> int:
+        begun.append(time.monotonic())
+        if len(begun) == 1:
+            await asyncio.Event().wait()
+        return 1
+
+    begun: list[float] = []
+    port = Port(asyncio.Event(), lambda: True, taken)
+    await first_answer(ask, port=port, attempts=Attempts(at_once=True))
+    assert begun[1] - begun[0] >= UNHURRIED_S
+
+
+async def test_not_yet_is_asked_again_soon_and_not_all_the_time() -> None:
+    """A server that says "not yet" rests as long as it took to say so."""
+    slow = Slow(work_s=0.1, answer=b"HTTP/1.1 503 Soon\r\nContent-Length: 0\r\n\r\n")
+    async with slow_server(slow) as port:
+        asking = asyncio.create_task(
+            first_answer(partial(ask_http, port, HTTP), port=told(), attempts=(attempts := Attempts()))
+        )
+        await asyncio.sleep(12 * slow.work_s)
+        assert 3 <= slow.served <= 7 and slow.for_nobody == 0
+        slow.answer = b"HTTP/1.1 200 OK\r\n\r\nIt works"
+        await asking
+    assert "503" in attempts.last
+
+
+async def test_a_tcp_answer_that_keeps_the_connection_open_is_asked_for_again() -> None:
+    """As of Redis, while it loads."""
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readline()
+        writer.write(b"-LOADING it\0\r\n" if asked < 4 else b"+PONG\r\n")
+        await reader.read()
+
+    attempts = Attempts()
+    async with server(serve) as port:
+        question = partial(ask_tcp, port, Tcp(port=1, send="PING\r\n", expect="+PONG"), attempts)
+        await first_answer(question, port=told(), attempts=attempts)
+    assert asked == 4
+    assert attempts.last == r"gave an answer without '+PONG': '-LOADING it\x00\r\n'"
+    assert attempts.answer is not None and attempts.answer.content == b"+PONG\r\n"
+
+
+async def test_a_stream_that_never_ends_answers_when_its_text_has_come() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        while True:
+            writer.write(b"data: It works\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    attempts = Attempts(curious=True)
+    async with server(serve) as port:
+        for http in (HTTP, Http(port=80)):
+            begun_ns = time.monotonic_ns()
+            at_ns = await ask_http(port, http, attempts)
+            assert at_ns - begun_ns < SHOWN_S * 5e8 and time.monotonic_ns() - begun_ns < SHOWN_S * 3e9
+            assert attempts.answer is not None and attempts.answer.content.startswith(b"data: It works")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ask_http(port, Http(port=80, body="never"), attempts), 0.2)
+        assert attempts.last.startswith("has given a body without 'never' so far: 'data: It works")
+        assert len(attempts.last) < 200
+        await asyncio.sleep(0.1)  # the server sees that nobody reads
+
+
+async def test_a_body_without_an_end_is_not_fetched_for_ever() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * (1 << 16))
+            await writer.drain()
+
+    async with server(serve) as port:
+        with pytest.raises(Unanswered, match="gave a body of more than 16 MiB"):
+            await fetch(port, "/")
