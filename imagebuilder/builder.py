@@ -256,8 +256,8 @@ def _root(work: Build, wanted: Step) -> Result:
     (slimmed,) = wanted.needs
     known = {name: (ids[0], ids[1]) for name, ids in work.result(slimmed)["users"].items()}
     application = work.recipe.application
-    user = resolve(application.user, known)
-    owners = [resolve(entry.owner, known) for entry, _ in work._files]
+    user = resolve(application.user, known, key="application.user")
+    owners = [resolve(entry.owner, known, key=f"files.owner of {entry.path}") for entry, _ in work._files]
     files = Tree(
         {
             entry.path: replace(node, uid=owner.uid, gid=owner.gid)

@@ -35,7 +35,7 @@ BELOW = {
     "upkeep": ("errors", "events"),
     "kernel": ("errors", "events", "paths", "process", "store", "tree", "sources", "upkeep"),
     "ready_built": ("process", "store", "upkeep"),
-    "guest": ("errors", "events", "paths", "process", "ready_built", "store", "tree"),
+    "guest": ("errors", "events", "paths", "process", "ready_built", "recipe", "store", "tree"),
     "plan": ("store",),
     "translate": ("guest", "kernel", "recipe", "tree"),
     "pages": ("errors", "guest", "store", "tree"),

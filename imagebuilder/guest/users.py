@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from imagebuilder.errors import InputError
+from imagebuilder.recipe.near import nearest
+
 Ids = tuple[int, int]
 ROOT: Ids = (0, 0)
-UNKNOWN: Ids = (999, 999)  # what a name gets that no package knows: the first that Debian's adduser --system would take
+HIGHEST_SYSTEM_ID = 999  # Debian Policy 9.2.2: numbers up to this are for system users, made where they are needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +20,11 @@ class User:
     gid: int
 
 
-def resolve(words: str, known: Mapping[str, Ids]) -> User:
-    """The user that ``name``, ``uid``, ``uid:gid`` or ``name:uid`` means, given the users that the packages know."""
+def resolve(words: str, known: Mapping[str, Ids], *, key: str) -> User:
+    """The user that ``name``, ``uid``, ``uid:gid`` or ``name:uid`` means, given the users that the packages know.
+
+    Raises InputError, with the recipe's ``key``, for a name that no package knows.
+    """
     first, _, second = words.partition(":")
     if first.isdigit():
         uid, gid = int(first), int(second or first)
@@ -26,7 +32,18 @@ def resolve(words: str, known: Mapping[str, Ids]) -> User:
         return User(next((name for name, ids in known.items() if ids[0] == uid), usual), uid, gid)
     if second:
         return User(first, int(second), int(second))
-    return User(first, *{"root": ROOT, **known}.get(first, UNKNOWN))
+    users = {"root": ROOT, **known}
+    if first not in users:
+        raise InputError(f'{key}: no package of the image knows a user "{first}"', hint=_hint(first, users))
+    return User(first, *users[first])
+
+
+def _hint(name: str, known: Mapping[str, Ids]) -> str:
+    taken = {uid for uid, _ in known.values()}
+    free = next(uid for uid in range(HIGHEST_SYSTEM_ID, 0, -1) if uid not in taken)
+    near = nearest(name, known)
+    question = f'did you mean "{near}"? ' if near else ""
+    return f'{question}"{name}:{free}" adds a user of this name'
 
 
 def passwd(users: Iterable[User]) -> bytes:

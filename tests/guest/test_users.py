@@ -1,8 +1,11 @@
 """Users by name, and the files in which the guest finds them."""
 
+import re
+
 import pytest
 
-from imagebuilder.guest.users import UNKNOWN, User, group, passwd, resolve
+from imagebuilder.errors import InputError
+from imagebuilder.guest.users import User, group, passwd, resolve
 
 KNOWN = {"www-data": (33, 33), "games": (5, 60)}
 
@@ -17,11 +20,29 @@ KNOWN = {"www-data": (33, 33), "games": (5, 60)}
         ("1000:100", User("user1000", 1000, 100)),
         ("0", User("root", 0, 0)),
         ("app:1234", User("app", 1234, 1234)),
-        ("redis", User("redis", *UNKNOWN)),
     ],
 )
 def test_resolves(words: str, user: User) -> None:
-    assert resolve(words, KNOWN) == user
+    assert resolve(words, KNOWN, key="application.user") == user
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hints"),
+    [
+        ("memcached", {**KNOWN, "memcache": (110, 115)}, ["memcache", "memcached:999"]),
+        ("www_data", KNOWN, ["www-data", "www_data:999"]),
+        ("redis", {**KNOWN, "own": (999, 999)}, ["redis:998"]),
+    ],
+)
+def test_a_name_that_no_package_knows_is_refused_and_each_hint_works(
+    name: str, known: dict[str, tuple[int, int]], hints: list[str]
+) -> None:
+    with pytest.raises(InputError, match=f'files.owner of /srv: no package of the image knows a user "{name}"') as raised:
+        resolve(name, known, key="files.owner of /srv")
+    quoted = re.findall('"([^"]+)"', raised.value.hint or "")
+    assert quoted == hints
+    for hint in quoted:
+        assert resolve(hint, known, key="files.owner of /srv").uid not in (0, None)
 
 
 def test_the_files_name_each_user_once() -> None:
