@@ -12,7 +12,7 @@ from typing import Any
 from imagebuilder import bundle, guest, pages, translate
 from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
-from imagebuilder.closure import needed, slim
+from imagebuilder.closure import Around, described, needed, slim
 from imagebuilder.closure.binding import bound
 from imagebuilder.closure.bytecode import byte_code
 from imagebuilder.closure.groups import Group
@@ -96,6 +96,8 @@ class Build:
                 include=self._patterns("include"),
                 exclude=self._patterns("exclude"),
                 byte_code=self._patterns("byte_code"),
+                added=[described(entry.path, node) for entry, node in self._files],
+                search=self._search,
                 files=[(entry.path, entry.owner, node.describe()) for entry, node in self._files],
                 pages=self.page_list.model_dump(mode="json") if self.page_list else None,
                 init=guest.init_key(),
@@ -183,10 +185,14 @@ class Build:
 
     @property
     def _roots(self) -> Sequence[str]:
-        """The programs of the sources that must run."""
+        """The programs that must run."""
         programs = (self.recipe.application.command, self.recipe.template.hook)
-        added = {entry.path for entry in self.recipe.files}
-        return [path for path in programs if path and (path == programs[0] or path not in added)]
+        return [path for path in programs if path]
+
+    @property
+    def _search(self) -> Mapping[str, str]:
+        environment = self.recipe.application.environment
+        return {name: value for name, value in environment.items() if name == "PATH" or name.startswith("LD_")}
 
     def _patterns(self, name: str) -> list[str]:
         return [pattern for source in self.recipe.source for pattern in getattr(source, name, ())]
@@ -228,11 +234,13 @@ def _source(work: Build, wanted: Step) -> Result:
 
 def _slim(work: Build, wanted: Step) -> Result:
     layers = [Layer.load(work.result(need), work.store) for need in wanted.needs]
-    needs = {**wanted.inputs}
-    modules = needs.pop("byte_code")
-    slimmed = slim(layers, **needs)
+    asked = {name: wanted.inputs[name] for name in ("roots", "include", "exclude")}
+    added = {entry.path: node for entry, node in work._files}
+    slimmed = slim(layers, **asked, around=Around(defaults(()), added, work._search))
+    for sentence in slimmed.warnings:
+        work.say(Warned(sentence))
     with work.store.scratch() as scratch:
-        made = byte_code(slimmed.tree, modules, scratch)
+        made = byte_code(overlay(slimmed.tree, added)[0], wanted.inputs["byte_code"], scratch)
     origins = {path: name for layer in layers for path, name in layer.origins.items()}
     used = {origins[path] for path in slimmed.tree if path in origins}
     packages = [package for layer in layers for package in layer.packages if package.name in used]

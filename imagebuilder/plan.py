@@ -55,6 +55,10 @@ class Ingredients:
     epoch_s: int
     recipe: Any
     byte_code: Sequence[str] = ()
+    added: Any = ()
+    """Of ``files`` what the application's closure depends on."""
+    search: Any = None
+    """Of the application's environment what says where programs and libraries are looked for."""
     pages: Any = None
 
 
@@ -92,8 +96,8 @@ def plan(given: Ingredients) -> Plan:
         step(StepKind.SOURCE, f"source {number + 1} of {given.name}", described)
         for number, described in enumerate(given.sources)
     )
-    wanted = {"roots": [*given.roots], "include": [*given.include], "exclude": [*given.exclude]}
-    wanted["byte_code"] = [*given.byte_code]
+    wanted: dict[str, Any] = {name: [*getattr(given, name)] for name in ("roots", "include", "exclude", "byte_code")}
+    wanted |= {"files": given.added, "search": given.search}
     slim = step(StepKind.SLIM, f"what {given.name} needs", wanted, sources)
     system = {"application": given.application, "files": given.files, "init": given.init, "kernel": given.kernel}
     system["root"] = given.recipe.get("root")

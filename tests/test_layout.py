@@ -30,7 +30,7 @@ BELOW = {
     "paths": (),
     "tree": ("errors", "store"),
     "recipe": ("errors", "events", "paths", "store", "tree", "process", "kernel"),
-    "closure": ("errors", "events", "process", "store", "tree", "sources"),
+    "closure": ("errors", "events", "process", "recipe", "store", "tree", "sources"),
     "sources": ("errors", "events", "paths", "process", "store", "tree", "recipe"),
     "upkeep": ("errors", "events"),
     "kernel": ("errors", "events", "paths", "process", "store", "tree", "sources", "upkeep"),

@@ -1,7 +1,8 @@
 """Which files an application really needs, out of all that its packages brought.
 
 Needed are the command (for a script, its interpreter), the libraries that the dynamic linker will look for, what the
-recipe includes, the libraries of the ELF files among that, and the links that lead there.
+recipe includes and adds, the libraries and interpreters of that, and the links that lead there. All is looked for in
+the tree that the image will have: the packages over what every image has, and the recipe's [[files]] over both.
 
 Not seen are files that a program opens or loads by name while it runs; the recipe includes them where they matter:
 plug-ins, data, locales, ``libgcc_s.so.1`` (glibc loads it for pthread_cancel, pthread_exit and backtrace),
@@ -9,26 +10,41 @@ plug-ins, data, locales, ``libgcc_s.so.1`` (glibc loads it for pthread_cancel, p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from imagebuilder.closure import globs
+from imagebuilder.closure.elf import MAGIC
 from imagebuilder.closure.groups import Group, groups
+from imagebuilder.closure.notices import idle, uncalled
+from imagebuilder.closure.selection import matching, other_glob, selected
 from imagebuilder.closure.walk import Walk
 from imagebuilder.errors import ClosureError
-from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay
-from imagebuilder.tree import Kind, Tree
+from imagebuilder.tree import Kind, Node, Tree
 
-__all__ = ["Group", "Slimmed", "merge", "needed", "slim"]
+__all__ = ["Around", "Group", "Slimmed", "described", "merge", "needed", "slim"]
+
+SYSTEM = "imagebuilder"  # the origin of what every image has
 
 
 @dataclass(frozen=True)
 class Slimmed:
-    """The tree of what is needed, and what was kept and dropped."""
+    """The tree of what is needed of the layers, what was kept and dropped, and sentences that the user should read."""
 
     tree: Tree
     groups: tuple[Group, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the image will have besides its sources: ``below`` what every image has, ``above`` the recipe's [[files]];
+    and ``environment``, the application's."""
+
+    below: Tree = field(default_factory=Tree)
+    above: Mapping[str, Node] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,26 +56,46 @@ class Merged:
     whole: frozenset[str]
 
 
-def slim(layers: Sequence[Layer], *, roots: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> Slimmed:
+def slim(
+    layers: Sequence[Layer],
+    *,
+    roots: Sequence[str],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    around: Around | None = None,
+) -> Slimmed:
     """What the programs ``roots`` (absolute paths) need of the layers, and what the globs ``include`` name.
 
-    ``exclude`` takes from what is included and from layers that are kept whole. Raises ClosureError for a program that
-    is not there or cannot run, for a library that is missing or excluded, and for a glob that matches nothing.
+    ``exclude`` takes from what is included and from layers that are kept whole. What is ``around`` the layers is seen,
+    and needs things of them, but is not in the result. Raises ClosureError for a program that is not there or cannot
+    run, for a library that is missing or excluded, and for a glob that matches nothing.
     """
-    merged = merge(layers)
-    dropped = _matched(exclude, merged.tree, "excluded by {}")
-    walk = Walk(merged.tree, dropped)
+    around = around or Around()
+    merged = merge([Layer(around.below, dict.fromkeys(around.below, SYSTEM), slim=True), *layers])
+    tree, added = overlay(merged.tree, around.above)
+    dropped = {path: why for path, why in _dropped(exclude, tree).items() if path not in added}
+    walk = Walk(tree, dropped, around.environment)
     for root in roots:
         walk.command(root)
-    for path in sorted(merged.whole - dropped.keys()):
-        walk.whole(path)
+    whole = sorted(path for path in merged.whole if path in tree and path not in dropped and path not in added)
+    for path in whole:
+        walk.whole(path, "kept whole")
+    for path in around.above:
+        walk.whole(path, "the recipe adds it")
     for glob in include:
-        for path in _included(glob, merged.tree):
+        for path in _included(glob, tree):
             walk.include(path, glob)
     walk.check()
-    tree = merged.tree.filter(lambda path, _: path in walk.kept).merge(Tree(walk.links))
+    ours = {path for path, node in merged.tree.items() if merged.origins.get(path) != SYSTEM and tree.get(path) == node}
+    kept = {path: why for path, why in walk.kept.items() if path in ours}
+    replaced = {path: "replaced by [[files]]" for path, node in merged.tree.items() if tree.get(path) != node}
+    sources = merged.tree.filter(lambda path, _: merged.origins.get(path) != SYSTEM)
     rest = f"not needed by {', '.join(roots)}" if roots else "not needed"
-    return Slimmed(tree, groups(merged.tree, merged.origins, walk.kept, dropped, rest))
+    return Slimmed(
+        tree.filter(lambda path, _: path in kept).merge(Tree(walk.links)),
+        groups(sources, merged.origins, kept, {**dropped, **replaced}, rest),
+        (*idle(walk.idle), *uncalled((*roots, *around.above, *whole), tree, walk.kept)),
+    )
 
 
 def needed(tree: Tree, command: str) -> tuple[str, ...]:
@@ -77,30 +113,33 @@ def merge(layers: Sequence[Layer]) -> Merged:
     whole: set[str] = set()
     for layer in layers:
         tree, placed = overlay(tree, layer.tree)
+        origins = {where: origin for where, origin in origins.items() if where not in placed}
         origins |= {where: layer.origins[path] for where, path in placed.items() if path in layer.origins}
         whole = whole.difference(placed) if layer.slim else whole.union(placed)
     return Merged(tree, origins, frozenset(whole))
 
 
-def _matched(patterns: Sequence[str], tree: Tree, why: str) -> dict[str, str]:
-    """The paths that a glob matches, each with the reason."""
-    globs_ = [(glob, globs.matcher(_real(glob, tree))) for glob in patterns]
-    return {path: why.format(glob) for path in tree for glob, matcher in globs_ if matcher.fullmatch(path)}
+def described(path: str, node: Node) -> Any:
+    """What of an added file the closure depends on, as JSON: its content only where it is read."""
+    document = node.describe()
+    if node.kind is Kind.FILE and not _is_read(path, node):
+        document = {name: value for name, value in document.items() if name not in ("sha256", "bytes")}
+    return [path, document]
+
+
+def _is_read(path: str, node: Node) -> bool:
+    """Programs, libraries and scripts are read, modules compiled, and the linker's configuration obeyed."""
+    return path.endswith(".py") or path.startswith("/etc/ld.so.") or node.content.read()[:4].startswith((MAGIC, b"#!"))
+
+
+def _dropped(patterns: Sequence[str], tree: Tree) -> dict[str, str]:
+    """The paths that a glob of ``exclude`` matches, each with the reason."""
+    return {path: f"excluded by {glob}" for glob in reversed(patterns) for path in matching(glob, tree)}
 
 
 def _included(glob: str, tree: Tree) -> list[str]:
     """The paths that a glob means: a folder that it names stands for all in it. Raises ClosureError for none."""
-    matcher = globs.matcher(_real(glob, tree))
-    found = [path for path in tree if matcher.fullmatch(path)]
+    found = selected(glob, tree)
     if not found:
-        raise ClosureError(f'source.include: "{glob}" matches nothing', hint=did_you_mean(glob, tree))
-    folders = tuple(f"{path}/" for path in found if tree[path].kind is Kind.DIRECTORY)
-    return [path for path in tree if matcher.fullmatch(path) or path.startswith(folders)]
-
-
-def _real(glob: str, tree: Tree) -> str:
-    """The glob with the links in its fixed part resolved (/lib/… is in /usr/lib/…), but for a link that it names."""
-    fixed = globs.fixed_part(glob)
-    folder = fixed if fixed != glob else fixed.rpartition("/")[0]
-    real = tree.resolve(folder) if folder else None
-    return glob if real is None else real.rstrip("/") + glob.removeprefix(folder)
+        raise ClosureError(f'source.include: "{glob}" matches nothing', hint=other_glob(glob, tree))
+    return found

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder import process
-from imagebuilder.closure import globs
-from imagebuilder.errors import ClosureError, MachineLacks
+from imagebuilder.closure.selection import other_glob, selected
+from imagebuilder.errors import ClosureError, MachineLacks, ToolFailed
 from imagebuilder.tree import Kind, Node, Tree, file
 
-MODULE = re.compile(r".*/(?P<python>python3\.\d+)/(?:.*/)?(?P<name>[^/]+)\.py")
+VERSION = re.compile(r"/(python3\.\d+)/")
+INTERPRETER = re.compile(r"(?P<prefix>.*)/bin/(?P<python>python3\.\d+)")
 LINKER = "/lib64/ld-linux-x86-64.so.2"
 LIBRARY = re.compile(r".*\.so(\.[0-9.]+)?")
 SYSTEM = ("linux", "x86_64")
@@ -46,52 +47,64 @@ for path in sys.stdin.read().split("\\0"):
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """The modules of one Python, and the programs that compile them; real paths in the image."""
+class Python:
+    """An interpreter of the image: its name (``python3.11``), the folder that it is installed in, its real path."""
 
-    interpreter: str
-    linker: str
-    modules: Sequence[str]
+    name: str
+    prefix: str
+    program: str
 
 
 def byte_code(tree: Tree, patterns: Sequence[str], scratch: Path) -> Tree:
     """The byte code of the modules that globs name, as files to be added to the tree.
 
-    ``scratch`` is an empty folder. Raises ClosureError for a glob that names no module and for modules whose Python is
-    not in the tree, MachineLacks where x86-64 Linux programs do not run, ToolFailed.
+    A module in the folder of a version (``/usr/lib/python3.11/…``) is compiled by that one, any other by each version
+    that the image has. ``scratch`` is an empty folder. Raises ClosureError for a glob that names no module, for modules
+    whose Python is not in the tree or cannot run there, and MachineLacks where x86-64 Linux programs do not run.
     """
-    found: dict[str, list[str]] = {}
-    for path in sorted({path for glob in patterns for path in _modules(glob, tree)}):
-        match = MODULE.fullmatch(path)
-        found.setdefault(match["python"] if match else "", []).append(path)
-    if not found:
+    modules = sorted({path for glob in patterns for path in _modules(glob, tree)})
+    if not modules:
         return Tree()
     if (sys.platform, platform.machine()) != SYSTEM:
         raise MachineLacks("byte code is made by the image's own Python, which runs on x86-64 Linux only")
+    pythons = list(_pythons(tree))
+    wanted: dict[Python, list[str]] = {}
+    for module in modules:
+        for python in _compilers(module, pythons):
+            wanted.setdefault(python, []).append(module)
     _lay_out(tree, scratch)
-    for python, modules in found.items():
-        _compile(_of(python, modules, tree), tree, scratch)
-    return Tree(dict(_written(scratch, found)))
+    for python, paths in wanted.items():
+        _compile(python, paths, tree, scratch)
+    return Tree(dict(_written(scratch, wanted)))
 
 
-def _modules(glob: str, tree: Tree) -> Iterator[str]:
-    """The modules that a glob names; in a folder that belongs to a version of Python, as packages have them."""
-    matcher = globs.matcher(glob)
-    paths = [
-        path
-        for path, node in tree.items()
-        if node.kind is Kind.FILE and MODULE.fullmatch(path) and matcher.fullmatch(path)
-    ]
+def _modules(glob: str, tree: Tree) -> list[str]:
+    """The modules that a glob names; a folder stands for all in it."""
+    paths = [path for path in selected(glob, tree) if path.endswith(".py") and tree[path].kind is Kind.FILE]
     if not paths:
-        raise ClosureError(f'source.byte_code: "{glob}" names no Python module that is kept (in a folder python3.N)')
-    yield from paths
+        message = f'source.byte_code: "{glob}" names no Python module (*.py) that is kept in the image'
+        raise ClosureError(message, hint=other_glob(glob, tree.filter(lambda path, _: path.endswith(".py"))))
+    return paths
 
 
-def _of(python: str, modules: Sequence[str], tree: Tree) -> Compiled:
-    interpreter, linker = tree.resolve(f"/usr/bin/{python}"), tree.resolve(LINKER)
-    if interpreter is None or linker is None:
-        raise ClosureError(f"{modules[0]} has no byte code without /usr/bin/{python}, which is not kept in the image")
-    return Compiled(interpreter, linker, modules)
+def _pythons(tree: Tree) -> Iterator[Python]:
+    for path in tree:
+        match, real = INTERPRETER.fullmatch(path), tree.resolve(path)
+        if match and real is not None and tree[real].kind is Kind.FILE:
+            yield Python(match["python"], match["prefix"], real)
+
+
+def _compilers(module: str, pythons: Sequence[Python]) -> list[Python]:
+    """Who compiles a module: of its version the interpreter that is installed in the same place, or any; of a module
+    that belongs to no version, one of each."""
+    version = VERSION.search(module)
+    of_version = {python.name: python for python in reversed(pythons) if version is None or python.name == version[1]}
+    beside = {python.name: python for python in pythons if module.startswith(f"{python.prefix}/")}
+    found = [beside.get(name, python) for name, python in sorted(of_version.items())]
+    if not found:
+        name = version[1] if version else "python3.N"
+        raise ClosureError(f"{module} has no byte code without {name} in a folder bin, which is not kept in the image")
+    return found
 
 
 def _lay_out(tree: Tree, scratch: Path) -> None:
@@ -106,21 +119,37 @@ def _lay_out(tree: Tree, scratch: Path) -> None:
         where.chmod(0o755)
 
 
-def _compile(wanted: Compiled, tree: Tree, scratch: Path) -> None:
+def _compile(python: Python, modules: Sequence[str], tree: Tree, scratch: Path) -> None:
+    linker = tree.resolve(LINKER)
+    if linker is None:
+        raise ClosureError(f"{modules[0]} has no byte code without {LINKER}, which is not kept in the image")
     folders = sorted({path.rpartition("/")[0] for path in tree if LIBRARY.fullmatch(path) and "/python3" not in path})
     words = [
-        *(f"{scratch}{wanted.linker}", "--inhibit-cache"),
+        *(f"{scratch}{linker}", "--inhibit-cache"),
         *("--library-path", ":".join(f"{scratch}{folder}" for folder in folders)),
-        *(f"{scratch}{wanted.interpreter}", "-s", "-S", "-B", "-X", "utf8", "-c", SCRIPT, str(scratch)),
+        *(f"{scratch}{python.program}", "-s", "-S", "-B", "-X", "utf8", "-c", SCRIPT, str(scratch)),
     ]
     # The same hashes each time: what the interpreter writes must not depend on the order of a set.
-    environment = {"PYTHONHOME": f"{scratch}/usr", "PYTHONHASHSEED": "0"}
-    process.run(words, cwd=scratch, env=environment, stdin="\0".join(wanted.modules).encode())
+    environment = {"PYTHONHOME": f"{scratch}{python.prefix}", "PYTHONHASHSEED": "0"}
+    try:
+        process.run(words, cwd=scratch, env=environment, stdin="\0".join(modules).encode())
+    except ToolFailed as error:
+        said = error.stderr.strip().splitlines() or [error.message]
+        cause = next((line for line in reversed(said) if "Error" in line), said[-1])
+        message = f"source.byte_code: the image's {python.name} cannot run: {cause.replace(str(scratch), '')}"
+        library = f"{python.prefix}/lib/{python.name}"
+        hint = f'source.include = ["{library}/**"] keeps its standard library' if _lacks(library, tree) else None
+        raise ClosureError(message, hint=hint) from error
 
 
-def _written(scratch: Path, found: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Node]]:
-    for python, modules in found.items():
-        tag = "cpython-" + python.removeprefix("python").replace(".", "")
+def _lacks(library: str, tree: Tree) -> bool:
+    """Whether what every Python imports at its start is missing."""
+    return f"{library}/encodings/__init__.py" not in tree
+
+
+def _written(scratch: Path, compiled: Mapping[Python, Sequence[str]]) -> Iterator[tuple[str, Node]]:
+    for python, modules in compiled.items():
+        tag = "cpython-" + python.name.removeprefix("python").replace(".", "")
         for path in modules:
             folder, name = os.path.split(path)
             where = f"{folder}/__pycache__/{name.removesuffix('.py')}.{tag}.pyc"

@@ -1,34 +1,46 @@
 """The walk from programs to all that they need, in one tree."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imagebuilder.closure import scripts
 from imagebuilder.closure.elf import DamagedElf
 from imagebuilder.closure.linker import Found, Linker, Loaded
 from imagebuilder.errors import ClosureError
-from imagebuilder.sources.hints import did_you_mean
+from imagebuilder.sources.hints import nearest_path
 from imagebuilder.tree import Kind, Node, Tree, symlink
 
-SHEBANG_BYTES = 256  # as Linux: BINPRM_BUF_SIZE
-ENV = ("/usr/bin/env", "/bin/env")
-ENV_PATH = ("/bin", "/usr/bin")  # where env looks without PATH: confstr(3), _CS_PATH
 SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A library that was not found where the linker looks, and what needs it."""
+
+    name: str
+    loaded: Loaded
+
+    def __str__(self) -> str:
+        return f"{self.name} is not in the image: {_needed_by(self.loaded)}"
 
 
 @dataclass
 class Walk:
-    """``kept`` grows with the reason of each path, ``links`` with links to add; what is ``dropped`` may not be kept."""
+    """``kept`` grows with the reason of each path, ``links`` with links to add, ``idle`` with scripts that cannot run,
+    by what they lack; what is ``dropped`` may not be kept. ``environment`` is the application's."""
 
     tree: Tree
     dropped: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     links: dict[str, Node] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    hints: list[str] = field(default_factory=list)
+    idle: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[Missing] = field(default_factory=list)
+    needed_yet_dropped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._linker = Linker(self.tree)
+        self._linker = Linker(self.tree, _folders(self.environment.get("LD_LIBRARY_PATH", "")))
         self._queue: deque[Loaded] = deque()
         self._seen: set[str] = set()
 
@@ -36,40 +48,60 @@ class Walk:
         """Keep a program and all it needs. Raises ClosureError when it is not there or cannot run."""
         real = self.tree.resolve(path)
         if real is None:
-            hint = did_you_mean(path, _programs(self.tree))
+            near = nearest_path(path, _programs(self.tree))
+            hint = f'did you mean "{near}"?' if near else scripts.package_hint(path)
             raise ClosureError(f'the command "{path}" is not in the image', hint=hint)
-        node = self.tree[real]
-        if node.kind is not Kind.FILE or not node.mode & 0o111:
+        if not scripts.is_executable(self.tree[real]):
             raise ClosureError(f'the command "{path}" is no file that may be executed')
         self._program(path, real, "the command")
+        for name in _folders(self.environment.get("LD_PRELOAD", "").replace(" ", ":")):
+            self._preload(name, real)
         self._drain()
 
-    def whole(self, path: str) -> None:
-        """Keep what stands at a path, and what it needs when it is an ELF file."""
-        self._keep(path, "kept whole")
-        self._elf(path, path)
+    def whole(self, path: str, why: str) -> None:
+        """Keep what stands at a path with what a link leads to, and what it needs: libraries, interpreters."""
+        self._keep(path, why)
+        real = self.tree.resolve(path)
+        if real is not None and real not in self.dropped:
+            self._follow(path, real, is_named=False)
         self._drain()
 
     def include(self, path: str, glob: str) -> None:
-        """Keep what a glob matched: a link with what it leads to, an ELF file with what it needs."""
-        if path in self.dropped:
-            return
+        """Keep what a glob matched: a link with what it leads to, with libraries and interpreters.
+
+        Raises ClosureError for a script that the recipe names and whose interpreter is not there.
+        """
         real = self.tree.resolve(path)
-        if real is not None and real in self.dropped:
+        if path in self.dropped or real in self.dropped:
             return
         self._keep(path, f"included by {glob}")
         if real is not None:
-            self._elf(path, real)
+            self._follow(path, real, is_named=path == glob)
         self._drain()
 
     def check(self) -> None:
         """Raise ClosureError when something is missing: all of it."""
-        if self.missing:
-            more = [f"and {len(self.missing) - SHOWN} more"] if len(self.missing) > SHOWN else []
-            hints = "; ".join(dict.fromkeys(self.hints[:3])) or None
-            raise ClosureError("\n".join([*self.missing[:SHOWN], *more]), hint=hints)
+        missing = [each for each in self.missing if not self._comes_otherwise(each)]
+        sentences = [*map(str, missing), *self.needed_yet_dropped]
+        if sentences:
+            more = [f"and {len(sentences) - SHOWN} more"] if len(sentences) > SHOWN else []
+            hints = dict.fromkeys(hint for each in missing for hint in self._hint(each))
+            raise ClosureError("\n".join([*sentences[:SHOWN], *more]), hint="; ".join([*hints][:3]) or None)
 
     # Programs
+
+    def _follow(self, path: str, real: str, *, is_named: bool) -> None:
+        """What a file needs that is kept for another reason than to be run."""
+        if self._elf(path, real) or real in self._seen or not scripts.is_executable(self.tree[real]):
+            return
+        words = scripts.first_line(self.tree[real])
+        if not words or (scripts.is_imported(real) and not is_named):
+            return
+        lacking = next((each for each in self._interpreters(words) if self.tree.resolve(each) is None), None)
+        if lacking is None or is_named:
+            self._program(path, real, self.kept.get(real, "kept"))
+        else:
+            self.idle.setdefault(lacking, []).append(path)
 
     def _program(self, path: str, real: str, why: str) -> None:
         """A program that is to run: an ELF file, or a script with the program that interprets it."""
@@ -82,19 +114,26 @@ class Walk:
                 raise ClosureError(f"{path} is built for another machine ({elf.machine}, {elf.bits} bits)")
             return
         self._seen.add(real)
-        head = self.tree[real].content.read()[:SHEBANG_BYTES]
-        if not head.startswith(b"#!"):
+        words = scripts.first_line(self.tree[real])
+        if words is None:
             raise ClosureError(f'{path} cannot run: it is neither an ELF file nor a script that begins with "#!"')
-        words = head[2:].split(b"\n")[0].decode(errors="replace").split()
         if not words:
             raise ClosureError(f"{path} cannot run: its first line names no interpreter")
-        for program in _interpreters(words, self.tree):
+        for program in self._interpreters(words):
             self._need_program(program, path)
+
+    def _interpreters(self, words: Sequence[str]) -> list[str]:
+        return list(scripts.interpreters(words, self.tree, _folders(self.environment.get("PATH", ""))))
 
     def _need_program(self, program: str, path: str) -> None:
         real = self.tree.resolve(program)
         if real is None:
-            raise ClosureError(f"{program} is not in the image: needed by {path}, whose first line names it")
+            message = f"{program} is not in the image: needed by {path}, whose first line names it"
+            raise ClosureError(message, hint=scripts.package_hint(program))
+        if not scripts.is_executable(self.tree[real]):
+            raise ClosureError(
+                f"{program} is no file that may be executed: needed by {path}, whose first line names it"
+            )
         self._program(program, real, f"interprets {path}")
 
     # ELF files
@@ -112,28 +151,34 @@ class Walk:
             self._queue.append(Loaded(real, elf))
         return True
 
+    def _preload(self, name: str, program: str) -> None:
+        """A library that the application's environment has loaded before all others (ld.so(8), LD_PRELOAD)."""
+        elf = self._linker.elf(program)
+        if elf is not None:
+            self._find(name, Loaded(program, elf))
+
     def _drain(self) -> None:
         while self._queue:
-            self._load(self._queue.popleft())
+            loaded = self._queue.popleft()
+            interpreter = loaded.elf.interpreter if loaded.by is None else None
+            for name in (*([interpreter] if interpreter else []), *loaded.elf.needed):
+                self._find(name, loaded, is_interpreter=name == interpreter)
 
-    def _load(self, loaded: Loaded) -> None:
-        if loaded.by is None and loaded.elf.interpreter is not None:
-            interpreter = loaded.elf.interpreter
-            self._library(interpreter, Found(interpreter) if self.tree.resolve(interpreter) else None, loaded)
-        for name in loaded.elf.needed:
-            try:
-                self._library(name, self._linker.find(name, loaded), loaded)
-            except DamagedElf as error:
-                raise ClosureError(f"{name} is damaged ({error}): {_needed_by(loaded)}") from error
+    def _find(self, name: str, loaded: Loaded, *, is_interpreter: bool = False) -> None:
+        """A library, or the interpreter of a program, which nobody searches for."""
+        try:
+            there = Found(name) if self.tree.resolve(name) else None
+            self._library(name, there if is_interpreter else self._linker.find(name, loaded), loaded)
+        except DamagedElf as error:
+            raise ClosureError(f"{name} is damaged ({error}): {_needed_by(loaded)}") from error
 
     def _library(self, name: str, found: Found | None, loaded: Loaded) -> None:
         real = self.tree.resolve(found.path) if found else None
         if found is None or real is None:
-            self.missing.append(f"{name} is not in the image: {_needed_by(loaded)}")
-            self.hints.extend(_hint(name, self.tree))
+            self.missing.append(Missing(name, loaded))
             return
         if real in self.dropped:
-            self.missing.append(f"{real} is {self.dropped[real]}: {_needed_by(loaded)}")
+            self.needed_yet_dropped.append(f"{real} is {self.dropped[real]}: {_needed_by(loaded)}")
         self._keep(found.path, f"linked by {loaded.path}")
         if found.link is not None:
             self.links[found.link] = symlink(found.path)
@@ -149,31 +194,47 @@ class Walk:
             self.kept.setdefault(link, why)
         self.kept.setdefault(path if real is None else real, why)
 
+    # What is missing
+
+    def _comes_otherwise(self, missing: Missing) -> bool:
+        """Whether a library of a plug-in is kept elsewhere: its program loads it first, and the linker then takes that
+        one by its name, as Java's virtual machine for Java's libraries."""
+        first = [*missing.loaded.chain()][-1]
+        return not first.elf.is_program and self._elsewhere(missing, self.kept) is not None
+
+    def _elsewhere(self, missing: Missing, paths: Mapping[str, object]) -> str | None:
+        """Where a library of this name is that would do."""
+        end = f"/{missing.name.rpartition('/')[2]}"
+        fitting = (path for path in paths if path.endswith(end) and self._linker.fits(path, missing.loaded.elf))
+        return next((path for path in fitting if self.tree.resolve(path) not in self.dropped), None)
+
+    def _hint(self, missing: Missing) -> Iterator[str]:
+        """What would bring a library: what is elsewhere in the tree, or the package that Debian would call so."""
+        elsewhere = self._elsewhere(missing, self.tree)
+        plug_in = not [*missing.loaded.chain()][-1].elf.is_program
+        stem, _, number = missing.name.partition(".so")
+        if elsewhere and plug_in:
+            yield f'"{elsewhere}" is there: under source.include it is kept, for a program that loads it first'
+        elif elsewhere:
+            link = self._linker.place(missing.name, missing.loaded)
+            yield f'{elsewhere} is there: [[files]] with path = "{link}" and symlink = "{elsewhere}" has it found'
+        elif stem.startswith("lib"):
+            between = "-" if stem[-1:].isdigit() else ""
+            yield f"Debian usually has {missing.name} in a package like {stem.lower()}{between}{number.lstrip('.')}"
+
 
 def _needed_by(loaded: Loaded) -> str:
     return ", ".join(f"needed by {each.path}" for each in loaded.chain())
 
 
-def _hint(name: str, tree: Tree) -> Iterator[str]:
-    """Where a missing library may be found: elsewhere in the tree, or in the package that Debian would call so."""
-    elsewhere = next((path for path in tree if path.endswith(f"/{name.rpartition('/')[2]}")), None)
-    stem, _, number = name.partition(".so")
-    if elsewhere:
-        yield f"{elsewhere} is there: a link to it with [[files]] would be found"
-    elif stem.startswith("lib"):
-        between = "-" if stem[-1:].isdigit() else ""
-        yield f"Debian usually has {name} in a package like {stem.lower()}{between}{number.lstrip('.')}"
-
-
-def _interpreters(words: list[str], tree: Tree) -> Iterator[str]:
-    """The programs that the first line of a script names: the interpreter, and the one that ``env`` looks for."""
-    yield words[0]
-    if words[0] in ENV:
-        program = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), None)
-        if program is not None:
-            names = [program] if "/" in program else [f"{folder}/{program}" for folder in ENV_PATH]
-            yield next((name for name in names if tree.resolve(name)), names[0])
+def _folders(words: str) -> tuple[str, ...]:
+    return tuple(word for word in words.split(":") if word)
 
 
 def _programs(tree: Tree) -> Iterator[str]:
-    return (path for path, node in tree.items() if node.kind is not Kind.DIRECTORY and node.mode & 0o111)
+    return (path for path, node in tree.items() if node.kind is not Kind.DIRECTORY and _runs(path, tree))
+
+
+def _runs(path: str, tree: Tree) -> bool:
+    real = tree.resolve(path)
+    return real is not None and scripts.is_executable(tree[real])

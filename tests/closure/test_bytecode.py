@@ -1,14 +1,15 @@
 """Byte code made by the image's own Python: what is refused, and what Debian's Python does with it."""
 
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from imagebuilder import process
-from imagebuilder.closure import slim
-from imagebuilder.closure.bytecode import LINKER, byte_code
+from imagebuilder.closure import globs, slim
+from imagebuilder.closure.bytecode import LINKER, _compilers, _pythons, byte_code
 from imagebuilder.errors import ClosureError, MachineLacks
 from imagebuilder.recipe.model import DebianSource
 from imagebuilder.sources import SOURCES, Context
@@ -17,22 +18,51 @@ from imagebuilder.tree import Kind, Node, Tree, file
 
 LIBRARY = "/usr/lib/python3.11"
 MODULES = (f"{LIBRARY}/re/*.py", f"{LIBRARY}/{{enum,functools,broken}}.py")
-TREE = Tree({f"{LIBRARY}/json/__init__.py": file(b"x = 1\n"), "/srv/app.py": file(b"y = 2\n")})
+DEBIAN = "/usr/lib/python3/dist-packages"
+TREE = Tree(
+    {path: file(b"x = 1\n") for path in (f"{LIBRARY}/json/__init__.py", "/srv/app.py", f"{DEBIAN}/flask/app.py")}
+)
 
 
 def test_nothing_is_asked_for(tmp_path: Path) -> None:
     assert byte_code(TREE, (), tmp_path) == Tree()
 
 
-@pytest.mark.parametrize("glob", ["/usr/lib/python3.11/nothing/*.py", "/srv/app.py", "/usr/lib/python3.11/json"])
-def test_a_glob_that_names_no_module(tmp_path: Path, glob: str) -> None:
-    with pytest.raises(ClosureError, match="names no Python module that is kept"):
+@pytest.mark.parametrize("glob", [f"{LIBRARY}/jsn/*.py", f"{LIBRARY}/json/__init_.py", "/srv/app.pyc", "/src/**"])
+def test_a_glob_that_names_no_module_and_the_hint_works(tmp_path: Path, glob: str) -> None:
+    with pytest.raises(ClosureError, match=r"names no Python module \(\*\.py\) that is kept") as raised:
+        byte_code(TREE, (glob,), tmp_path)
+    (meant,) = re.findall('did you mean "([^"]+)"', raised.value.hint or "")
+    with pytest.raises(ClosureError, match="has no byte code without python3"):
+        byte_code(TREE, (meant,), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("glob", "python"),
+    [
+        (f"{LIBRARY}/**", r"python3\.11"),
+        (f"{LIBRARY}/json", r"python3\.11"),
+        ("/srv/app.py", r"python3\.N"),
+        ("/usr/lib/python3/dist-packages", r"python3\.N"),
+    ],
+)
+def test_a_python_that_is_not_in_the_image(tmp_path: Path, glob: str, python: str) -> None:
+    with pytest.raises(ClosureError, match=f"has no byte code without {python} in a folder bin, which is not kept"):
         byte_code(TREE, (glob,), tmp_path)
 
 
-def test_a_python_that_is_not_in_the_image(tmp_path: Path) -> None:
-    with pytest.raises(ClosureError, match=r"has no byte code without /usr/bin/python3\.11, which is not kept"):
-        byte_code(TREE, (f"{LIBRARY}/**",), tmp_path)
+def test_an_interpreter_compiles_its_own_and_what_belongs_to_no_version() -> None:
+    places = ("/usr/bin/python3.11", "/usr/local/bin/python3.11", "/opt/py/bin/python3.12")
+    made = list(_pythons(Tree({path: file(b"", mode=0o755) for path in places})))
+    assert [python.prefix for python in made] == ["/opt/py", "/usr", "/usr/local"]
+
+    def compilers(module: str) -> list[str]:
+        return [python.program for python in _compilers(module, made)]
+
+    assert compilers(f"{LIBRARY}/abc.py") == ["/usr/bin/python3.11"]
+    assert compilers("/usr/local/lib/python3.11/abc.py") == ["/usr/local/bin/python3.11"]
+    assert compilers("/opt/venv/lib/python3.12/site-packages/x.py") == ["/opt/py/bin/python3.12"]
+    assert compilers("/usr/lib/python3/dist-packages/flask/app.py") == ["/usr/bin/python3.11", "/opt/py/bin/python3.12"]
 
 
 def test_a_machine_that_cannot_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +78,12 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     source = DebianSource(type="debian", release="bookworm", packages=("python3-minimal",))
     layer = SOURCES["debian"].provide(source, Context(folder, Store(folder / "store"), lambda event: None))
     tree = slim([layer], roots=["/usr/bin/python3"], include=[f"{LIBRARY}/**"], exclude=[]).tree
-    return tree.merge(Tree({f"{LIBRARY}/broken.py": file(b"print 'two'\n")}))
+    added = {
+        f"{LIBRARY}/broken.py": b"print 'two'\n",
+        f"{DEBIAN}/own.py": b"name = 'own'\n",
+        "/srv/page.py": b"page = 'x'\n",
+    }
+    return tree.merge(Tree({path: file(text) for path, text in added.items()}))
 
 
 @pytest.mark.network
@@ -63,6 +98,30 @@ def test_python_uses_it_without_a_look_at_the_source(python: Tree, tmp_path: Pat
     code = "import re; print(re.escape('.'), re.__file__)"
     said = run(python, tmp_path / "root", code)
     assert said.split() == ["\\.", f"{tmp_path}/root{LIBRARY}/re/__init__.py"]
+
+
+@pytest.mark.network
+def test_debians_modules_and_the_recipes_own_are_compiled_by_the_images_python(python: Tree, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    made = byte_code(python, (DEBIAN, "/srv/*.py"), tmp_path / "scratch")
+    files = [path for path, node in made.items() if node.kind is Kind.FILE]
+    assert files == ["/srv/__pycache__/page.cpython-311.pyc", f"{DEBIAN}/__pycache__/own.cpython-311.pyc"]
+    spoilt = Tree({**python, **made, f"{DEBIAN}/own.py": file(b"raise SystemExit(9)\n")})
+    lay_out({path: node for path, node in spoilt.items() if node.kind is Kind.FILE}, tmp_path / "root")
+    code = f"import sys; sys.path.append('{tmp_path}/root{DEBIAN}'); import own; print(own.name)"
+    assert run(python, tmp_path / "root", code).split() == ["own"]
+
+
+@pytest.mark.network
+def test_a_python_without_its_library_is_told_with_a_hint_that_works(python: Tree, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    bare = python.filter(lambda path, _: not path.startswith(f"{LIBRARY}/encodings/"))
+    with pytest.raises(ClosureError, match=r"the image's python3\.11 cannot run: .*encodings") as raised:
+        byte_code(bare, ("/srv",), tmp_path / "one")
+    (glob,) = re.findall(r'include = \["([^"]+)"\]', raised.value.hint or "")
+    kept = [path for path in python if globs.matches(path, [glob])]
+    assert byte_code(python.filter(lambda path, _: path in bare or path in kept), ("/srv",), tmp_path / "two")
 
 
 @pytest.mark.network

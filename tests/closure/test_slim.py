@@ -1,6 +1,5 @@
 """What is kept of layers, what is dropped, and what is an error."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,23 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagebuilder import process
-from imagebuilder.closure import Group, Slimmed, merge, slim
+from imagebuilder.closure import Group, merge, slim
 from imagebuilder.errors import ClosureError, ImagebuilderError
 from imagebuilder.sources import Layer
 from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
 
 from .elves import AARCH64, LINKER, elf, program
+from .trees import BASE, MULTIARCH, executable, layer, paths, slimmed
 
-MULTIARCH = "/usr/lib/x86_64-linux-gnu"
-# A merged /usr with a linker and a C library, as Debian has them.
-BASE: Mapping[str, Node] = {
-    "/lib": symlink("usr/lib"),
-    "/lib64": symlink("usr/lib64"),
-    "/usr/lib64/ld-linux-x86-64.so.2": symlink("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
-    f"{MULTIARCH}/ld-linux-x86-64.so.2": file(elf(), mode=0o755),
-    f"{MULTIARCH}/libc.so.6": file(elf("ld-linux-x86-64.so.2")),
-    "/usr/share/doc/libc6/copyright": file(b"text"),
-}
 KEPT_OF_BASE = [
     "/lib",
     "/lib64",
@@ -32,25 +22,6 @@ KEPT_OF_BASE = [
     "/usr/lib/x86_64-linux-gnu/libc.so.6",
     "/usr/lib64/ld-linux-x86-64.so.2",
 ]
-
-
-def executable(content: bytes) -> Node:
-    return file(content, mode=0o755)
-
-
-def layer(nodes: Mapping[str, Node], *, slim: bool = True, origin: str = "pkg") -> Layer:
-    tree = Tree(nodes)
-    return Layer(tree, dict.fromkeys(tree, origin), slim=slim)
-
-
-def slimmed(
-    nodes: Mapping[str, Node], root: str = "/usr/bin/app", *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> Slimmed:
-    return slim([layer({**BASE, **nodes})], roots=[root], include=include, exclude=exclude)
-
-
-def paths(result: Slimmed) -> list[str]:
-    return sorted(path for path, node in result.tree.items() if node.kind is not Kind.DIRECTORY)
 
 
 # What is kept
@@ -225,7 +196,7 @@ def test_the_linkers_own_folders_are_those_that_it_says() -> None:
         ),
         (
             {"/usr/bin/app": executable(program("liba.so")), f"{MULTIARCH}/own/liba.so": file(elf())},
-            f"{MULTIARCH}/own/liba.so is there: a link to it",
+            f"{MULTIARCH}/own/liba.so is there: ",
         ),
         (
             {"/usr/bin/app": executable(program("liba.so")), "/usr/lib/liba.so": file(b"\x7fELFodd")},

@@ -37,7 +37,9 @@ def test_resolves(words: str, user: User) -> None:
 def test_a_name_that_no_package_knows_is_refused_and_each_hint_works(
     name: str, known: dict[str, tuple[int, int]], hints: list[str]
 ) -> None:
-    with pytest.raises(InputError, match=f'files.owner of /srv: no package of the image knows a user "{name}"') as raised:
+    with pytest.raises(
+        InputError, match=f'files.owner of /srv: no package of the image knows a user "{name}"'
+    ) as raised:
         resolve(name, known, key="files.owner of /srv")
     quoted = re.findall('"([^"]+)"', raised.value.hint or "")
     assert quoted == hints

@@ -1,0 +1,73 @@
+"""What runs a script: the interpreter that its first line names, as Linux and ``env`` read it (execve(2), env(1))."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from imagebuilder.tree import Kind, Node, Tree
+
+SHEBANG_BYTES = 256  # as Linux: BINPRM_BUF_SIZE
+ENV = ("/usr/bin/env", "/bin/env")
+ENV_PATH = ("/bin", "/usr/bin")  # where env looks without PATH: confstr(3), _CS_PATH
+WITH_VALUE = ("-u", "-C", "--unset", "--chdir")  # options of env with a word behind them
+PROGRAM_WORD = re.compile(r"(?<![\w./$*{}~-])/[\w.+/-]+")
+# What a language's library holds is imported: that some of it may be executed too brings no interpreter into an image.
+LIBRARY = re.compile(r"(/[^/]+)+/(python3(\.\d+)?|perl5?|ruby|node_modules|nodejs)/.*")
+LARGEST_READ_BYTES = 1 << 20
+# Debian's package of an interpreter, by the name under which scripts ask for it.
+PACKAGES: Mapping[str, str] = {
+    "awk": "mawk",
+    "bash": "bash",
+    "dash": "dash",
+    "env": "coreutils",
+    "perl": "perl-base",
+    "python3": "python3-minimal",
+    "sed": "sed",
+    "sh": "dash",
+}
+
+
+def is_executable(node: Node) -> bool:
+    """Whether somebody may run the file."""
+    return node.kind is Kind.FILE and bool(node.mode & 0o111)
+
+
+def first_line(node: Node) -> list[str] | None:
+    """The words of a script's first line behind ``#!``; None for what is no script."""
+    head = node.content.read()[:SHEBANG_BYTES] if node.kind is Kind.FILE else b""
+    return head[2:].split(b"\n")[0].decode(errors="replace").split() if head.startswith(b"#!") else None
+
+
+def is_imported(path: str) -> bool:
+    """Whether a file belongs to the library of a language."""
+    return LIBRARY.fullmatch(path) is not None
+
+
+def interpreters(words: Sequence[str], tree: Tree, path: Sequence[str]) -> Iterator[str]:
+    """The programs that a first line names: the interpreter, and the one that ``env`` looks for along ``path``."""
+    yield words[0]
+    program = _of_env(words[1:]) if words[0] in ENV else None
+    if program is not None:
+        names = [program] if "/" in program else [f"{folder.rstrip('/')}/{program}" for folder in path or ENV_PATH]
+        yield next((name for name in names if tree.resolve(name)), names[-1])
+
+
+def package_hint(program: str) -> str | None:
+    """Which of Debian's packages has an interpreter, where that is known."""
+    name = PACKAGES.get(program.rpartition("/")[2])
+    return f"Debian has it in the package {name}" if name else None
+
+
+def programs_named(node: Node, tree: Tree) -> Iterator[str]:
+    """The programs of the tree that a script calls by their absolute path."""
+    lines = node.content.read()[:LARGEST_READ_BYTES].decode(errors="replace").splitlines()[1:]
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    for word in dict.fromkeys(PROGRAM_WORD.findall(text)):
+        real = tree.resolve(word)
+        if real is not None and is_executable(tree[real]):
+            yield word
+
+
+def _of_env(words: Sequence[str]) -> str | None:
+    """The program among env's words: behind its options and variables."""
+    behind = [word for before, word in zip(("", *words), words, strict=False) if before not in WITH_VALUE]
+    return next((word for word in behind if not word.startswith("-") and "=" not in word), None)
