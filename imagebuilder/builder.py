@@ -3,13 +3,14 @@
 A step asks for the steps that it needs only when it runs itself, so that a build with nothing changed reads one record.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import bundle, guest, pages, translate
+from imagebuilder import bundle, cache, guest, pages, translate
 from imagebuilder import kernel as kernels
 from imagebuilder.bundle import Bundle, Image
 from imagebuilder.closure import Around, described, needed, slim
@@ -56,16 +57,18 @@ class Build:
 
     def run(self, out: Path) -> Bundle:
         """Make the image in the folder ``out/NAME``, or leave it alone when it stands there already."""
+        cache.limit_bytes()  # better known now than when all is done
         image = Image.model_validate(self.result(self.plan.bundle))
         folder = out / self.folder_name
         if (present := bundle.standing(image, folder)) is not None:
             return present
         try:
-            return bundle.write(image, folder, self.store)
+            written = bundle.write(image, folder, self.store)
         except CacheError as error:
-            self.say(Warned(f"{error.message}: it is made anew"))
-            self._forget()
-            return bundle.write(Image.model_validate(self.result(self.plan.bundle)), folder, self.store)
+            self._mend(error)
+            written = bundle.write(Image.model_validate(self.result(self.plan.bundle)), folder, self.store)
+        cache.sweep(self.store, self.say)
+        return written
 
     def write_root(self, out: Path, format_name: str) -> Path:
         """Write the root alone as ``out/NAME.SUFFIX``, to look at with other tools; returns that path."""
@@ -135,24 +138,30 @@ class Build:
             return self._made[wanted.id]
         with self.store.lock(wanted.id):
             result = self.store.record(wanted.id)
-            if result is not None:
+            if result is not None and all(map(self.store.has, CONTENTS[wanted.kind](result))):
                 self.say(Ended(wanted.id, wanted.title, cached=True))
             else:
-                for need in wanted.needs:  # first, so that steps are told in the order in which they are done
-                    self.result(need)
-                with step(self.say, wanted.id, wanted.title):
-                    made = MAKERS[wanted.kind](self, wanted)
-                result = self.store.keep(wanted.id, made)
+                result = self.store.keep(wanted.id, self._make(wanted))
         self._made[wanted.id] = result
         return result
+
+    def _make(self, wanted: Step) -> Result:
+        """Do a step; once more when a content that it needs turns out to be damaged."""
+        for need in wanted.needs:  # first, so that steps are told in the order in which they are done
+            self.result(need)
+        with step(self.say, wanted.id, wanted.title):
+            try:
+                return MAKERS[wanted.kind](self, wanted)
+            except CacheError as error:
+                self._mend(error)
+                return MAKERS[wanted.kind](self, wanted)
 
     def tree(self, wanted: Step) -> Tree:
         """The tree that a step gives; made anew, once, when the store turns out to be damaged."""
         try:
             return Tree.load(self.result(wanted)["tree"], self.store)
         except CacheError as error:
-            self.say(Warned(f"{error.message}: it is made anew"))
-            self._forget()
+            self._mend(error)
             return Tree.load(self.result(wanted)["tree"], self.store)
 
     @cached_property
@@ -197,10 +206,15 @@ class Build:
     def _patterns(self, name: str) -> list[str]:
         return [pattern for source in self.recipe.source for pattern in getattr(source, name, ())]
 
-    def _forget(self) -> None:
-        self._made.clear()
+    def _mend(self, error: CacheError) -> None:
+        """Have made anew what of this build is damaged in the store: all of it, so that it is told once."""
+        self.say(Warned(f"{error.message}: it is made anew"))
         for each in self.plan.steps():
-            self.store.forget(each.id)
+            for digest in CONTENTS[each.kind](self.store.record(each.id) or {}):
+                with suppress(CacheError):
+                    self.store.blob(digest)
+        self._made.clear()
+        self.__dict__.pop("kernel", None)
 
 
 def build(recipe: Recipe, out: Path, *, store: Store, say: Say, refresh: bool = False) -> Bundle:
@@ -214,7 +228,7 @@ def check_format(name: str) -> None:
         raise InputError(f"there is no format {name!r}: write one of direct, {', '.join(FORMATS)}")
 
 
-@cache
+@lru_cache
 def code_digest() -> str:
     """The hash of our own code, but for what boots, measures and talks to the user."""
     modules = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in NO_BUILDERS)
@@ -362,6 +376,18 @@ def _bundle(work: Build, wanted: Step) -> Result:
     return image.sealed().model_dump(by_alias=True, mode="json")
 
 
+def _of_tree(result: Result) -> Iterator[str]:
+    return (node["sha256"] for node in result.get("tree", {}).values() if "sha256" in node)
+
+
+# The contents in the store that a result stands for: it is worth nothing without them.
+CONTENTS: Mapping[StepKind, Callable[[Result], Iterable[str]]] = {
+    StepKind.SOURCE: _of_tree,
+    StepKind.SLIM: _of_tree,
+    StepKind.ROOT: _of_tree,
+    StepKind.PACK: lambda result: [result["sha256"]] if result else (),
+    StepKind.BUNDLE: lambda result: [result[part]["sha256"] for part in ("kernel", "root") if part in result],
+}
 MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
     StepKind.SOURCE: _source,
     StepKind.SLIM: _slim,

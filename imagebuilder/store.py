@@ -4,11 +4,14 @@
 
     <root>/blobs/<ab>/<sha256>     contents, named by their SHA-256
     <root>/records/<ab>/<key>      small JSON documents: what the step with that key gave
+    <root>/choices/<ab>/<key>      the same for what cannot be had again: which versions of packages were chosen
     <root>/locks/<key>             held while a step runs, so that two builds do not do the same work
+    <root>/users                   held by all who use the cache, so that one can know that he is alone
     <root>/scratch/<random>        work in progress; a lock tells the living from the dead, which are swept
 
 Everything appears by a rename. A blob is checked against its name whenever it is read: one that does not match is
-removed, and whoever asked makes it anew.
+removed, and whoever asked makes it anew. The time of a file is that of its last use (within an hour): ``cache.py``
+removes what was not used for long.
 """
 
 import fcntl
@@ -17,6 +20,8 @@ import json
 import os
 import shutil
 import tempfile
+import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +31,7 @@ from imagebuilder.errors import CacheError, OutputError
 
 CHUNK_BYTES = 1 << 20
 OWNER = ".owner"
+TOUCH_S = 3600.0
 
 
 def sha256(data: bytes) -> str:
@@ -61,8 +67,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            for name in ("blobs", "records", "locks", "scratch"):
+            for name in ("blobs", "records", "choices", "locks", "scratch"):
                 (root / name).mkdir(parents=True, exist_ok=True)
+            self._users = os.open(root / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            weakref.finalize(self, os.close, self._users)
+            fcntl.flock(self._users, fcntl.LOCK_SH)
         except OSError as error:
             raise OutputError(
                 f"the cache {root} cannot be written: {error.strerror}", hint="set IMAGEBUILDER_CACHE to another folder"
@@ -89,17 +98,26 @@ class Store:
         return digest
 
     def has(self, digest: str) -> bool:
-        """Whether there is an entry for this digest, damaged or not."""
-        return self._path("blobs", digest).is_file()
-
-    def blob(self, digest: str) -> Path:
-        """The file with the content of this digest, checked. Raises CacheError; a damaged one is removed first."""
+        """Whether there is an entry for this digest, damaged or not. Who asks uses it."""
         path = self._path("blobs", digest)
-        if not path.is_file():
-            raise CacheError(f"the cache lacks {digest[:12]}", hint="build again: it is made anew")
-        if sha256_file(path) != digest:
-            path.unlink(missing_ok=True)
+        _touch(path)
+        return path.is_file()
+
+    def blob(self, digest: str, *, touch: bool = True) -> Path:
+        """The file with the content of this digest, checked. Raises CacheError; a damaged one is removed first.
+        Without ``touch`` that is no use of it."""
+        path = self._path("blobs", digest)
+        try:
+            whole = sha256_file(path) == digest
+        except FileNotFoundError:
+            raise CacheError(f"the cache lacks {digest[:12]}", hint="build again: it is made anew") from None
+        except OSError:  # no file, or one that the disk no longer gives
+            whole = False
+        if not whole:
+            remove(path)
             raise CacheError(f"the cache entry {path} was damaged and is removed", hint="build again: it is made anew")
+        if touch:
+            _touch(path)
         return path
 
     def read(self, digest: str) -> bytes:
@@ -108,22 +126,9 @@ class Store:
 
     # Records
 
-    def record(self, key: str) -> dict[str, Any] | None:
+    def record(self, key: str, *, touch: bool = True) -> dict[str, Any] | None:
         """What the step with this key gave; nothing when it has not run yet or its record is damaged."""
-        path = self._path("records", key)
-        try:
-            document = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            path.unlink(missing_ok=True)
-            return None
-        intact = isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))
-        if not intact:
-            path.unlink(missing_ok=True)
-            return None
-        value = document["value"]
-        return value if isinstance(value, dict) else None
+        return self._read(self._path("records", key), touch=touch)
 
     def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """Remember what the step with this key gave (JSON); returns it as ``record`` will: whoever goes on with what
@@ -133,7 +138,34 @@ class Store:
 
     def forget(self, key: str) -> None:
         """Drop a record, so that the step runs again."""
-        self._path("records", key).unlink(missing_ok=True)
+        remove(self._path("records", key))
+
+    def choice(self, key: str) -> dict[str, Any] | None:
+        """What was chosen for this key; nothing when nobody has yet. Older caches have it among their records."""
+        chosen = self._read(self._path("choices", key))
+        return self.record(key) if chosen is None else chosen
+
+    def choose(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Remember what was chosen (JSON), for good; returns it as ``choice`` will."""
+        self._write(self._path("choices", key), canonical({"value": value, "sha256": key_of(value)}))
+        return as_read(value)
+
+    def _read(self, path: Path, *, touch: bool = True) -> dict[str, Any] | None:
+        try:
+            document = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            remove(path)
+            return None
+        intact = isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))
+        if not intact:
+            remove(path)
+            return None
+        if touch:
+            _touch(path)
+        value = document["value"]
+        return value if isinstance(value, dict) else None
 
     # Work in progress
 
@@ -143,6 +175,25 @@ class Store:
         with (self.root / "locks" / key).open("ab") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody else uses the cache: then nobody begins to, either, until this is over, and nobody holds a
+        lock."""
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        try:
+            yield alone
+        finally:
+            fcntl.flock(self._users, fcntl.LOCK_SH)
+
+    def drop_locks(self) -> None:
+        """Remove the files of locks, which are as many as there ever were steps. Only for who is alone."""
+        for path in (self.root / "locks").iterdir():
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -186,6 +237,8 @@ class Store:
                 with os.fdopen(descriptor, "wb") as stream:
                     yield stream
                     stream.flush()
+                    if path.is_dir():
+                        remove(path)
                     Path(temporary).replace(path)
             finally:
                 Path(temporary).unlink(missing_ok=True)
@@ -197,4 +250,23 @@ class Store:
 
 def _is(path: Path, digest: str) -> bool:
     """Whether the blob is there and undamaged: what is put again mends it."""
-    return path.is_file() and sha256_file(path) == digest
+    _touch(path)
+    try:
+        return path.is_file() and sha256_file(path) == digest
+    except FileNotFoundError:  # somebody was faster
+        return False
+
+
+def _touch(path: Path) -> None:
+    """Note that the file is used."""
+    with suppress(OSError):
+        if path.stat().st_mtime < time.time() - TOUCH_S:
+            os.utime(path)
+
+
+def remove(path: Path) -> None:
+    """Remove what is damaged, also what stands in the place of a file."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

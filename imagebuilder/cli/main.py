@@ -40,6 +40,7 @@ VERBS: Mapping[str, Verb] = {
     "new": Verb("new", "Write a commented recipe that works"),
     "schema": Verb("schema", "Print the recipe's JSON Schema, for completion in editors"),
     "kernel": Verb("kernel", "List, show, build and verify kernels"),
+    "cache": Verb("cache", "List, prune and verify what builds keep for the next time"),
     "doctor": Verb("doctor", "Say what this machine has and lacks, and how to install it"),
     "completion": Verb("completion", "Print the completion script for a shell"),
 }

@@ -105,5 +105,7 @@ def built(name: str, out: Path, *, kernel: str | None, say: Say) -> "Bundle":
 
 
 def megabytes(size_bytes: float) -> str:
-    """A size for people, in MB of 10^6 bytes (kB below one)."""
+    """A size for people, in MB of 10^6 bytes (kB below one, GB from 1000 on)."""
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.1f} GB"
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.1f} kB"

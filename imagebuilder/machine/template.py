@@ -17,7 +17,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from imagebuilder import process
 from imagebuilder.bundle import Bundle
+from imagebuilder.cache import USED, held
 from imagebuilder.errors import InputError
 from imagebuilder.machine.spec import (
     PROGRAM,
@@ -40,7 +41,7 @@ from imagebuilder.machine.spec import (
 from imagebuilder.store import Store, key_of
 
 SCHEMA = "imagebuilder.template/1"
-TEMPLATE_JSON, MEMORY, STATE, KERNEL, USED = "template.json", "memory", "state", "kernel", "used"
+TEMPLATE_JSON, MEMORY, STATE, KERNEL = "template.json", "memory", "state", "kernel"
 FOLDER = "templates"
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -272,16 +273,13 @@ def qemu_says() -> str:
 @contextmanager
 def _held(folder: Path, how: int) -> Iterator[int]:
     """The lock, as a file descriptor. Raises InputError when the template is gone, BlockingIOError."""
-    gone = InputError(f"the template {folder} was removed meanwhile", hint="imagebuilder template list")
-    try:
-        stream = (folder / USED).open("ab")
-    except FileNotFoundError as error:
-        raise gone from error
-    with stream:
-        fcntl.flock(stream, how)
-        if not os.fstat(stream.fileno()).st_nlink:  # while we waited
-            raise gone
-        yield stream.fileno()
+    with ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(held(folder, how))
+        except FileNotFoundError as error:
+            message = f"the template {folder} was removed meanwhile"
+            raise InputError(message, hint="imagebuilder template list") from error
+        yield descriptor
 
 
 def _words(spec: MachineSpec) -> list[str]:

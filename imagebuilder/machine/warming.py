@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from imagebuilder.cache import USED
 from imagebuilder.errors import GuestFailed, InputError, MachineError, OutputError
 from imagebuilder.events import Note, Say, silent, step
 from imagebuilder.machine.answers import Unanswered, ask_tcp, fetch
@@ -18,7 +19,7 @@ from imagebuilder.machine.parking import Parked, park, rest, save
 from imagebuilder.machine.probe_guest import probe_guest
 from imagebuilder.machine.spec import MachineSpec, MemoryFile
 from imagebuilder.machine.sweeping import sweep
-from imagebuilder.machine.template import FOLDER, KERNEL, MEMORY, STATE, TEMPLATE_JSON, USED, Template, Wanted, remove
+from imagebuilder.machine.template import FOLDER, KERNEL, MEMORY, STATE, TEMPLATE_JSON, Template, Wanted, remove
 from imagebuilder.recipe.model import Ready, Tcp
 from imagebuilder.recipe.values import CloneSignal
 from imagebuilder.store import Store

@@ -188,9 +188,9 @@ class Anew(Store):
         self._steps = steps
         self._own: dict[str, dict[str, Any]] = {}
 
-    def record(self, key: str) -> dict[str, Any] | None:
+    def record(self, key: str, *, touch: bool = True) -> dict[str, Any] | None:
         """What the step gave here; of all other steps, what the cache has."""
-        return self._own.get(key) if key in self._steps else super().record(key)
+        return self._own.get(key) if key in self._steps else super().record(key, touch=touch)
 
     def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """Remember it here, or in the cache."""

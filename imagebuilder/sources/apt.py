@@ -9,6 +9,8 @@ Nothing of the machine's dpkg or apt is changed, no root is needed. Of the machi
 What was resolved is remembered in the store, so that the same wish needs no network a second time.
 """
 
+import fcntl
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-from imagebuilder import process
+from imagebuilder import cache, process
 from imagebuilder.errors import CacheError, OutputError, SourceError, ToolFailed
 from imagebuilder.events import Progress, Say, Unit, Warned, step
 from imagebuilder.sources import archives
@@ -62,13 +64,13 @@ def resolve(wish: Wish, *, store: Store, say: Say, refresh: bool = False) -> tup
     Raises SourceError for an unknown release or package, for packages that exclude each other, and when the archives
     cannot be reached or their signatures do not hold.
     """
-    record = None if refresh else store.record(wish.key)
+    record = None if refresh else store.choice(wish.key)
     if record is None:
         _check(wish)
         with _apt(wish.release, store, say) as apt:
             apt.update()
-            record = {"packages": [package.describe() for package in apt.plan(wish)]}
-        store.keep(wish.key, record)
+            chosen = {"packages": [package.describe() for package in apt.plan(wish)]}
+        record = store.choose(wish.key, chosen)
     return tuple(Package(**package) for package in record["packages"])
 
 
@@ -242,7 +244,9 @@ def _apt(release: str, store: Store, say: Say) -> Iterator[Apt]:
     with store.lock(key):
         apt = Apt(release, folder, stanzas, store, say)
         _write_state(folder, {"apt.conf": configuration(folder, carried), SOURCES: apt.usable})
-        yield apt
+        with cache.held(folder, fcntl.LOCK_SH) as used:
+            os.utime(used)
+            yield apt
 
 
 def _why_unusable(stanza: Stanza, said: str) -> str | None:

@@ -14,6 +14,7 @@ import pytest
 from imagebuilder import process
 from imagebuilder.builder import build
 from imagebuilder.bundle import Bundle
+from imagebuilder.cache import USED
 from imagebuilder.errors import GuestFailed, InputError, MachineError
 from imagebuilder.events import Event, Note, silent
 from imagebuilder.machine import template as templates
@@ -299,7 +300,7 @@ def test_a_new_template_takes_the_place_of_abandoned_ones(store: Store, template
     other = build(load(str(HERE / "who")), tmp_path, store=store, say=silent)
     abandoned = template.folder.with_name("abandoned")
     shutil.copytree(template.folder, abandoned)
-    os.utime(abandoned / templates.USED, (0, 0))
+    os.utime(abandoned / USED, (0, 0))
     said: list[Event] = []
     made = asyncio.run(create(Wanted.of(other, TCG, memory_mib=40), store, say=said.append))
     assert template.folder.is_dir() and made.folder.is_dir() and not abandoned.exists()

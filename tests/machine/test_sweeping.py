@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.cache import USED
 from imagebuilder.errors import InputError
 from imagebuilder.machine.spec import Accelerator, MachineType
 from imagebuilder.machine.sweeping import DAY_S, MOST_KEPT, UNUSED_DAYS, abandoned, sweep, unreadable
@@ -17,7 +18,6 @@ from imagebuilder.machine.template import (
     FOLDER,
     MEMORY,
     TEMPLATE_JSON,
-    USED,
     Circumstances,
     Template,
     remove,

@@ -56,7 +56,7 @@ async def test_two_images_and_the_floor_in_turn(make: Make, tmp_path: Path) -> N
     assert less.startup.floor_ms.samples == more.startup.floor_ms.samples
     described = bench.describe(more, store=Store(tmp_path))
     assert described.digest and described.startup
-    assert described.bytes is described.parts is None and described.contents_bytes  # nobody asked for the size
+    assert (described.bytes, described.parts) == (None, None) and described.contents_bytes  # nobody asked for the size
     assert paired(more.startup, less.startup, reference="less").verdict is Verdict.UNDECIDED  # three rounds are too few
 
 

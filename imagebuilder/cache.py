@@ -1,0 +1,173 @@
+"""Keeps the cache small and whole: what is in it, what was not used for the longest time, what is damaged.
+
+An entry counts as used when a build reads it, or finds that it is there. Nobody has to be asked before one is removed:
+a build makes anew what it misses. What was chosen (which packages in which versions) is no entry, and stays.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from imagebuilder.errors import CacheError, InputError
+from imagebuilder.events import Note, Say
+from imagebuilder.store import Store, remove
+
+LIMIT = "IMAGEBUILDER_CACHE_LIMIT"
+USUAL_LIMIT_BYTES = 5_000_000_000
+UNITS: Mapping[str, int] = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+# What was used in this time may belong to a build that goes on, which has not written down yet what it needs.
+GRACE_S = 600.0
+USED = "used"
+BLOCK_BYTES = 512  # what st_blocks counts (stat(2))
+
+
+class Kind(StrEnum):
+    """What an entry is; the values are the names of its folder in the cache."""
+
+    CONTENT = "blobs"
+    RESULT = "records"
+    LISTS = "apt"
+    TEMPLATE = "templates"
+
+
+MEANING: Mapping[Kind, str] = {
+    Kind.CONTENT: "contents: packages, kernels, files of images",
+    Kind.RESULT: "results of build steps",
+    Kind.LISTS: "package lists of distributions",
+    Kind.TEMPLATE: "templates of warm instances",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that can be removed: a file, or a folder with a lock ``used`` in it."""
+
+    kind: Kind
+    path: Path
+    size_bytes: int
+    used_s: float
+    """When it was used last (Unix time)."""
+
+    def remove(self, store: Store) -> bool:
+        """Remove it; False when it is in use. Who is killed meanwhile leaves nothing by halves."""
+        if self.kind in (Kind.CONTENT, Kind.RESULT):
+            remove(self.path)
+            return True
+        try:
+            with held(self.path, fcntl.LOCK_EX | fcntl.LOCK_NB), store.scratch() as work:
+                self.path.rename(work / self.path.name)
+        except BlockingIOError:
+            return False
+        except FileNotFoundError:
+            pass  # somebody was faster
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, and what is left: ``busy`` of it was used too lately to be removed."""
+
+    removed: int
+    removed_bytes: int
+    left_bytes: int
+    busy: int
+
+
+def limit_bytes() -> int | None:
+    """How large the cache may grow: ``$IMAGEBUILDER_CACHE_LIMIT``, else 5 GB; None without a limit. Raises
+    InputError."""
+    words = os.environ.get(LIMIT, "")
+    return size_of(words, what=LIMIT) if words else USUAL_LIMIT_BYTES
+
+
+def size_of(words: str, *, what: str) -> int | None:
+    """``10G`` or ``10GB`` (of 10^9 bytes), ``500M``, a number of bytes, or ``none``. Raises InputError."""
+    if words.lower() == "none":
+        return None
+    plain = words.upper().removesuffix("B")
+    number, unit = (plain[:-1], plain[-1:]) if plain[-1:] in UNITS else (plain, "")
+    if not (number.isascii() and number.isdecimal() and len(number) <= 15):
+        raise InputError(f'{what}: "{words}" is no size', hint="such as 10G, 500M or none")
+    return int(number) * UNITS.get(unit, 1)
+
+
+def entries(store: Store) -> Iterator[Entry]:
+    """All that the cache holds."""
+    for kind in (Kind.CONTENT, Kind.RESULT):
+        for path in (store.root / kind).glob("??/*"):
+            with suppress(FileNotFoundError):
+                found = path.lstat()
+                yield Entry(kind, path, found.st_blocks * BLOCK_BYTES, found.st_mtime)
+    for kind in (Kind.LISTS, Kind.TEMPLATE):
+        for folder in (store.root / kind).glob("*/"):
+            with suppress(FileNotFoundError):
+                used = folder / USED
+                used_s = (used if used.exists() else folder).stat().st_mtime
+                yield Entry(kind, folder, _allocated_bytes(folder), used_s)
+
+
+def prune(store: Store, most_bytes: int | None, *, spare_s: float = 0.0) -> Pruned:
+    """Remove what was not used for the longest time until the rest is no larger than ``most_bytes``; what was used in
+    the last ``spare_s`` seconds stays, and while others use the cache what was used in the last ten minutes."""
+    found = sorted(entries(store), key=lambda entry: entry.used_s)
+    left_bytes = sum(entry.size_bytes for entry in found)
+    removed, busy = [], 0
+    with store.alone() as alone:
+        lately_s = time.time() - (spare_s if alone else max(spare_s, GRACE_S))
+        for entry in found:
+            if most_bytes is None or left_bytes <= most_bytes:
+                break
+            if entry.used_s > lately_s or not entry.remove(store):
+                busy += 1
+                continue
+            removed.append(entry)
+            left_bytes -= entry.size_bytes
+        if alone:
+            store.drop_locks()
+    return Pruned(len(removed), sum(entry.size_bytes for entry in removed), left_bytes, busy)
+
+
+def sweep(store: Store, say: Say) -> None:
+    """After a build: keep the cache within its limit. Raises InputError for a limit that is none."""
+    pruned = prune(store, limit_bytes(), spare_s=GRACE_S)
+    if pruned.removed:
+        freed = f"{pruned.removed_bytes / 1e6:,.1f} MB"
+        say(Note(f"the cache is kept within its limit: {freed} that were not used for the longest time are removed"))
+
+
+def verify(store: Store) -> tuple[int, list[Path]]:
+    """Read every content and every result; returns how many there are, and those that were damaged and are removed."""
+    damaged, count = [], 0
+    for entry in entries(store):
+        if entry.kind not in (Kind.CONTENT, Kind.RESULT):
+            continue
+        count += 1
+        if entry.kind is Kind.RESULT:
+            whole = store.record(entry.path.name, touch=False) is not None
+        else:
+            with suppress(CacheError):
+                store.blob(entry.path.name, touch=False)
+            whole = entry.path.exists()
+        if not whole:
+            damaged.append(entry.path)
+    return count, damaged
+
+
+@contextmanager
+def held(folder: Path, how: int) -> Iterator[int]:
+    """The lock of an entry that is a folder, as a file descriptor: shared (it is used) or alone. Raises
+    FileNotFoundError when the folder is gone, BlockingIOError."""
+    with (folder / USED).open("ab") as stream:
+        fcntl.flock(stream, how)
+        if not os.fstat(stream.fileno()).st_nlink:  # removed while we waited
+            raise FileNotFoundError(folder)
+        yield stream.fileno()
+
+
+def _allocated_bytes(folder: Path) -> int:
+    return sum(path.lstat().st_blocks for path in folder.rglob("*")) * BLOCK_BYTES
