@@ -30,7 +30,9 @@ from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.model import FileEntry, Recipe
 from imagebuilder.sources import SOURCES, Context, Layer, known_users
+from imagebuilder.sources.maintainer import Setup, joined
 from imagebuilder.sources.overlay import overlay
+from imagebuilder.sources.state import state_folders
 from imagebuilder.store import Store, key_of, sha256_file
 from imagebuilder.tree import Kind, Node, Tree
 
@@ -258,9 +260,13 @@ def _slim(work: Build, wanted: Step) -> Result:
     origins = {path: name for layer in layers for path, name in layer.origins.items()}
     used = {origins[path] for path in slimmed.tree if path in origins}
     packages = [package for layer in layers for package in layer.packages if package.name in used]
-    known: dict[str, Ids] = {name: ids for layer in layers for name, ids in known_users(layer.tree).items()}
+    known: dict[str, Ids] = {name: ids for layer in layers for name, ids in known_users(layer).items()}
+    setup = joined(layer.setup.of(used) for layer in layers)
+    for package, what in setup.unmade.items():
+        work.say(Warned(f"{package}: not done here is what its postinst does: {', '.join(what)}"))
     return {
-        "tree": Tree({**made, **slimmed.tree}).save(work.store),
+        "tree": Tree({**state_folders(layers, slimmed.tree, used), **made, **slimmed.tree}).save(work.store),
+        "setup": setup.describe(),
         "packages": [package.describe() for package in packages],
         "contents": [group.describe() for group in (*slimmed.groups, *_byte_code_group(made))],
         "users": known,
@@ -286,7 +292,8 @@ def _root(work: Build, wanted: Step) -> Result:
             for (entry, node), owner in zip(work._files, owners, strict=True)
         }
     )
-    users = tree = defaults((user, *owners))
+    setup = Setup.load(work.result(slimmed)["setup"])
+    users = tree = defaults((user, *owners), passwd_lines=setup.passwd, group_lines=setup.group)
     for above in (work.tree(slimmed), files, work.kernel.modules):
         tree, _ = overlay(tree, above)
     packed = bound(tree, application.environment) if work.recipe.root.bind_libraries else tree
@@ -371,6 +378,8 @@ def _bundle(work: Build, wanted: Step) -> Result:
             "recipe": describe(recipe),
             "packages": slimmed["packages"],
             "contents": [*work.result(packed.needs[0])["contents"], *slimmed["contents"]],
+            "alternatives": _alternatives(slimmed),
+            "unmade": slimmed["setup"]["unmade"],
         }
     )
     return image.sealed().model_dump(by_alias=True, mode="json")
@@ -388,6 +397,15 @@ CONTENTS: Mapping[StepKind, Callable[[Result], Iterable[str]]] = {
     StepKind.PACK: lambda result: [result["sha256"]] if result else (),
     StepKind.BUNDLE: lambda result: [result[part]["sha256"] for part in ("kernel", "root") if part in result],
 }
+
+
+def _alternatives(slimmed: Result) -> list[dict[str, str]]:
+    """Which alternatives are in the image."""
+    offers = Setup.load(slimmed["setup"]).alternatives
+    kept = [offer for offer in offers if offer.link in slimmed["tree"]]
+    return [{"link": offer.link, "target": offer.target, "package": offer.package} for offer in kept]
+
+
 MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
     StepKind.SOURCE: _source,
     StepKind.SLIM: _slim,

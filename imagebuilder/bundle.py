@@ -87,8 +87,17 @@ class ContentLine(_Part):
     why: str
 
 
+class AlternativeLine(_Part):
+    """One of Debian's alternatives that is in the image: the link, where it leads in the end, whose it is."""
+
+    link: str
+    target: str
+    package: str
+
+
 class Image(_Part):
-    """``image.json``. ``ready``, ``budget`` and ``recipe`` are what the recipe says, in its own words."""
+    """``image.json``. ``ready``, ``budget`` and ``recipe`` are what the recipe says, in its own words; ``unmade``
+    names by package what its maintainer script does when it is installed and was not done here."""
 
     schema_: Literal["imagebuilder.image/1"] = Field(SCHEMA, alias="schema")
     name: str
@@ -104,6 +113,8 @@ class Image(_Part):
     recipe: dict[str, Any]
     packages: tuple[PackageLine, ...] = ()
     contents: tuple[ContentLine, ...] = ()
+    alternatives: tuple[AlternativeLine, ...] = ()
+    unmade: Mapping[str, tuple[str, ...]] = {}
 
     def sealed(self) -> "Image":
         """The image with its digest."""

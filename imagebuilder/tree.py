@@ -72,6 +72,7 @@ class Blob:
 
 
 EMPTY = Blob.of(b"")
+Xattrs = tuple[tuple[str, bytes], ...]  # extended attributes by name, sorted: ("security.capability", …)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Node:
     content: Blob = EMPTY
     target: str = ""
     device: tuple[int, int] = (0, 0)
+    xattrs: Xattrs = ()
 
     @property
     def st_mode(self) -> int:
@@ -109,6 +111,8 @@ class Node:
             document["target"] = self.target
         elif self.kind in (Kind.CHARACTER, Kind.BLOCK):
             document["device"] = list(self.device)
+        if self.xattrs:
+            document["xattrs"] = {name: value.hex() for name, value in self.xattrs}
         return document
 
 
@@ -193,7 +197,7 @@ class Tree(Mapping[str, Node]):
 
     def resolve(self, path: str, *, base: str = "/") -> str | None:
         """The path of the node that one reaches through all symbolic links; None for nothing there, or a loop."""
-        return _walk(self._nodes, path, base)
+        return resolve_in(self._nodes, path, base=base)
 
     def links_to(self, path: str) -> list[str]:
         """The symbolic links that one passes on the way to ``path``, in order (they must be kept when it is)."""
@@ -224,6 +228,11 @@ class Tree(Mapping[str, Node]):
         return cls({path: _node(entry, store) for path, entry in document.items()})
 
 
+def resolve_in(nodes: Mapping[str, Node], path: str, *, base: str = "/") -> str | None:
+    """As ``Tree.resolve``, in nodes that are no Tree yet."""
+    return _walk(nodes, path, base)
+
+
 def _parents(path: str) -> Iterator[str]:
     parts = path.split("/")[1:-1]
     for count in range(len(parts) + 1):
@@ -247,6 +256,7 @@ def _node(entry: Mapping[str, Any], store: Store) -> Node:
         entry["mtime_s"],
         target=entry.get("target", ""),
         device=tuple(entry.get("device", (0, 0))),
+        xattrs=tuple((name, bytes.fromhex(value)) for name, value in sorted(entry.get("xattrs", {}).items())),
     )
     if node.kind is not Kind.FILE:
         return node

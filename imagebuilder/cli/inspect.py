@@ -44,6 +44,10 @@ def command(name: str, largest: int, kernel: str | None, out: Path, as_json: boo
     console = stdout()
     console.print(_parts(bundle, tree, size))
     console.print(_contents(bundle))
+    if bundle.image.alternatives:
+        console.print(_alternatives(bundle))
+    for package, what in bundle.image.unmade.items():
+        console.print(f"Not done of what {package} does when it is installed: {', '.join(what)}", markup=False)
     if files:
         console.print(_files(files, tree.size_bytes))
 
@@ -84,6 +88,15 @@ def _line(line: ContentLine, most: int) -> tuple[str | Text, ...]:
     bar = Text("█" * round(BAR_CELLS * line.bytes / most), style="green" if line.kept else "dim")
     sign = "✓" if line.kept else "–"
     return sign, Text(line.name), Text(line.why), str(line.files), options.megabytes(line.bytes), bar
+
+
+def _alternatives(bundle: Bundle) -> Table:
+    table = Table(title="Alternatives, as Debian chooses them", title_justify="left")
+    for heading in ("link", "leads to", "package"):
+        table.add_column(heading, overflow="fold")
+    for line in bundle.image.alternatives:
+        table.add_row(Text(line.link), Text(line.target), Text(line.package))
+    return table
 
 
 def _files(files: list[dict[str, Any]], total: int) -> Table:

@@ -26,11 +26,16 @@ FOLDERS: Mapping[str, Node] = {
 }
 
 
-def defaults(users: tuple[User, ...]) -> Tree:
-    """What lies under the application's own files."""
+def defaults(
+    users: tuple[User, ...],
+    *,
+    passwd_lines: Mapping[str, str] | None = None,
+    group_lines: Mapping[str, str] | None = None,
+) -> Tree:
+    """What lies under the application's own files; the lines are those of the accounts that packages make, by name."""
     texts = {
-        "/etc/passwd": passwd(users),
-        "/etc/group": group(users),
+        "/etc/passwd": passwd(users, passwd_lines),
+        "/etc/group": group(users, group_lines),
         "/etc/hosts": HOSTS,
         "/etc/nsswitch.conf": NSSWITCH,
         "/etc/resolv.conf": RESOLV,

@@ -46,15 +46,24 @@ def _hint(name: str, known: Mapping[str, Ids]) -> str:
     return f'{question}"{name}:{free}" adds a user of this name'
 
 
-def passwd(users: Iterable[User]) -> bytes:
-    """``/etc/passwd`` with these users. Nobody can log in: there is no shell."""
-    lines = [f"{user.name}:x:{user.uid}:{user.gid}::/:/usr/sbin/nologin" for user in _once(users)]
-    return "".join(f"{line}\n" for line in lines).encode()
+def passwd(users: Iterable[User], known: Mapping[str, str] | None = None) -> bytes:
+    """``/etc/passwd`` with these users and the lines of those that packages know. Nobody can log in: no passwords."""
+    own = {user.name: f"{user.name}:x:{user.uid}:{user.gid}::/:/usr/sbin/nologin" for user in _once(users)}
+    return _lines(own, known or {}, numbers=slice(2, 4))
 
 
-def group(users: Iterable[User]) -> bytes:
-    """``/etc/group`` with one group a user."""
-    return "".join(f"{user.name}:x:{user.gid}:\n" for user in _once(users)).encode()
+def group(users: Iterable[User], known: Mapping[str, str] | None = None) -> bytes:
+    """``/etc/group`` with one group a user, and the lines of those that packages know."""
+    own = {user.name: f"{user.name}:x:{user.gid}:" for user in _once(users)}
+    return _lines(own, known or {}, numbers=slice(2, 3))
+
+
+def _lines(own: Mapping[str, str], known: Mapping[str, str], *, numbers: slice) -> bytes:
+    """Our lines and the packages' lines; where both have a name with the same numbers the package's stands."""
+    same = {name for name in own if name in known and own[name].split(":")[numbers] == known[name].split(":")[numbers]}
+    lines = {**known, **{name: line for name, line in own.items() if name not in same}}
+    first = [lines.pop("root")]
+    return "".join(f"{line}\n" for line in [*first, *lines.values()]).encode(errors="surrogateescape")
 
 
 def _once(users: Iterable[User]) -> list[User]:

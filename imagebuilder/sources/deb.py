@@ -1,4 +1,5 @@
-"""A Debian package as nodes: deb(5), an ``ar`` archive whose member ``data.tar.*`` holds the files.
+"""A Debian package as nodes: deb(5), an ``ar`` archive whose member ``data.tar.*`` holds the files, ``control.tar.*``
+the control files.
 
 Read straight from the stream: no maintainer script runs, and nothing is written but contents into the store.
 """
@@ -16,15 +17,15 @@ from typing import IO, Any
 import zstandard
 
 from imagebuilder.errors import SourceError
-from imagebuilder.tree import Blob, Kind, Node
+from imagebuilder.tree import Blob, Kind, Node, Xattrs
 
 MAGIC = b"!<arch>\n"
 HEADER_BYTES = 60  # name 16, time 12, owner 6, group 6, mode 8, size 10, end 2; padded to even offsets (deb(5), ar(5))
 OPENERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
-    "data.tar": lambda stream: stream,
-    "data.tar.gz": lambda stream: gzip.GzipFile(fileobj=stream),
-    "data.tar.xz": lzma.LZMAFile,
-    "data.tar.zst": lambda stream: zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True),
+    "": lambda stream: stream,
+    ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
+    ".xz": lzma.LZMAFile,
+    ".zst": lambda stream: zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True),
 }
 KINDS: Mapping[bytes, Kind] = {
     tarfile.REGTYPE: Kind.FILE,
@@ -39,6 +40,10 @@ KINDS: Mapping[bytes, Kind] = {
 DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError, OSError, ValueError, IndexError)
 
 Keep = Callable[[bytes], Blob]
+# Control files that are read, and how much of one: no real one is longer.
+CONTROL = ("postinst", "templates")
+LONGEST_CONTROL_BYTES = 1 << 19
+XATTR = "SCHILY.xattr."  # how pax archives hold extended attributes
 
 
 def unpack(path: Path, keep: Keep) -> dict[str, Node]:
@@ -50,12 +55,32 @@ def unpack(path: Path, keep: Keep) -> dict[str, Node]:
         return read(stream, path.name, keep)
 
 
+def control(path: Path) -> dict[str, str]:
+    """The control files that count here (``CONTROL``) as texts. Raises SourceError for a package that is damaged."""
+    with path.open("rb") as stream:
+        return read_control(stream, path.name)
+
+
+def read_control(stream: IO[bytes], name: str) -> dict[str, str]:
+    """As ``control``, from a stream."""
+    found: dict[str, str] = {}
+    try:
+        with tarfile.open(fileobj=_member(stream, "control.tar"), mode="r|") as archive:
+            for member in archive:
+                file_name = member.name.removeprefix("./")
+                if file_name in CONTROL and member.isreg() and member.size <= LONGEST_CONTROL_BYTES:
+                    found[file_name] = _content(member, archive).decode(errors="surrogateescape")
+    except DAMAGED as error:
+        raise SourceError(f"{name} is no Debian package, or a damaged one: {error}") from error
+    return found
+
+
 def read(stream: IO[bytes], name: str, keep: Keep) -> dict[str, Node]:
     """As ``unpack``, from a stream; ``name`` is what errors call it."""
     nodes: dict[str, Node] = {}
     folders: set[str] = set()
     try:
-        with tarfile.open(fileobj=_data(stream), mode="r|") as archive:
+        with tarfile.open(fileobj=_member(stream, "data.tar"), mode="r|") as archive:
             for member in archive:
                 where = _inside(member, nodes, folders, name)
                 nodes[where] = _node(member, archive, nodes, name, keep)
@@ -65,20 +90,21 @@ def read(stream: IO[bytes], name: str, keep: Keep) -> dict[str, Node]:
     return nodes
 
 
-def _data(stream: IO[bytes]) -> IO[bytes]:
-    """The tar archive with a package's files, at its beginning."""
+def _member(stream: IO[bytes], wanted: str) -> IO[bytes]:
+    """The tar archive of this name (``data.tar``, ``control.tar``) in a package, at its beginning."""
     if stream.read(len(MAGIC)) != MAGIC:
         raise ValueError("it does not begin as one")
     while header := stream.read(HEADER_BYTES):
         member = header[:16].decode("ascii").rstrip(" /")
         size_bytes = int(header[48:58])
-        if member in OPENERS:
-            data: IO[bytes] = OPENERS[member](stream)
+        suffix = member.removeprefix(wanted)
+        if member.startswith(wanted) and suffix in OPENERS:
+            data: IO[bytes] = OPENERS[suffix](stream)
             return data
         if size_bytes < 0 or not header.endswith(b"`\n"):
             raise ValueError("a member's header is wrong")
         stream.seek(size_bytes + size_bytes % 2, io.SEEK_CUR)
-    raise ValueError("it has no data.tar")
+    raise ValueError(f"it has no {wanted}")
 
 
 def _inside(member: tarfile.TarInfo, nodes: Mapping[str, Node], folders: set[str], name: str) -> str:
@@ -106,12 +132,17 @@ def _node(member: tarfile.TarInfo, archive: tarfile.TarFile, nodes: Mapping[str,
     if member.type not in KINDS:
         raise SourceError(f"{name} is refused: {member.name!r} is of a kind that packages do not have")
     kind = KINDS[member.type]
-    node = Node(kind, member.mode & 0o7777, member.uid, member.gid, int(member.mtime))
+    node = Node(kind, member.mode & 0o7777, member.uid, member.gid, int(member.mtime), xattrs=_xattrs(member))
     if kind is Kind.FILE:
         return replace(node, content=keep(_content(member, archive)))
     if kind is Kind.SYMLINK:
         return replace(node, mode=0o777, target=member.linkname)
     return replace(node, device=(member.devmajor, member.devminor)) if kind in (Kind.CHARACTER, Kind.BLOCK) else node
+
+
+def _xattrs(member: tarfile.TarInfo) -> Xattrs:
+    named = ((key.removeprefix(XATTR), value) for key, value in member.pax_headers.items() if key.startswith(XATTR))
+    return tuple(sorted((key, value.encode(errors="surrogateescape")) for key, value in named))
 
 
 def _content(member: tarfile.TarInfo, archive: tarfile.TarFile) -> bytes:

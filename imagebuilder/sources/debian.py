@@ -1,6 +1,6 @@
 """Packages of a Debian release, unpacked into one tree: no root, no maintainer scripts.
 
-What maintainer scripts would have made is not there: users (``known_users`` has the numbers), alternatives, caches.
+What these would make when the packages are installed is made from the tree, as far as it can be (``maintainer``).
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,22 @@ from imagebuilder.events import step
 from imagebuilder.recipe.model import DebianSource
 from imagebuilder.sources import apt, deb
 from imagebuilder.sources.layer import Context, Layer, Package, kept
+from imagebuilder.sources.maintainer import Control, set_up
 from imagebuilder.sources.overlay import overlay
-from imagebuilder.tree import Kind, Node, Tree, symlink
+from imagebuilder.tree import Kind, Node, Tree, directory, symlink
 
-REVISION = 1
+REVISION = 2
 # Every Debian system has it, so no package depends on it; it knows the numbers of www-data, nobody and so on.
 ALWAYS = ("base-passwd",)
 # Since Debian 12 these are links into /usr; packages of Debian 12 still have files in them (https://wiki.debian.org/UsrMerge).
 MERGED: Mapping[str, str] = {name: f"/usr{name}" for name in ("/bin", "/sbin", "/lib", "/lib64")}
-USERS = ("/etc/passwd", "/usr/share/base-passwd/passwd.master")
+# As base-files has them, on which every package relies.
+RUN: Mapping[str, Node] = {
+    "/run": directory(),
+    "/run/lock": directory(mode=0o1777),
+    "/var/run": symlink("/run"),
+    "/var/lock": symlink("/run/lock"),
+}
 
 
 def describe(source: DebianSource, context: Context) -> Any:
@@ -31,15 +38,18 @@ def provide(source: DebianSource, context: Context) -> Layer:
     """The files of all packages. Raises SourceError as ``apt`` and ``deb`` do."""
     packages = _resolve(source, context)
     files = apt.fetch(source.release, packages, store=context.store, say=context.say)
-    tree, origins = Tree(), dict[str, str]()
+    tree, origins, controls = Tree(), dict[str, str](), dict[str, Control]()
     with step(context.say, f"unpack-{source.release}", f"unpack {len(packages)} packages"):
         for package in packages:
             nodes = merge_usr(deb.unpack(files[package.name], lambda data: kept(data, context.store)))
             tree, paths = overlay(tree, nodes)
             origins |= dict.fromkeys(paths, package.name)
+            controls[package.name] = Control(**deb.control(files[package.name]))
     links = {path: symlink(target.removeprefix("/")) for path, target in MERGED.items() if target in tree}
+    links |= {path: node for path, node in RUN.items() if path not in tree}
     origins |= dict.fromkeys(links, "base-files")  # the package that has them since Debian 13
-    return Layer(Tree({**tree, **links}), origins, packages, slim=True)
+    tree, made, setup = set_up(Tree({**tree, **links}), origins, controls)
+    return Layer(tree, {**origins, **made}, packages, slim=True, setup=setup)
 
 
 def merge_usr(nodes: Mapping[str, Node]) -> dict[str, Node]:
@@ -47,14 +57,13 @@ def merge_usr(nodes: Mapping[str, Node]) -> dict[str, Node]:
     return {_merged(path): node for path, node in nodes.items() if not (path in MERGED and node.kind is Kind.SYMLINK)}
 
 
-def known_users(tree: Tree) -> dict[str, tuple[int, int]]:
-    """User and group numbers by name, from the tree's passwd file or the list that every Debian system begins with."""
-    for path in USERS:
-        node = tree.get(path)
-        if node is not None and node.kind is Kind.FILE:
-            rows = (line.split(":") for line in node.content.read().decode(errors="replace").splitlines())
-            return {row[0]: (int(row[2]), int(row[3])) for row in rows if _is_user(row)}
-    return {}
+def known_users(layer: Layer) -> dict[str, tuple[int, int]]:
+    """User and group numbers by name: of the layer's own passwd file, and of those that its packages make."""
+    node = layer.tree.get("/etc/passwd")
+    text = node.content.read().decode(errors="replace") if node is not None and node.kind is Kind.FILE else ""
+    rows = (line.split(":") for line in text.splitlines())
+    own = {row[0]: (int(row[2]), int(row[3])) for row in rows if _is_user(row)}
+    return {user.name: (user.uid, user.gid) for user in layer.setup.users} | own
 
 
 def _is_user(row: list[str]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder.events import Say
+from imagebuilder.sources.maintainer import Setup
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Tree
 
@@ -39,23 +40,26 @@ class Package:
 @dataclass(frozen=True)
 class Layer:
     """The files of one source: ``origins`` names the package (or source) of each path, ``slim`` says that only what
-    the application needs is to be kept."""
+    the application needs is to be kept, ``setup`` what packages made besides files."""
 
     tree: Tree
     origins: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[Package, ...] = ()
     slim: bool = False
+    setup: Setup = field(default_factory=Setup)
 
     def save(self, store: Store) -> dict[str, Any]:
         """Keep the contents in the store; returns the document from which ``load`` gives the layer back."""
         packages = [package.describe() for package in self.packages]
-        return {"tree": self.tree.save(store), "origins": {**self.origins}, "packages": packages, "slim": self.slim}
+        document = {"tree": self.tree.save(store), "origins": {**self.origins}, "packages": packages, "slim": self.slim}
+        return {**document, "setup": self.setup.describe()}
 
     @classmethod
     def load(cls, document: Mapping[str, Any], store: Store) -> "Layer":
         """The layer that ``save`` described. Raises CacheError when a content is missing or damaged."""
         packages = tuple(Package(**package) for package in document["packages"])
-        return cls(Tree.load(document["tree"], store), document["origins"], packages, document["slim"])
+        tree, setup = Tree.load(document["tree"], store), Setup.load(document["setup"])
+        return cls(tree, document["origins"], packages, document["slim"], setup)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,3 +51,18 @@ def test_the_files_name_each_user_once() -> None:
     users = [User("app", 7, 8), User("app", 7, 8), User("root", 0, 0)]
     assert passwd(users) == b"root:x:0:0::/:/usr/sbin/nologin\napp:x:7:8::/:/usr/sbin/nologin\n"
     assert group(users) == b"root:x:0:\napp:x:8:\n"
+
+
+def test_the_lines_of_packages_stand_beside_those_of_the_recipe() -> None:
+    known = {
+        "root": "root:*:0:0:root:/root:/bin/bash",
+        "www-data": "www-data:*:33:33::/var/www:/x",
+        "app": "app:*:7:7::/:/x",
+    }
+    text = passwd([User("www-data", 33, 33), User("app", 500, 500)], known).decode()
+    assert text.splitlines() == [
+        "root:*:0:0:root:/root:/bin/bash",
+        "www-data:*:33:33::/var/www:/x",
+        "app:x:500:500::/:/usr/sbin/nologin",
+    ]
+    assert group([User("adm", 1, 4)], {"adm": "adm:*:4:app"}).decode() == "root:x:0:\nadm:*:4:app\n"

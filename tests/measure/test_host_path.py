@@ -10,8 +10,7 @@ from imagebuilder import process
 from imagebuilder.machine.spec import PROGRAM, Accelerator
 from imagebuilder.measure import bench, subject
 from imagebuilder.measure.bench import Wish
-from imagebuilder.measure.change import Verdict
-from imagebuilder.measure.compare import Comparison, apart, paired
+from imagebuilder.measure.compare import Comparison, Verdict, apart, paired
 
 from .busy import busy
 from .images import Make
@@ -47,8 +46,8 @@ def sleeper(folder: Path, name: str, sleep_ms: float) -> str:
 
 
 def said(comparison: Comparison) -> dict[str, Verdict]:
-    """The differences that were seen."""
-    return {change.what: change.verdict for change in comparison.changes if change.verdict.differs}
+    """What was decided."""
+    return {change.what: change.verdict for change in comparison.changes if change.verdict is not Verdict.UNDECIDED}
 
 
 @pytest.mark.vm

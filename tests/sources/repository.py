@@ -52,9 +52,15 @@ class Repository:
         return self._gpg("--armor", "--export").text
 
     def add(
-        self, name: str, version: str = "1.0", *, depends: str = "", files: Mapping[str, bytes] | None = None
+        self,
+        name: str,
+        version: str = "1.0",
+        *,
+        depends: str = "",
+        files: Mapping[str, bytes] | None = None,
+        control: Mapping[str, str] | None = None,
     ) -> Path:
-        """Build a package with these files."""
+        """Build a package with these files and scripts."""
         root = self.folder / "work" / name
         shutil.rmtree(root, ignore_errors=True)
         for path, data in {f"usr/share/{name}/about": name.encode(), **(files or {})}.items():
@@ -69,6 +75,9 @@ class Repository:
         fields |= {"Description": "test", **({"Depends": depends} if depends else {})}
         (root / "DEBIAN").mkdir(exist_ok=True)
         (root / "DEBIAN" / "control").write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
+        for script, text in (control or {}).items():
+            (root / "DEBIAN" / script).write_text(text)
+            (root / "DEBIAN" / script).chmod(0o755)
         deb = self.folder / "pool" / f"{name}_{version.rpartition(':')[2]}_amd64.deb"
         deb.parent.mkdir(exist_ok=True)
         process.run(["dpkg-deb", "--root-owner-group", "--build", root, deb])

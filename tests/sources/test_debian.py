@@ -12,6 +12,7 @@ from imagebuilder.errors import SourceError
 from imagebuilder.recipe.model import DebianSource
 from imagebuilder.sources import SOURCES, Context, Layer, Package, apt, known_users
 from imagebuilder.sources.debian import merge_usr
+from imagebuilder.sources.state import state_folders
 from imagebuilder.store import Store, canonical
 from imagebuilder.tree import Kind, Tree, directory, file, symlink
 
@@ -44,11 +45,10 @@ def test_the_old_folders_are_merged_into_usr() -> None:
     [
         ({}, {}),
         ({"/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nodd\n\nno:x:a:b\n:x:1:1\n"}, {"root": (0, 0)}),
-        ({"/usr/share/base-passwd/passwd.master": "www-data:*:33:33:www-data:/var/www:/x\n"}, {"www-data": (33, 33)}),
     ],
 )
 def test_users_by_name(files: dict[str, str], users: dict[str, tuple[int, int]]) -> None:
-    assert known_users(Tree({path: file(text.encode()) for path, text in files.items()})) == users
+    assert known_users(Layer(Tree({path: file(text.encode()) for path, text in files.items()}))) == users
 
 
 def test_an_unknown_package(repository: Repository, context: Context) -> None:
@@ -100,7 +100,7 @@ def test_the_layer_has_files_origins_and_packages(repository: Repository, contex
     assert layer.tree["/lib"] == symlink("usr/lib")
     assert layer.tree.resolve("/lib/greet/libgreet.so.2") == "/usr/lib/greet/libgreet.so.2"
     assert "/DEBIAN" not in layer.tree and not [path for path in layer.tree if "control" in path]
-    assert known_users(layer.tree) == {"www-data": (33, 33)}
+    assert known_users(layer) == {"www-data": (33, 33)}
     assert [package.name for package in layer.packages] == ["base-passwd", "greeter", "libgreet2"]
 
 
@@ -134,7 +134,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Context:
 def test_real_packages_unpack_to_what_dpkg_lists(shared: Context, release: str, package: str, program: str) -> None:
     layer = DEBIAN.provide(source(package, release=release), shared)
     assert layer.tree.resolve(program)
-    assert known_users(layer.tree)["www-data"] == (33, 33)
+    assert known_users(layer)["www-data"] == (33, 33)
     files = apt.fetch(release, layer.packages, store=shared.store, say=shared.say)
     for each in layer.packages:
         _compare(layer, each, files[each.name])
@@ -158,3 +158,34 @@ def _mode_bits(letters: str) -> int:
     bits = sum(1 << (8 - place) for place, letter in enumerate(letters[1:]) if letter not in "-ST")
     special = {3: 0o4000, 6: 0o2000, 9: 0o1000}
     return bits | sum(bit for place, bit in special.items() if letters[place] in "sStT")
+
+
+def test_maintainer_scripts_are_followed_when_packages_are_unpacked(repository: Repository, context: Context) -> None:
+    repository.add(
+        "scripted",
+        files={"usr/bin/real-tool": b"#!/usr/bin/greet\n"},
+        control={
+            "postinst": "#!/bin/sh\nupdate-alternatives --install /usr/bin/tool tool /usr/bin/real-tool 1\n"
+            "adduser --system --group scripted\nsome-tool /usr\n"
+        },
+    )
+    repository.publish()
+    layer = DEBIAN.provide(source("scripted"), context)
+    assert layer.tree.resolve("/usr/bin/tool") == "/usr/bin/real-tool"
+    assert layer.origins["/etc/alternatives/tool"] == "scripted"
+    assert {"www-data", "scripted"} <= known_users(layer).keys()
+    assert layer.setup.unmade == {"scripted": ("some-tool",)}
+    assert Layer.load(layer.save(context.store), context.store) == layer
+
+
+def test_folders_of_packages_that_are_in_the_image_are_kept() -> None:
+    tree = Tree(
+        {"/var/lib/a": directory(mode=0o700, uid=7), "/run/b": directory(), "/usr/x": directory(), "/var/f": file(b"")}
+    )
+    tree = tree.put("/var/run", symlink("/run"))
+    layer = Layer(tree, {"/var/lib/a": "a", "/run/b": "b", "/usr/x": "a", "/var/f": "a", "/var/run": "base-files"})
+    assert state_folders([layer], Tree(), {"a"}) == {
+        "/var/lib/a": directory(mode=0o700, uid=7),
+        "/var/run": symlink("/run"),
+    }
+    assert "/var/lib/a" not in state_folders([layer], Tree({"/var/lib": symlink("/x")}), {"a"})
