@@ -8,7 +8,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex 
 RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check images clean system system-test
+.PHONY: help demo test test-all docs check images clean system system-test
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_%-]+:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,12 @@ demo: system $(VENV)/installed ## set up what is needed, build nginx's image, bo
 
 test: system-test $(VENV)/installed-dev ## run what a change must not break (boots QEMU)
 	$(BIN)/pytest -m "not slow"
+
+test-all: system-test $(VENV)/installed-dev ## run every test, those that take minutes too
+	$(BIN)/pytest
+
+docs: $(VENV)/installed-dev ## make again what is generated in the docs: the verbs and options
+	$(BIN)/python -m tests.docs.commands
 
 check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house
 	$(BIN)/ruff check --no-cache .

@@ -44,7 +44,7 @@ BELOW = {
     "bundle": ("errors", "store"),
     "machine": ("errors", "events", "paths", "process", "ready_built", "store", "cache", "bundle", "recipe"),
     "measure": ("errors", "events", "paths", "process", "store", "upkeep", "kernel", "bundle", "recipe", "machine"),
-    "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "machine", "measure"),
+    "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "builder", "machine", "measure"),
     "pytest_plugin": (
         "errors",
         "events",

@@ -2,7 +2,7 @@
 
 ::
 
-    async with Pool(template, ready=4) as pool:
+    async with Pool.of_recipe("nginx", ready=4) as pool:
         async with pool.instance() as instance:
             ...  # a machine of your own, which has answered before and goes on now
 
@@ -16,16 +16,19 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from imagebuilder.errors import ImagebuilderError, InputError, MachineError
 from imagebuilder.events import Say, silent
+from imagebuilder.fleet.recipes import OUT, warm_template_of
 from imagebuilder.fleet.spare import Spare, filled
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.template import Template
 from imagebuilder.machine.waiting import any_of, finished, resolve
+from imagebuilder.store import Store
 
 ASIDE_S = 0.02  # what follows a hand-out is for who got it: the next clone is begun after that
 FAILURES = 3  # so many in a row, and who waits is told
@@ -79,6 +82,30 @@ class Pool:
         self._waiting: list[asyncio.Future[None]] = []
         self._failures: list[ImagebuilderError | OSError] = []  # since the last success
         self._open = False
+
+    @classmethod
+    @asynccontextmanager
+    async def of_recipe(
+        cls,
+        name: str | Path,
+        *,
+        ready: int = 2,
+        fillers: int | None = None,
+        accelerator: str = "auto",
+        memory_mib: int | None = None,
+        kernel: str | None = None,
+        out: Path = OUT,
+        store: Store | None = None,
+        stems: bool = True,
+        say: Say = silent,
+    ) -> AsyncIterator[Self]:
+        """A pool of clones of the recipe ``name``, its image built and its template made where they are missing.
+
+        The arguments are those of ``recipes.template_of`` and of the class; raises what both raise.
+        """
+        template, warm = await warm_template_of(name, accelerator, memory_mib, kernel, out, store, say)
+        async with cls(template, ready=ready, fillers=fillers, warm=warm, stems=stems, say=say) as pool:
+            yield pool
 
     async def __aenter__(self) -> Self:
         """Begin to fill it; does not wait."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.docs.blocks import ROOT, Block, Command
 from tests.docs.masks import difference
 
-PATIENCE_S = 240.0
+PATIENCE_S = 120.0
 INTERRUPTED = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT}
 CTRL_C = "^C"
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -113,7 +113,8 @@ def _ended(process: subprocess.Popen[bytes], *, ctrl_c: bool, asks: int) -> Ran:
                 pressed = True
                 _ask(int(at[1]), asks)
                 os.killpg(process.pid, signal.SIGINT)
-    raise AssertionError(f"{process.args!r} did not end within {PATIENCE_S:.0f} s:\n{data.decode(errors='replace')}")
+    told = f"did not end within {PATIENCE_S:.0f} s (of one that goes on a page says: Ctrl-C ends it)"
+    raise AssertionError(f"{process.args!r} {told}:\n{data.decode(errors='replace')}")
 
 
 def _ask(port: int, times: int) -> None:
