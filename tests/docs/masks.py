@@ -1,6 +1,6 @@
 """What a page shows, held against what was printed, where it does not depend on the machine.
 
-Masked in both: numbers (so all figures, sizes and times), hashes, dates, machine names, paths of this machine, bars and
+How long a test took (which is not shown of a short one) is left out. Masked in both: numbers (so all figures, sizes and times), hashes, dates, machine names, paths of this machine, bars and
 frames of tables, how wide a table is. ``…`` stands for anything in a line, and on a line of its own for any lines.
 Progress lines (they end with ``…``), which a terminal draws as a bar and takes away, are left out of what was printed.
 """
@@ -20,6 +20,7 @@ MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\d+(?:[.,]\d+)*"), "#"),
     (re.compile(r"\b(?:ns|µs|ms|s|B|kB|MB|GB|KiB|MiB|GiB)\b"), "UNIT"),
     (re.compile(r"\s+"), " "),
+    (re.compile(r"^(✓ .*) # UNIT$"), r"\1"),
 )
 
 

@@ -23,6 +23,7 @@ from tests.docs.blocks import ROOT, Block, Command
 from tests.docs.masks import difference
 
 PATIENCE_S = 120.0
+QUIET = "ignore:The configuration option"  # of a plugin that only our tests have installed
 INTERRUPTED = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT}
 CTRL_C = "^C"
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -53,7 +54,13 @@ class Scratch:
         """Ours, with a cache of the tests, a terminal of 120 columns, and none of our own pytest's words."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "IMAGEBUILDER_"))}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return kept | {"PATH": path, "IMAGEBUILDER_CACHE": str(self._cache), "COLUMNS": "120", "NO_COLOR": "1"}
+        return kept | {
+            "PATH": path,
+            "IMAGEBUILDER_CACHE": str(self._cache),
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "PYTHONWARNINGS": QUIET,
+        }
 
     def write(self, block: Block) -> None:
         """The file that a block is."""
