@@ -1,8 +1,9 @@
 """What a page shows, held against what was printed, where it does not depend on the machine.
 
-How long a test took (which is not shown of a short one) is left out. Masked in both: numbers (so all figures, sizes and times), hashes, dates, machine names, paths of this machine, bars and
-frames of tables, how wide a table is. ``…`` stands for anything in a line, and on a line of its own for any lines.
-Progress lines (they end with ``…``), which a terminal draws as a bar and takes away, are left out of what was printed.
+Masked in both: numbers (so all figures, sizes and times), hashes, dates, machine names, paths of this machine, bars and
+frames of tables, how wide a table is. How long a test took, which is not shown of a short one, is left out. ``…`` is
+for anything in a line, and on a line of its own for any lines. Progress lines (they end with ``…``), which a terminal
+draws as a bar and takes away, are left out of what was printed.
 """
 
 import re

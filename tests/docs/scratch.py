@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.docs.blocks import ROOT, Block, Command
 from tests.docs.masks import difference
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 QUIET = "ignore:The configuration option"  # of a plugin that only our tests have installed
 INTERRUPTED = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT}
 CTRL_C = "^C"

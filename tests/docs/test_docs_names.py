@@ -37,7 +37,7 @@ MADE = {
     ".gitlab-ci.yml",
 }
 """Files that a page names and that the tree has not."""
-VARIABLE = re.compile(r"""environ(?:\.get\(|\[)"([A-Z_]+)\"""")
+VARIABLE = re.compile(r"""(?:environ(?:\.get\(|\[)"|= "(?=IMAGEBUILDER_))([A-Z_]+)\"""")
 BY_LIBRARIES = {"NO_COLOR", "COLUMNS"}
 """Read by rich and click."""
 
