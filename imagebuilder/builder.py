@@ -48,13 +48,14 @@ KERNEL_FILES: Mapping[str, str] = {"microvm": "vmlinux", "q35": "vmlinuz"}
 @dataclass(frozen=True)
 class Build:
     """One recipe on its way to an image. ``refresh`` asks the sources anew for what may have changed outside;
-    ``kernel_name`` is another kernel than the recipe's."""
+    ``kernel_name`` is another kernel than the recipe's; ``smp`` asks for one that can use more than one processor."""
 
     recipe: Recipe
     store: Store
     say: Say
     refresh: bool = False
     kernel_name: str | None = None
+    smp: bool = False
     _made: dict[str, Result] = field(default_factory=dict)
 
     def run(self, out: Path) -> Bundle:
@@ -90,7 +91,8 @@ class Build:
     def plan(self) -> Plan:
         """What is to be done."""
         recipe = self.recipe
-        kernels.check_wishes(self._definition, self._fragments, translate.kernel_wishes(recipe))
+        kernels.check_wishes(self._definition, self._fragments, self._wishes)
+        kernels.check_cpus(self._definition, self._fragments, recipe.machine.cpus)
         return plan(
             Ingredients(
                 name=recipe.name,
@@ -131,7 +133,7 @@ class Build:
     @property
     def folder_name(self) -> str:
         """``NAME``, or ``NAME@KERNEL`` for another kernel than the recipe's."""
-        chosen = self._definition.name
+        chosen = f"{self._definition.name}{'+smp' if self.smp else ''}"
         return self.recipe.name if chosen == self.recipe.kernel.name else f"{self.recipe.name}@{chosen}"
 
     def result(self, wanted: Step) -> Result:
@@ -181,13 +183,29 @@ class Build:
         return kernels.asks_for(self._definition, self._fragments, symbol) == value
 
     @cached_property
+    def most_cpus(self) -> int | None:
+        """How many processors the kernel can use; None is not known."""
+        return kernels.most_cpus(self._definition, self._fragments)
+
+    def able(self, cpus: int | None) -> "Build":
+        """This build, or, where its kernel cannot use so many processors, one with a kernel that can."""
+        if cpus is None or self.most_cpus is None or cpus <= self.most_cpus:
+            return self
+        return Build(self.recipe, self.store, self.say, self.refresh, self.kernel_name, smp=True)
+
+    @cached_property
     def _definition(self) -> kernels.KernelDefinition:
         return kernels.load_definition(self.kernel_name or self.recipe.kernel.name)
 
     @property
     def _fragments(self) -> tuple[Path, ...]:
         named = tuple(kernels.fragment(name, beside=self.recipe.folder) for name in self.recipe.kernel.fragments)
-        return kernels.completed(self._definition, named, translate.kernel_wishes(self.recipe))
+        return kernels.completed(self._definition, named, self._wishes)
+
+    @property
+    def _wishes(self) -> Mapping[str, str]:
+        more = {translate.MANY_PROCESSORS: "more than one processor"} if self.smp else {}
+        return more | translate.kernel_wishes(self.recipe)
 
     @cached_property
     def _files(self) -> Sequence[tuple[FileEntry, Node]]:
@@ -363,6 +381,7 @@ def _bundle(work: Build, wanted: Step) -> Result:
                 "file": KERNEL_FILES[chosen.machine],
                 "bytes": chosen.image.stat().st_size,
                 "sha256": work.store.put_file(chosen.image),
+                "most_cpus": work.most_cpus,
             },
             "root": root,
             "cmdline": " ".join(filter(None, translate.cmdline(recipe, chosen, root["format"]))),

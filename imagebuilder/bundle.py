@@ -32,6 +32,8 @@ class KernelPart(_Part):
     file: str
     bytes: int
     sha256: str
+    most_cpus: int | None = None
+    """How many processors it can use; null is not known."""
 
 
 class RootPart(_Part):

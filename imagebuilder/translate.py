@@ -1,26 +1,54 @@
 """What a recipe's words come to in the guest: init's orders, the kernel's command line, added files. Pure, but that the
 files beside the recipe are read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from imagebuilder.guest.config import Ahead, InitConfig, Limit, Mount, Sysctl
 from imagebuilder.guest.users import User
 from imagebuilder.kernel import Kernel
 from imagebuilder.recipe.model import FileEntry, Recipe
 from imagebuilder.recipe.render import rendered
-from imagebuilder.recipe.values import FileKind
+from imagebuilder.recipe.values import FileKind, MountType
 from imagebuilder.tree import Node, directory, file, symlink
 
+MANY_PROCESSORS = "SMP"
 
-def kernel_wishes(recipe: Recipe) -> dict[str, tuple[str, str]]:
-    """What the recipe asks of the kernel that not every kernel has: symbol → (who needs it, fragment with it)."""
-    wishes = {}
+
+# What the kernel must have for a type of file system to be mounted.
+MOUNTS: Mapping[MountType, str] = {
+    MountType.TMPFS: "TMPFS",
+    MountType.PROC: "PROC_FS",
+    MountType.SYSFS: "SYSFS",
+    MountType.DEVTMPFS: "DEVTMPFS",
+    MountType.DEVPTS: "UNIX98_PTYS",
+    MountType.MQUEUE: "POSIX_MQUEUE",
+    MountType.HUGETLBFS: "HUGETLBFS",
+    MountType.CGROUP2: "CGROUPS",
+    MountType.BPF: "BPF_SYSCALL",
+    MountType.DEBUGFS: "DEBUG_FS",
+    MountType.TRACEFS: "TRACING",
+    MountType.EXT4: "EXT4_FS",
+    MountType.XFS: "XFS_FS",
+    MountType.BTRFS: "BTRFS_FS",
+    MountType.VFAT: "VFAT_FS",
+    MountType.EROFS: "EROFS_FS",
+    MountType.SQUASHFS: "SQUASHFS",
+    MountType.OVERLAY: "OVERLAY_FS",
+    MountType.VIRTIOFS: "VIRTIO_FS",
+    MountType.NINE_P: "9P_FS",
+}
+
+
+def kernel_wishes(recipe: Recipe) -> dict[str, str]:
+    """What the recipe asks of the kernel that not every kernel has: symbol → who needs it."""
+    mounted = [MountType(words.split(" ")[0]) for words in recipe.root.mounts]
+    wishes = {MOUNTS[kind]: f'root.mounts: "{kind}"' for kind in mounted}
     if recipe.machine.cpus > 1:
-        wishes["SMP"] = (f"machine.cpus = {recipe.machine.cpus}", "smp")
+        wishes[MANY_PROCESSORS] = f"machine.cpus = {recipe.machine.cpus}"
     if recipe.root.format == "squashfs":
-        wishes["SQUASHFS"] = ('root.format = "squashfs"', "squashfs")
+        wishes["SQUASHFS"] = 'root.format = "squashfs"'
     if recipe.root.format == "memory":
-        wishes["EROFS_FS_MEMORY"] = ('root.format = "memory"', "root")
+        wishes["EROFS_FS_MEMORY"] = 'root.format = "memory"'
     return wishes
 
 

@@ -96,12 +96,12 @@ def open_store() -> Store:
     return Store(cache_dir())
 
 
-def built(name: str, out: Path, *, kernel: str | None, say: Say) -> "Bundle":
-    """The image of a recipe, built when something changed."""
+def built(name: str, out: Path, *, kernel: str | None, say: Say, cpus: int | None = None) -> "Bundle":
+    """The image of a recipe, built when something changed; with a kernel that can use ``cpus``."""
     from imagebuilder.builder import Build
     from imagebuilder.recipe.load import load
 
-    return Build(load(name), open_store(), say, kernel_name=kernel).run(out)
+    return Build(load(name), open_store(), say, kernel_name=kernel).able(cpus).run(out)
 
 
 def megabytes(size_bytes: float) -> str:

@@ -96,7 +96,7 @@ def command(
         raise click.UsageError("a clone has no command line to paste: it is given its state and its name over sockets")
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel)
-        bundle = options.built(name, out, kernel=kernel, say=say)
+        bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)
         wanted = Wanted.of(bundle, choice.accelerator, memory_mib=memory_mib, cpus=cpus)
         template = _template(wanted, refresh=refresh_template, say=say) if cloned else None
     spec = _spec(bundle, choice.accelerator, memory_mib, cpus, ports)

@@ -18,9 +18,11 @@ from imagebuilder.events import Event, Note
 from imagebuilder.fleet.pool import Pool
 from imagebuilder.fleet.server import Front, Served, http_port
 from imagebuilder.machine.accel import choose
+from imagebuilder.machine.failures import check_free
 from imagebuilder.machine.spec import LOOPBACK
 from imagebuilder.machine.template import Wanted
 from imagebuilder.machine.warming import found_or_made
+from imagebuilder.recipe.load import load
 
 PATIENCE_S = 5.0  # for requests that are under way when it ends; a second Ctrl-C gives them none
 READY = 4
@@ -59,13 +61,15 @@ def command(
 ) -> None:
     """Serve the image NAME on 127.0.0.1: every HTTP request gets a machine of its own, a clone that stood ready, and
     that is thrown away afterwards. Its template is made when there is none. Ctrl-C ends it."""
+    recipe = load(name)
+    http_port(recipe.name, recipe.ready)  # better known before a template is made, as whether the port is free
+    check_free(port)
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:
         accelerator = choose(accel, store=store).accelerator
         bundle = options.built(name, out, kernel=kernel, say=say)
         wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib)
         template = asyncio.run(found_or_made(wanted, store, say=say))
-    http_port(template)
     log = _Log(as_json=as_json, quiet=quiet, most=requests)
     pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_stem, say=log.hear)
     asyncio.run(_serve(pool, port, log))

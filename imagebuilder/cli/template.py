@@ -52,7 +52,7 @@ def create_(
     with listener(quiet=quiet or as_json, verbose=verbose) as say:
         accelerator = choose(accel, store=store).accelerator
         for name in names:
-            bundle = options.built(name, out, kernel=kernel, say=say)
+            bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)
             wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, cpus=cpus)
             made.append(asyncio.run(create(wanted, store, say=say, artefacts=artefacts / bundle.folder.name)))
     _print(made, as_json=as_json)

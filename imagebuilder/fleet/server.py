@@ -21,7 +21,6 @@ from imagebuilder.fleet.pool import Pool
 from imagebuilder.fleet.spare import Spare
 from imagebuilder.machine.failures import PortTaken
 from imagebuilder.machine.spec import LOOPBACK
-from imagebuilder.machine.template import Template
 from imagebuilder.machine.waiting import all_of
 from imagebuilder.recipe.model import Ready
 
@@ -62,7 +61,7 @@ class Front:
 
     def __init__(self, pool: Pool, *, on_served: Callable[[Served], None], limits: Limits | None = None) -> None:
         self._pool = pool
-        self._guest_port = http_port(pool.template)
+        self._guest_port = http_port(pool.template.name, Ready.model_validate(pool.template.ready))
         self._on_served = on_served
         self._limits = limits or Limits()
         self._server: asyncio.Server | None = None
@@ -153,12 +152,11 @@ class Front:
             writer.close()
 
 
-def http_port(template: Template) -> int:
+def http_port(name: str, ready: Ready) -> int:
     """The guest's port at which it answers HTTP. Raises InputError when its recipe names none."""
-    ready = Ready.model_validate(template.ready)
     if ready.http is None:
         raise InputError(
-            f"{template.name} is not known to answer HTTP: the [ready] of its recipe asks no http question",
+            f"{name} is not known to answer HTTP: the [ready] of its recipe asks no http question",
             hint='ready.http = { port = 80, path = "/" }',
         )
     return ready.http.port

@@ -6,7 +6,14 @@ from pathlib import Path
 from imagebuilder.errors import KernelError
 from imagebuilder.events import Note, Say
 from imagebuilder.kernel import config
-from imagebuilder.kernel.definition import KernelDefinition, fragment, key, list_definitions, load_definition
+from imagebuilder.kernel.definition import (
+    KernelDefinition,
+    fragment,
+    key,
+    list_definitions,
+    load_definition,
+    shared_fragments,
+)
 from imagebuilder.kernel.kernel import Kernel
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree
@@ -16,12 +23,14 @@ __all__ = [
     "KernelDefinition",
     "asks_for",
     "build",
+    "check_cpus",
     "check_wishes",
     "completed",
     "fragment",
     "key",
     "list_definitions",
     "load_definition",
+    "most_cpus",
     "provide",
     "verify",
 ]
@@ -44,28 +53,57 @@ def provide(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (
 
 
 def completed(
-    definition: KernelDefinition, extra_fragments: Sequence[Path], wishes: Mapping[str, tuple[str, str]]
+    definition: KernelDefinition, extra_fragments: Sequence[Path], wishes: Mapping[str, str]
 ) -> tuple[Path, ...]:
     """The further fragments, and those for ``wishes`` (as in ``check_wishes``) with which it is kept ready-built."""
     there = config.merge((*definition.fragments, *extra_fragments))
-    ready = {path.stem: path for variant in definition.variants for path in variant}
-    missing = {
-        remedy: ready[remedy] for symbol, (_, remedy) in wishes.items() if symbol not in there and remedy in ready
-    }
-    return (*extra_fragments, *missing.values())
+    ready = [path for variant in definition.variants for path in variant]
+    missing = [path for symbol in wishes if symbol not in there for path in ready if _brings(path, symbol)]
+    return (*extra_fragments, *dict.fromkeys(missing))
 
 
-def check_wishes(
-    definition: KernelDefinition, extra_fragments: Sequence[Path], wishes: Mapping[str, tuple[str, str]]
-) -> None:
-    """Raise KernelError when a compiled kernel lacks a symbol; ``wishes``: symbol → who needs it, fragment with it."""
+def check_wishes(definition: KernelDefinition, extra_fragments: Sequence[Path], wishes: Mapping[str, str]) -> None:
+    """Raise KernelError when a compiled kernel lacks a symbol; ``wishes``: symbol → who needs it."""
     if definition.package is not None:
         return
     merged = config.merge((*definition.fragments, *extra_fragments))
-    for symbol, (who, remedy) in wishes.items():
+    for symbol, who in wishes.items():
         if symbol not in merged or merged[symbol].value == "n":
-            message = f"{who} needs CONFIG_{symbol}, which the kernel {definition.name} has not"
-            raise KernelError(message, hint=f'fragments = ["{remedy}"] under [kernel] brings it')
+            message = f"{who} needs CONFIG_{symbol}, which the kernel {definition.name} lacks"
+            raise KernelError(message, hint=_remedy(symbol))
+
+
+def _remedy(symbol: str) -> str:
+    """Which shared fragment brings a symbol; else how one writes a fragment."""
+    names = [path.stem for path in shared_fragments() if _brings(path, symbol)]
+    if names:
+        return f'add "{names[0]}" to fragments under [kernel]; a kernel that is not ready-built is then compiled'
+    return (
+        f"write CONFIG_{symbol}=y, and what it depends on, into a file own.config beside the recipe, and add "
+        '"own.config" to fragments under [kernel]; the kernel is then compiled'
+    )
+
+
+def _brings(fragment: Path, symbol: str) -> bool:
+    return config.parse(fragment).get(symbol, "n") != "n"
+
+
+def check_cpus(definition: KernelDefinition, extra_fragments: Sequence[Path], cpus: int) -> None:
+    """Raise KernelError when the kernel cannot use so many processors."""
+    most = most_cpus(definition, extra_fragments)
+    if most is not None and cpus > most:
+        hint = f"write {most} or less, or add a file with CONFIG_NR_CPUS=N to fragments under [kernel]"
+        raise KernelError(f"machine.cpus = {cpus}: the kernel {definition.name} uses {most} at most", hint=hint)
+
+
+def most_cpus(definition: KernelDefinition, extra_fragments: Sequence[Path]) -> int | None:
+    """How many processors the kernel can use; None is not known: a distribution's kernel can use more than we have."""
+    if definition.package is not None:
+        return None
+    if asks_for(definition, extra_fragments, "SMP") != "y":
+        return 1
+    number = asks_for(definition, extra_fragments, "NR_CPUS")
+    return int(number) if number and number.isdecimal() else None
 
 
 def asks_for(definition: KernelDefinition, extra_fragments: Sequence[Path], symbol: str) -> str | None:

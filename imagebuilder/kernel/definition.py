@@ -174,10 +174,16 @@ def fragment(name: str, *, beside: Path) -> Path:
     """A piece of configuration: a file beside a recipe, or one that kernels share, by its name. Raises KernelError."""
     if (beside / name).is_file():
         return beside / name
-    shared = {path.stem: path for folder in paths.search("kernels") for path in folder.glob("fragments/*.config")}
+    shared = {path.stem: path for path in shared_fragments()}
     if name not in shared:
         raise KernelError(f"there is no kernel fragment {name!r}", hint=did_you_mean(name, shared))
     return shared[name]
+
+
+def shared_fragments() -> list[Path]:
+    """The pieces of configuration that kernels share, in the order of their names."""
+    found = [path for folder in paths.search("kernels") for path in folder.glob("fragments/*.config")]
+    return sorted(found, key=lambda path: path.stem)
 
 
 def key(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:

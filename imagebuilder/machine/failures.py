@@ -1,12 +1,14 @@
 """Why a QEMU did not start, in words that say what to do."""
 
+import errno
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
 
 from imagebuilder.errors import ImagebuilderError, InputError, KvmUnusable, MachineError
 from imagebuilder.machine.ending import Facts, judge
-from imagebuilder.machine.spec import MachineSpec
+from imagebuilder.machine.spec import LOOPBACK, MachineSpec
 
 
 class PortTaken(MachineError):
@@ -15,6 +17,18 @@ class PortTaken(MachineError):
     def __init__(self, port: int) -> None:
         super().__init__(f"port {port} of this machine is taken: give another one", hint=f"ss -ltnp 'sport = :{port}'")
         self.port = port
+
+
+def check_free(port: int) -> None:
+    """Raise PortTaken when somebody listens at this port of 127.0.0.1 now; 0 is any free one."""
+    with socket.socket() as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ours.bind((LOOPBACK, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(port) from error
+            raise MachineError(f"port {port} of this machine cannot be had: {error.strerror}") from error
 
 
 def _port_taken(match: re.Match[str], spec: MachineSpec) -> MachineError:

@@ -10,8 +10,10 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from imagebuilder.bundle import Boot, Bundle
+from imagebuilder.bundle import Boot, Bundle, Image
+from imagebuilder.errors import InputError
 from imagebuilder.machine import clock
+from imagebuilder.words import counted
 
 PROGRAM = "qemu-system-x86_64"
 CHANNEL_NAME = "imagebuilder.0"
@@ -162,8 +164,11 @@ def spec_of(
     cpus: int | None = None,
     forwards: Iterable[Forward] = (),
 ) -> MachineSpec:
-    """The machine that an image expects; ``memory_mib`` and ``cpus`` override it, ``forwards`` say which host ports."""
+    """The machine that an image expects; ``memory_mib`` and ``cpus`` override it, ``forwards`` say which host ports.
+    Raises InputError for what the image cannot use."""
     boot, root = bundle.image.boot, bundle.image.root
+    forwards = tuple(forwards)
+    _check(bundle.image, cpus or boot.cpus, forwards)
     root_disks = (Disk(path=bundle.root.absolute()),) if root.is_disk else ()
     return MachineSpec(
         machine=MachineType(boot.machine),
@@ -180,6 +185,25 @@ def spec_of(
         name=bundle.image.name,
         tsc_khz=clock.host_tsc_khz(),
     )
+
+
+def _check(image: Image, cpus: int, forwards: tuple[Forward, ...]) -> None:
+    """What was decided when the image was built cannot be asked for when it runs."""
+    most = image.kernel.most_cpus
+    if most is not None and cpus > most:
+        raise InputError(
+            f"{image.name}: {counted(cpus, 'processor')} were asked for, and the kernel {image.kernel.name} of this "
+            f"image uses {most} at most",
+            hint=f"cpus = {cpus} under [machine] in the recipe",
+        )
+    check_forwards(image.name, forwards, network=image.boot.network)
+
+
+def check_forwards(name: str, forwards: tuple[Forward, ...], *, network: bool) -> None:
+    """Raise InputError for ports of a machine without a network."""
+    if forwards and not network:
+        hint = "take network = false out of [machine] in the recipe"
+        raise InputError(f"{name}: a port was asked for, and its machine has no network", hint=hint)
 
 
 def argv(spec: MachineSpec, *, wiring: Wiring | None) -> list[str]:

@@ -36,6 +36,7 @@ from imagebuilder.machine.spec import (
     MachineType,
     MemoryFile,
     argv,
+    check_forwards,
     spec_of,
 )
 from imagebuilder.store import Store, key_of
@@ -126,7 +127,9 @@ class Template:
         return 0.0
 
     def spec(self, forwards: tuple[Forward, ...] = ()) -> MachineSpec:
-        """The machine of a clone; ``forwards`` say at which host ports its ports are."""
+        """The machine of a clone; ``forwards`` say at which host ports its ports are. Raises InputError where there is
+        no network."""
+        check_forwards(self.name, forwards, network=self.network)
         asked = {forward.guest_port: forward for forward in forwards}
         return MachineSpec(
             machine=self.machine,
@@ -135,7 +138,7 @@ class Template:
             memory_mib=self.memory_mib,
             cpus=self.cpus,
             disks=tuple(self._disk(number, kind) for number, kind in enumerate(self.disks)),
-            forwards=tuple(asked.get(port, Forward(None, port)) for port in self.ports),
+            forwards=(*(asked.pop(port, Forward(None, port)) for port in self.ports), *asked.values()),
             acpi=self.acpi,
             network=self.network,
             name=self.name,

@@ -4,6 +4,7 @@ pytest loads this module in every session, also where nobody boots anything: wha
 fixtures, when a test asks for them.
 """
 
+from argparse import ArgumentTypeError
 from collections.abc import Generator
 from pathlib import Path
 
@@ -48,6 +49,13 @@ STATUS = "imagebuilder_exit_status"
 FAILED = 1
 
 
+def _positive(words: str) -> int:
+    """A number from 1 on."""
+    if not (words.isascii() and words.isdecimal() and int(words[:9]) > 0):
+        raise ArgumentTypeError(f"{words!r} is no number from 1 on")
+    return int(words[:9])
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options; each has its default where no test asks for a machine."""
     group = parser.getgroup("imagebuilder", "images that are built, booted and measured")
@@ -56,12 +64,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("imagebuilder", text, type="bool", default=False)
     text = "what runs the machines: auto takes KVM only when a guest really ran under it"
     group.addoption("--ib-accel", choices=["auto", "kvm", "tcg"], default="auto", help=text)
-    group.addoption("--ib-memory", type=int, metavar="MIB", help="memory, instead of the recipe's")
-    group.addoption("--ib-cpus", type=int, metavar="N", help="processors, instead of the recipe's")
+    group.addoption("--ib-memory", type=_positive, metavar="MIB", help="memory, instead of the recipe's")
+    group.addoption("--ib-cpus", type=_positive, metavar="N", help="processors, instead of the recipe's")
     group.addoption(
         "--ib-kernel", action="append", metavar="KERNEL", help="another kernel than the recipe's; again for several"
     )
-    group.addoption("--ib-runs", type=int, default=5, metavar="N", help="starts that count when an image is measured")
+    group.addoption(
+        "--ib-runs", type=_positive, default=5, metavar="N", help="starts that count when an image is measured"
+    )
     text = "look for the least memory with which it answers, too"
     group.addoption("--ib-min-memory", action="store_true", help=text)
     group.addoption("--ib-initcalls", action="store_true", help="list what the kernel's own start spent, too")

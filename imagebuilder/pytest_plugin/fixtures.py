@@ -151,6 +151,7 @@ def instance_factory(
             __tracebackhide__ = True
             shape: Shape = request.getfixturevalue("machine").but(machine)
             booted: Bundle = request.getfixturevalue("image") if image is None else image
+            booted = imagebuilder_workshop.able(booted, shape)
             spec = imagebuilder_workshop.spec(booted, shape)
             cloner = imagebuilder_workshop.cloner(booted, shape) if template else None
             running = Running(imagebuilder_workshop.background, booted, spec=spec, on_console=on_console, cloner=cloner)
@@ -188,7 +189,7 @@ def figures(
     """All that is measured of the image, as a report has it; once a session."""
     from imagebuilder.pytest_plugin.workshop import Subject
 
-    found = imagebuilder_workshop.figures(image, machine)
+    found = imagebuilder_workshop.figures(imagebuilder_workshop.able(image, machine), machine)
     if not all(check.holds for check in found.checks):
         _traces(request, imagebuilder_workshop).folders.append(imagebuilder_workshop.figures_folder(image))
     return _kept(found, request, Subject(recipe_folder, kernel), machine, imagebuilder_workshop)
@@ -202,7 +203,8 @@ def imagebuilder_course(
     from imagebuilder.pytest_plugin.course import Course
     from imagebuilder.pytest_plugin.workshop import Subject
 
-    made = Course(imagebuilder_workshop, Subject(request.path.parent, kernel), imagebuilder_workshop.wishes.shape)
+    shape = imagebuilder_workshop.wishes.shape
+    made = Course(imagebuilder_workshop, Subject(request.path.parent, kernel, shape.cpus), shape)
     try:
         yield made
     finally:

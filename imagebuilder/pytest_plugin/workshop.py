@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from imagebuilder.builder import Build
 from imagebuilder.bundle import Bundle
-from imagebuilder.errors import ImagebuilderError, OutputError
+from imagebuilder.errors import ImagebuilderError, InputError, OutputError
 from imagebuilder.events import Say, silent
 from imagebuilder.machine.accel import Choice, choose
 from imagebuilder.machine.cloner import Cloner
@@ -35,9 +35,20 @@ class Shape:
     memory_mib: int | None = None
     cpus: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("memory_mib", "cpus"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise InputError(f"machine: {name} is {value!r}, and a number from 1 on is expected")
+
     def but(self, changes: "Mapping[str, Any] | Shape | None") -> "Shape":
-        """The same with some fields changed, or another one altogether."""
-        return changes if isinstance(changes, Shape) else replace(self, **(changes or {}))
+        """The same with some fields changed, or another one altogether. Raises InputError for an unknown field."""
+        if isinstance(changes, Shape):
+            return changes
+        known = [each.name for each in fields(self)]
+        if unknown := [name for name in changes or {} if name not in known]:
+            raise InputError(f"machine: {unknown[0]!r} is not known: there are {', '.join(known)}")
+        return replace(self, **(changes or {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +69,16 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is built: the recipe in a folder, on its own kernel (None) or another one."""
+    """What is built: the recipe in a folder, on its own kernel (None) or another one, which can use so many processors
+    (None: as many as the recipe says)."""
 
     folder: Path
     kernel: str | None = None
+    cpus: int | None = None
+
+    def build(self, store: Store, say: Say, *, refresh: bool = False) -> Build:
+        """Its way to an image. Raises RecipeError, KernelError."""
+        return Build(load(self.folder), store, say, refresh, self.kernel).able(self.cpus)
 
 
 class Workshop:
@@ -98,7 +115,7 @@ class Workshop:
         return found
 
     def _built(self, subject: Subject) -> Bundle:
-        build = Build(load(subject.folder), self.store, self.wishes.say, self.wishes.refresh, subject.kernel)
+        build = subject.build(self.store, self.wishes.say, refresh=self.wishes.refresh)
         try:
             with self.alone("image", self.wishes.out):  # nobody lays it down anew while another boots it
                 return build.run(self.wishes.out)
@@ -107,9 +124,17 @@ class Workshop:
 
     def built_anew(self, subject: Subject, out: Path) -> Bundle:
         """The image once more, each step of it run again on the packages that were downloaded before."""
-        recipe = load(subject.folder)
-        steps = {step.id for step in Build(recipe, self.store, silent, kernel_name=subject.kernel).plan.steps()}
-        return Build(recipe, Anew(self.store.root, steps), silent, kernel_name=subject.kernel).run(out)
+        steps = {step.id for step in subject.build(self.store, silent).plan.steps()}
+        return subject.build(Anew(self.store.root, steps), silent).run(out)
+
+    def able(self, image: Bundle, shape: Shape) -> Bundle:
+        """The image, or, where its kernel cannot use the processors of that shape, the same with one that can (of an
+        image that was not built here, itself)."""
+        most = image.image.kernel.most_cpus
+        if shape.cpus is None or most is None or shape.cpus <= most:
+            return image
+        subjects = [subject for subject, known in self._images.items() if known is image]
+        return self.image(replace(subjects[0], cpus=shape.cpus)) if subjects else image
 
     def spec(self, image: Bundle, shape: Shape) -> MachineSpec:
         """The image's machine in that shape. Raises KvmUnusable, ToolMissing."""

@@ -1,5 +1,7 @@
 /* The application of tests that run us as a user does: each word of its command line is one thing to do, in order. */
+#define _GNU_SOURCE
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +47,12 @@ int main(int argc, char **argv)
         if (!strncmp(word, "exit=", 5)) exit(atoi(value));
         if (!strncmp(word, "flood=", 6)) flood(atol(value));
         if (!strncmp(word, "http=", 5)) serve(atoi(value));
+        if (!strcmp(word, "cpus")) {
+            cpu_set_t ours;
+            sched_getaffinity(0, sizeof ours, &ours);
+            printf("runs on %d\n", CPU_COUNT(&ours));
+            fflush(stdout);
+        }
         if (!strcmp(word, "reboot")) reboot(RB_AUTOBOOT);
         if (!strcmp(word, "wait")) for (;;) pause();
     }

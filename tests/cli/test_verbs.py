@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from imagebuilder.cli.main import VERBS
-from tests.app import RECIPE
+from tests.app import RECIPE, lay_down, recipe_text
 from tests.cli.conftest import Cli
 from tests.junit import validated
 
@@ -172,3 +172,22 @@ def test_new_writes_a_recipe_that_builds(cli: Cli, tmp_path: Path) -> None:
     assert cli("new", "mine").status == 0
     assert cli("new", "mine").status == 2  # it is there already
     assert cli("build", "mine").status == 0
+
+
+@pytest.mark.vm
+def test_more_processors_than_its_kernel_can_use_are_had_from_one_that_can(
+    cli: Cli, tmp_path: Path, application: Path
+) -> None:
+    lay_down(tmp_path / "app", application, recipe_text("cpus", "say=hello"))
+    one = cli("run", "app", "--accel", "tcg")
+    two = cli("run", "app", "--accel", "tcg", "--cpus", "2")
+    assert "runs on 1" in one.out and "runs on 2" in two.out, two
+    assert (tmp_path / "out" / "app@micro+smp" / "image.json").is_file()
+    again = cli("run", "app", "--cpus", "65", "--dry-run")
+    assert again.status == 2 and "65 processors were asked for" in again.err and "uses 64 at most" in again.err
+
+
+def test_a_port_of_a_machine_without_a_network_is_refused(cli: Cli, tmp_path: Path, application: Path) -> None:
+    lay_down(tmp_path / "app", application, recipe_text("say=hello", more="[machine]\nnetwork = false"))
+    ran = cli("run", "app", "--accel", "tcg", "--port", "8080:80", "--dry-run")
+    assert ran.status == 2 and "its machine has no network" in ran.err, ran

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.errors import InputError
 from imagebuilder.fleet.pool import Pool
-from imagebuilder.fleet.server import Front, Limits, Served, http_port
+from imagebuilder.fleet.server import Front, Limits, Served
 from imagebuilder.machine.template import Template
 
 from .conftest import TELLER
@@ -123,10 +122,20 @@ def test_a_client_that_sends_no_http_is_told_so() -> None:
     assert served[0].status == 400
 
 
-@pytest.mark.vm
-def test_a_recipe_without_http_is_refused(template: Template) -> None:
-    with pytest.raises(InputError, match="not known to answer HTTP"):
-        http_port(replace(template, ready={"tcp": {"port": 80}}))
+def test_what_cannot_be_served_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for words, sentence in (
+            (("redis", "--port", "0"), "redis is not known to answer HTTP"),
+            (("nginx", "--port", port), f"port {port} of this machine is taken"),
+        ):
+            argv = [sys.executable, "-m", "imagebuilder", "serve", *words, "--per-request"]
+            given = {**os.environ, "IMAGEBUILDER_CACHE": str(tmp_path / "cache")}
+            ran = subprocess.run(argv, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
+            assert ran.returncode == 2 and sentence in ran.stderr, ran
+            assert not list(tmp_path.iterdir())
 
 
 @contextmanager

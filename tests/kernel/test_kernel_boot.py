@@ -20,7 +20,7 @@ pytestmark = pytest.mark.vm
 HERE = Path(__file__).parent
 LIMIT_S = 120  # so that a hanging guest ends; nothing is measured by it
 OURS = ACCELERATOR_ARGS[Accelerator.TCG][-1]
-SMP = {"SMP": ("machine.cpus = 2", "smp")}
+SMP = {"SMP": "machine.cpus = 2"}
 
 
 @pytest.fixture(scope="module")

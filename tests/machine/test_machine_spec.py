@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.bundle import Boot, Bundle, DiskShape, Image, KernelPart, RootPart
+from imagebuilder.errors import InputError
 from imagebuilder.machine import clock
 from imagebuilder.machine.ports import free_ports, with_ports
 from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, Wiring, argv, spec_of
@@ -177,3 +178,14 @@ def test_somebody_elses_guest_gets_its_own_words_only() -> None:
     assert words[words.index("-bios") + 1] == "/k/bios.bin"
     assert "if=none,id=disk0,format=qcow2,snapshot=on,file=/k/cloud.qcow2" in words
     assert "-append" not in argv(replace(spec, cmdline=""), wiring=WIRING)
+
+
+def test_what_was_decided_at_build_time_is_not_asked_for_at_run_time() -> None:
+    image = bundle(INITRAMFS).image
+    one = image.model_copy(update={"kernel": image.kernel.model_copy(update={"most_cpus": 1})})
+    alone = image.model_copy(update={"boot": image.boot.model_copy(update={"network": False, "ports": ()})})
+    assert spec_of(Bundle(Path("x"), one), accelerator=Accelerator.TCG, cpus=1).cpus == 1
+    with pytest.raises(InputError, match=r"2 processors were asked for, and the kernel micro of this image uses 1"):
+        spec_of(Bundle(Path("x"), one), accelerator=Accelerator.TCG, cpus=2)
+    with pytest.raises(InputError, match=r"a port was asked for, and its machine has no network"):
+        spec_of(Bundle(Path("x"), alone), accelerator=Accelerator.TCG, forwards=(Forward(1, 80),))

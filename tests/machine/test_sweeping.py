@@ -6,13 +6,14 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imagebuilder.cache import USED
 from imagebuilder.errors import InputError
-from imagebuilder.machine.spec import Accelerator, MachineType
+from imagebuilder.machine.spec import Accelerator, Forward, MachineType
 from imagebuilder.machine.sweeping import DAY_S, MOST_KEPT, UNUSED_DAYS, abandoned, sweep, unreadable
 from imagebuilder.machine.template import (
     FOLDER,
@@ -117,3 +118,11 @@ def test_what_another_version_has_made(store: Store) -> None:
     assert all(remove(folder) for folder in unreadable(store))
     assert [path.name for path in (store.root / FOLDER).iterdir()] == [made.folder.name]
     assert remove(torn), "it is gone"
+
+
+def test_a_clone_has_the_ports_of_its_template_and_those_that_are_asked_for(store: Store) -> None:
+    made = replace(kept(store, "image"), ports=(80,), network=True)
+    assert made.spec((Forward(8080, 80), Forward(8081, 81))).forwards == (Forward(8080, 80), Forward(8081, 81))
+    assert made.spec().forwards == (Forward(None, 80),)
+    with pytest.raises(InputError, match="has no network"):
+        replace(made, network=False, ports=()).spec((Forward(8080, 80),))

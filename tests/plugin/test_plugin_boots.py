@@ -229,3 +229,29 @@ def test_thirty_boots_by_two_workers(write: Write, run: Run, pytester: pytest.Py
     assert len(list(suites.iter("testcase"))) == 38
     assert gone(name)
     assert not [path for path in (Path(os.environ["IMAGEBUILDER_CACHE"]) / "scratch").iterdir() if path.is_dir()]
+
+
+def test_processors_are_those_that_were_asked_for(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    write("cpus", "say=hello", "wait")
+    (pytester.path / "app" / "test_app.py").write_text(
+        """
+import pytest
+
+@pytest.mark.parametrize("machine", [{"cpus": 2}], indirect=True)
+def test_two(instance, instance_factory):
+    assert "runs on 2" in instance.console
+    assert "runs on 1" in instance_factory(machine={"cpus": 1}).console
+
+@pytest.mark.parametrize("machine", [{"memory": 32}, {"cpus": 0}], indirect=True)
+def test_none(instance):
+    pass
+"""
+    )
+    result = run("app/test_app.py")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(["*machine: 'memory' is not known: there are accelerator, memory_mib, cpus*"])
+    result.stdout.fnmatch_lines(["*machine: cpus is 0, and a number from 1 on is expected*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result = run("app/recipe.toml", "--ib-cpus=2", "--ib-runs=1")
+    result.assert_outcomes(passed=7)
+    assert run("app", "--ib-cpus=0").ret == 4
