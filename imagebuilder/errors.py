@@ -22,6 +22,7 @@ Exit statuses: 1 an image did not do what was promised, 2 the input is wrong, 3 
 a comparison that is undecided; that is no error.)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class ImagebuilderError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.evidence: Mapping[str, str] = {}
+        """What there is to see of it besides, as files: their names and contents."""
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

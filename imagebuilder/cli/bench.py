@@ -1,35 +1,33 @@
 """``imagebuilder bench``: how fast images start, measured in turn, and whether they became faster or slower."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from imagebuilder.builder import Build
 from imagebuilder.cli import crowds, options
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.cli.standings import show
-from imagebuilder.errors import InputError, OutputError
+from imagebuilder.cli.subjects import Asked
+from imagebuilder.errors import OutputError
 from imagebuilder.events import Say
 from imagebuilder.formats.common import replacing
-from imagebuilder.machine import stem
-from imagebuilder.machine.accel import Accelerator, choose
-from imagebuilder.machine.template import Wanted
-from imagebuilder.machine.warming import found_or_made
-from imagebuilder.measure import bench, instructions, report, subject
-from imagebuilder.measure.bench import RUNS, Taken, Wish
-from imagebuilder.measure.compare import Comparison, Verdict, apart, check_comparable, check_whole, paired
+from imagebuilder.machine.accel import choose
+from imagebuilder.measure import bench, instructions, report
+from imagebuilder.measure.bench import FURTHER, RUNS, Taken, Wish
+from imagebuilder.measure.change import WITHIN, Verdict
 from imagebuilder.measure.density import Wish as DensityWish
 from imagebuilder.measure.host import host
+from imagebuilder.measure.reference import BEFORE, Reference
 from imagebuilder.measure.report import ImageReport, Report
 from imagebuilder.measure.subject import Subject
-from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
+from imagebuilder.words import counted
 
 FELL_SHORT, UNDECIDED = 1, 4
-AGAIN, CLONE, COPY = " again", " clone", " copy"
 Target = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -37,8 +35,14 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.argument("names", nargs=-1, type=options.RecipeName(), metavar="[NAME]...")
 @click.option("--machine", "machines", multiple=True, metavar="FILE.toml", type=Target,
               help="Somebody else's machine, as the file describes it; again for several.")  # fmt: skip
-@click.option("--vs", "reference", metavar="REF", help="Compare with REF: an older report, or another NAME.")
+@click.option("--vs", "reference", metavar="REF",
+              help="Compare with REF: an older report, another NAME, or a folder of images built before.")  # fmt: skip
 @click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Rounds that count.")
+@click.option("--max-runs", "most", type=click.IntRange(1), metavar="N",
+              help="While a comparison is undecided, go on up to so many.  [default: --runs, and "
+              f"{FURTHER} times as many with --fail-undecided]")  # fmt: skip
+@click.option("--within", type=click.FloatRange(0, 100, min_open=True), metavar="PERCENT",
+              help=f"What counts as the same.  [default: the recipe's, else {WITHIN:.0%}]")  # fmt: skip
 @click.option("--kernel", "kernels", multiple=True, metavar="KERNEL", help="Another kernel; again for several.")
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option(
@@ -59,11 +63,15 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @options.accel
 @options.out
 @options.talk
+@click.pass_context
 def command(
+    ctx: click.Context,
     names: tuple[str, ...],
     machines: tuple[Path, ...],
     reference: str | None,
     runs: int,
+    most: int | None,
+    within: float | None,
     kernels: tuple[str, ...],
     memory_mib: int | None,
     count: bool,
@@ -83,49 +91,102 @@ def command(
     verbose: bool,
 ) -> None:
     """Start each NAME and each machine again and again, in turn with an empty machine, and tell medians, intervals,
-    and with --vs whether it is faster, slower, or undecided."""
-    if not names and not machines:
-        raise click.UsageError("give at least one NAME, or --machine FILE.toml")
-    if no_stem and density is None and not cloned:
-        raise click.UsageError("--no-stem says how clones are made: it goes with --template or --density")
-    if json_path is not None and not json_path.absolute().parent.is_dir():
-        raise OutputError(f"{json_path} cannot be written: the folder {json_path.absolute().parent} is not there")
+    and with --vs whether it is faster, slower, the same, or undecided."""
+    _check(ctx)
     store = options.open_store()
-    if density is not None:
-        if machines or reference is not None or cloned or bare or count or initcalls:
-            raise click.UsageError(
-                "--density has clones up at once: it goes with NAME, --kernel, --memory and --no-stem only"
-            )
-        with listener(quiet=quiet, verbose=verbose) as say:
-            choice = choose(accel, store=store)
-            subjects = _images(names, kernels, out, memory_mib, choice.accelerator, store, say)
-            crowd = report.of(
-                host(choice.accelerator), crowds.measured(subjects, replace(density, stems=not no_stem), store, say)
-            )
-        raise SystemExit(_crowded(crowd, json_path, why=None if quiet else choice.why))
-    older = _older(reference)
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel, store=store)
         here = host(choice.accelerator)
-        if older is not None:
-            check_comparable(here, older.host, reference=str(reference))
-        wanted = [*names, *([reference] if reference and not older and not _known(reference, names, machines) else [])]
-        subjects = _images(wanted, kernels, out, memory_mib, choice.accelerator, store, say)
-        subjects += _clones(subjects, store, say, stems=not no_stem) if cloned else []
-        subjects += [subject.of_file(path, choice.accelerator) for path in machines]
-        subjects = _beside_itself(subjects, None if older else reference)
-        if older is not None:
-            for each in subjects:  # better known before minutes of measuring
-                _in_report(each.name, older, str(reference))
-        pinned = bench.pinnable(max(each.spec.cpus for each in subjects))
-        wish = Wish(runs, pinned, instructions.RUNS if count else 0, artefacts, bare, initcalls)
-        taken = asyncio.run(bench.measure(subjects, wish, say=say))
-        images = _compared(taken, [bench.describe(each, store=store, say=say) for each in taken], reference, older)
-    made = report.of(here, images, pinned=wish.host_cpus or None)
-    _write(made, json_path)
-    if not quiet:
+        asked = Asked(names, machines, kernels, memory_mib, choice.accelerator, out, store, say)
+        if density is not None:
+            found = crowds.measured(asked.images(), replace(density, stems=not no_stem), store, say)
+            crowd = report.of(here, found)
+        else:
+            subjects, compared = asked.subjects(reference, here, clones=cloned, stems=not no_stem)
+            pinned = bench.pinnable(max(each.spec.cpus for each in subjects))
+            most = most or (FURTHER * runs if fail_undecided else runs)
+            wish = Wish(runs, pinned, instructions.RUNS if count else 0, artefacts, bare, initcalls, most)
+            compared = replace(compared, within=within and within / 100, looks=len(wish.looks)) if compared else None
+            taken, interrupted = _measured(subjects, wish, compared, say)
+            images = _described(taken, compared, None if interrupted else store, say)
+    if density is not None:
+        raise SystemExit(_crowded(crowd, json_path, why=None if quiet else choice.why))
+    made = report.of(here, images, pinned=pinned or None)
+    if interrupted is None:
+        _write(made, json_path)
+    if not quiet and images:
         show(stdout(), made, why=choice.why, commands=commands or verbose)
+    if interrupted is not None:
+        _tell_interrupted(taken, wish, json_path)
+        raise interrupted
     raise SystemExit(_status(images, fail_slower=fail_slower, fail_undecided=fail_undecided))
+
+
+def _tell_interrupted(taken: Sequence[Taken], wish: Wish, json_path: Path | None) -> None:
+    done = len(taken[0].boots) if taken else 0
+    unwritten = f"; {json_path} was not written" if json_path else ""
+    click.echo(f"interrupted after {done} of {counted(wish.runs, 'round')}{unwritten}", err=True)
+
+
+# An option -> those of which it needs one to have an effect.
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "--max-runs": ("--vs",),
+    "--within": ("--vs",),
+    "--fail-slower": ("--vs",),
+    "--fail-undecided": ("--vs",),
+    "--no-stem": ("--template", "--density"),
+}
+# What does not go with clones that are up at once: these are no starts in turn.
+NOT_WITH_DENSITY = (
+    "--machine", "--vs", "--runs", "--template", "--bare", "--instructions", "--initcalls", "--commands", "--artefacts",
+)  # fmt: skip
+
+
+def _check(ctx: click.Context) -> None:
+    """Raises UsageError, OutputError for what cannot be done, or would have no effect."""
+    options = {each.name: each.opts[0] for each in ctx.command.params if each.name}
+    given = {options[name] for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    asked = ctx.params
+    if not asked["names"] and not asked["machines"]:
+        raise click.UsageError("give at least one NAME, or --machine FILE.toml")
+    for option, needed in NEEDS.items():
+        if option in given and not given.intersection(needed):
+            raise click.UsageError(f"{option} has no effect without {' or '.join(needed)}")
+    if "--density" in given and (without := [each for each in NOT_WITH_DENSITY if each in given]):
+        raise click.UsageError(
+            f"{without[0]} does not go with --density, which has clones up at once: "
+            "it goes with NAME, --kernel, --memory and --no-stem only"
+        )
+    if asked["most"] is not None and asked["most"] < asked["runs"]:
+        raise click.UsageError(f"--max-runs {asked['most']} is less than --runs {asked['runs']}")
+    path = asked["json_path"]
+    if path is not None and not path.absolute().parent.is_dir():
+        raise OutputError(f"{path} cannot be written: the folder {path.absolute().parent} is not there")
+
+
+def _measured(
+    subjects: Sequence[Subject], wish: Wish, compared: Reference | None, say: Say
+) -> tuple[list[Taken], BaseException | None]:
+    """What was taken, and what ended it before its end: then of the rounds that all have ended."""
+    taken: list[Taken] = []
+    enough = compared.decided if compared else lambda _taken: True
+    try:
+        asyncio.run(bench.measure(subjects, wish, say=say, enough=enough, into=taken))
+    except (KeyboardInterrupt, SystemExit) as error:
+        return bench.whole(taken), error
+    return taken, None
+
+
+def _described(taken: Sequence[Taken], compared: Reference | None, store: Store | None, say: Say) -> list[ImageReport]:
+    """Each image with its comparison. One that was built before keeps no promise any more."""
+    images = [bench.describe(each, store=store, say=say) for each in taken]
+    found = compared.comparisons(taken) if compared else {}
+    return [
+        image.model_copy(
+            update={"budget": ()} if image.name.endswith(BEFORE) else {"comparison": found.get(image.name)}
+        )
+        for image in images
+    ]
 
 
 def _crowded(made: Report, json_path: Path | None, *, why: str | None) -> int:
@@ -140,95 +201,6 @@ def _write(made: Report, json_path: Path | None) -> None:
     if json_path is not None:
         with replacing(json_path) as temporary:
             temporary.write_bytes(made.to_bytes())
-
-
-def _older(reference: str | None) -> Report | None:
-    """The report that REF names; None when it names an image."""
-    if reference is None or not (reference.endswith(".json") or Path(reference).is_file()):
-        return None
-    older = report.load(Path(reference))
-    for image in older.images:
-        if image.startup is not None:
-            check_whole(image.startup, reference=reference)
-    return older
-
-
-def _known(reference: str, names: Sequence[str], machines: Sequence[Path]) -> bool:
-    return reference in names or any(subject.load(path).name == reference for path in machines)
-
-
-def _images(
-    names: Sequence[str],
-    kernels: Sequence[str],
-    out: Path,
-    memory_mib: int | None,
-    accelerator: Accelerator,
-    store: Store,
-    say: Say,
-) -> list[Subject]:
-    recipes = [load(name) for name in names]
-    builds = [Build(recipe, store, say, False, kernel) for recipe in recipes for kernel in kernels or (None,)]
-    return [subject.of_bundle(build.run(out), accelerator, memory_mib=memory_mib) for build in builds]
-
-
-def _clones(subjects: Sequence[Subject], store: Store, say: Say, *, stems: bool) -> list[Subject]:
-    """The clones of images, each from its template (one that is missing or stale is made), and as copies of a stem."""
-    found = []
-    for each in subjects:
-        assert each.bundle is not None
-        template = asyncio.run(found_or_made(Wanted(each.bundle, each.spec), store, say=say))
-        found.append(subject.of_template(template, f"{each.name}{CLONE}"))
-        if stems and stem.refused(template) is None:
-            found.append(subject.of_template(template, f"{each.name}{COPY}", copied=True))
-    return found
-
-
-def _beside_itself(subjects: list[Subject], reference: str | None) -> list[Subject]:
-    """An image that is its own reference runs twice: it shows what the noise of this host alone looks like."""
-    if reference is None or len(subjects) > 1:
-        return subjects
-    return [*subjects, replace(subjects[0], name=subjects[0].name + AGAIN)]
-
-
-def _compared(
-    taken: Sequence[Taken], images: Sequence[ImageReport], reference: str | None, older: Report | None
-) -> list[ImageReport]:
-    """Each image with its comparison, the reference itself without one."""
-    if reference is None:
-        return list(images)
-    found = [_comparison(image, images, reference, older) for image in images]
-    return [image.model_copy(update={"comparison": each}) for image, each in zip(images, found, strict=True)]
-
-
-def _comparison(
-    image: ImageReport, images: Sequence[ImageReport], reference: str, older: Report | None
-) -> Comparison | None:
-    assert image.startup is not None
-    if older is not None:
-        then = _in_report(image.name, older, reference)
-        assert then.startup is not None
-        return apart(image.startup, then.startup, reference=reference)
-    beside = _reference(images, reference)
-    if image is beside:
-        return None
-    assert beside.startup is not None
-    return paired(image.startup, beside.startup, reference=beside.name)
-
-
-def _reference(images: Sequence[ImageReport], reference: str) -> ImageReport:
-    """The image of this run that is the reference: the copy of one that is compared with itself."""
-    name = load(reference).name if (Path(reference) / "recipe.toml").is_file() else reference
-    named = [image for image in images if image.name in (name, name + AGAIN) or image.name.startswith(f"{name}@")]
-    return named[-1] if named else images[-1]
-
-
-def _in_report(name: str, older: Report, reference: str) -> ImageReport:
-    started = [image for image in older.images if image.startup is not None]
-    same = [image for image in started if image.name == name] or (started if len(started) == 1 else [])
-    if not same:
-        there = ", ".join(image.name for image in started) or "none that started"
-        raise InputError(f"{reference} has no figures of {name}; the images in it: {there}")
-    return same[0]
 
 
 def _status(images: Sequence[ImageReport], *, fail_slower: bool, fail_undecided: bool) -> int:

@@ -7,12 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuilder.cli.figures import initcalls
-from imagebuilder.measure.compare import Change, Comparison, Verdict
+from imagebuilder.measure.change import Change, Verdict
+from imagebuilder.measure.compare import Comparison
 from imagebuilder.measure.render.words import cost, promise
 from imagebuilder.measure.report import ImageReport, Report
 from imagebuilder.measure.statistics import Summary
 
-STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNDECIDED: "yellow"}
+STYLES = {Verdict.FASTER: "green", Verdict.SAME: "green", Verdict.SLOWER: "red", Verdict.UNDECIDED: "yellow"}
 UNITS = {"floors": "×", "instructions": ""}
 
 
@@ -78,7 +79,7 @@ def _below(image: ImageReport) -> Iterator[Text | Table]:
 
 
 def _comparison(name: str, comparison: Comparison) -> Table:
-    title = f"{name} beside {comparison.reference}: {comparison.verdict} ({comparison.why})"
+    title = f"{name} beside {comparison.reference}: {comparison.said} ({comparison.why})"
     table = Table(title=Text(title), title_justify="left")
     table.add_column("what")
     for head in ("ratio", "99 % interval", "difference", "seen from"):

@@ -16,7 +16,7 @@ from typing import Literal
 from imagebuilder import process
 from imagebuilder.errors import KvmUnusable, MachineError
 from imagebuilder.machine.child import Child
-from imagebuilder.machine.ending import Facts, judge
+from imagebuilder.machine.ending import Facts, judge, reason
 from imagebuilder.machine.probe_guest import DEVICE, EXIT_STATUS, probe_guest
 from imagebuilder.machine.spec import ACCELERATOR_ARGS, PROGRAM, Accelerator
 from imagebuilder.paths import cache_dir
@@ -28,7 +28,6 @@ DEVICE_FILE = Path("/dev/kvm")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TCG_LIMIT_S = 60.0
 SLOWER = 10  # so many times as long as under TCG, and it is not run but emulated
-NOT_USED = "the guest is translated (TCG)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def choose(wanted: Literal["auto", "kvm", "tcg"] | str, *, store: Store | None =
         return Choice(Accelerator.KVM, verdict.why)
     if wanted == Accelerator.KVM:
         raise KvmUnusable(f"KVM cannot be used here: {verdict.why}", hint="--accel tcg works everywhere, slower")
-    return Choice(Accelerator.TCG, f"{verdict.why}: {NOT_USED}")
+    return Choice(Accelerator.TCG, f"using TCG: {verdict.why}")
 
 
 def _openable() -> Verdict | None:
@@ -86,7 +85,7 @@ def _circumstances() -> Mapping[str, object]:
     qemu = process.require(PROGRAM).resolve()
     found = qemu.stat()
     return {
-        "probe": "kvm",
+        "probe": "kvm/2",
         "boot": BOOT_ID.read_text().strip(),
         "device": DEVICE_FILE.stat().st_rdev,
         "qemu": [str(qemu), found.st_size, found.st_mtime_ns],
@@ -104,7 +103,7 @@ def probe() -> Verdict:
         )
     kvm_s, kvm_why = _trial(Accelerator.KVM, limit_s=SLOWER * tcg_s)
     if kvm_s is None:
-        return Verdict(False, f"a guest that takes {tcg_s * 1e3:.0f} ms under TCG does not run under KVM ({kvm_why})")
+        return Verdict(False, f"a test guest did not run under KVM ({kvm_why})")
     return Verdict(True, f"a guest ran under KVM in {kvm_s * 1e3:.0f} ms (TCG: {tcg_s * 1e3:.0f} ms)")
 
 
@@ -123,8 +122,9 @@ def _trial(accelerator: Accelerator, *, limit_s: float, content: bytes | None = 
     if status == EXIT_STATUS:
         return took_s, "it ran"
     if status is None:
-        return None, f"no sign of life in {limit_s:.1f} s"
-    return None, judge(Facts(qemu_status=status)).why
+        return None, f"no sign of life in {limit_s:.1f} s, of which it takes a tenth under TCG"
+    said = reason(child.output)
+    return None, f"QEMU: {said}" if said else judge(Facts(qemu_status=status)).why
 
 
 def _argv(accelerator: Accelerator, guest: Path) -> list[str]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from typing import cast
 
 from imagebuilder.machine.waiting import resolve
@@ -18,11 +19,14 @@ LINE_BYTES = 4096
 MOST_ODD_LINES = 16
 MOST_PHASES = 64
 MOST_PAGE_LINES = 4096
+MOST_LISTENS = 64
 LISTENING = "listening"
-LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|error|memory|done|watch|pages) ([ -~]{1,1024})")
+LINE = re.compile(rb"(\d{1,18}) (phase|clock|exit|signal|left|error|memory|done|watch|pages|listens) ([ -~]{1,1024})")
 PHASE = re.compile(r"([a-z][a-z0-9_-]{0,31}) (\d{1,18})")
 NANOSECONDS = re.compile(r"\d{1,18}")
 BYTE = re.compile(r"\d{1,3}")
+LEFT = re.compile(r"\d{1,6}")
+LISTENS = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})")
 PAGES = re.compile(r"\d{1,3}(?: \d{1,10} \d{1,10})+")
 MEMORY = re.compile(r"(?:[a-z]+=\d{1,18}(?: |$))+")
 
@@ -62,6 +66,29 @@ class Signalled:
     """The application was ended by a signal."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The application had ended by itself, and so many of its processes ran on."""
+
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listens:
+    """A TCP socket of the guest listens at an address (IPv4 or IPv6) and a port."""
+
+    address: str
+    port: int
+
+    @property
+    def local(self) -> bool:
+        """Only the guest itself reaches it."""
+        return ip_address(self.address).is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +139,7 @@ class GuestMemory:
 MEMORY_KEYS = tuple(each.name.removesuffix("_bytes") for each in fields(GuestMemory))
 LEAST_KEYS = 5  # those that init has always told
 
-Message = Phase | ClockStep | Exited | Signalled | Failed | GuestMemory | Done | Watch | Pages
+Message = Phase | ClockStep | Exited | Signalled | Left | Failed | GuestMemory | Done | Watch | Pages | Listens
 
 
 def parse(line: bytes) -> tuple[int, Message] | None:
@@ -142,6 +169,20 @@ def _signalled(text: str) -> Signalled | None:
     return Signalled(int(text)) if BYTE.fullmatch(text) and 1 <= int(text) <= 64 else None
 
 
+def _left(text: str) -> Left | None:
+    return Left(int(text)) if LEFT.fullmatch(text) else None
+
+
+def _listens(text: str) -> Listens | None:
+    """As Linux writes a socket's address: words of 32 bits in its processor's byte order, then the port, in hex."""
+    match = LISTENS.fullmatch(text)
+    if match is None:
+        return None
+    words = bytes.fromhex(match[1])
+    address = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+    return Listens(str(ip_address(address)), int(match[2], 16))
+
+
 def _memory(text: str) -> GuestMemory | None:
     if MEMORY.fullmatch(text) is None:
         return None
@@ -163,6 +204,8 @@ PARSERS: Mapping[str, Callable[[str], Message | None]] = {
     "clock": _clock,
     "exit": _exited,
     "signal": _signalled,
+    "left": _left,
+    "listens": _listens,
     "error": Failed,
     "memory": _memory,
     "done": Done,
@@ -219,6 +262,10 @@ class Reports:
     """Guest time in ns at which init had last done a command."""
     pages: list[Pages] = field(default_factory=list)
     """What is in memory of the files that are read ahead, as init told it when it was asked last."""
+    listens: set[Listens] = field(default_factory=set)
+    """What TCP sockets of the guest listen, as init told it when it was asked last."""
+    left: int = 0
+    """Processes of the application that ran on when it had ended."""
     end: Exited | Signalled | Failed | None = None
     """How the application ended, or init did."""
     end_ns: int | None = None
@@ -243,6 +290,10 @@ class Reports:
             self.done_ns[message.command] = sent_ns
         elif isinstance(message, Pages) and len(self.pages) < MOST_PAGE_LINES:
             self.pages.append(message)
+        elif isinstance(message, Listens) and len(self.listens) < MOST_LISTENS:
+            self.listens.add(message)
+        elif isinstance(message, Left):
+            self.left = message.processes
         elif isinstance(message, Exited | Signalled | Failed) and self.end is None:
             self.end, self.end_ns = message, arrived_ns
         return message

@@ -68,12 +68,6 @@ class Console(asyncio.Protocol):
         gap = f"\n[… {left_out} bytes left out …]\n".encode() if left_out else b""
         return (self._head + gap + self._tail).decode(errors="replace")
 
-    @property
-    def last_line(self) -> str:
-        """The last line that is not empty, as printed."""
-        end = bytes((self._tail or self._head)[-LINE_BYTES:])
-        return end.decode(errors="replace").rstrip().rpartition("\n")[2].strip()
-
     def watch(self, pattern: str) -> asyncio.Future[int]:
         """The moment at which a line matches (searched, not anchored). A line of before counts as seen now."""
         watch = Watch(re.compile(pattern), asyncio.get_running_loop().create_future())

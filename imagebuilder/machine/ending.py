@@ -1,11 +1,15 @@
 """How a machine ended, judged from all that was seen. Success is only what init said: never the absence of an error."""
 
+import re
 import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
 from imagebuilder.machine.channel import Exited, Failed, Signalled
+from imagebuilder.machine.excerpt import excerpt
 
+ERROR = re.compile(r"error|fail|not supported|denied|refused", re.IGNORECASE)
+EARLY = "the machine powered off before the application started"
 PANIC = r"Kernel panic - not syncing: "
 
 
@@ -35,6 +39,13 @@ class Exit:
         """Whether the application ended, and with status 0."""
         return self.how is How.APPLICATION and self.status == 0
 
+    @property
+    def did(self) -> str:
+        """What the application did: "exited with status 3"; of one that did not end, nothing."""
+        if self.signal is not None:
+            return f"was ended by {signal_name(self.signal)}"
+        return "" if self.status is None else f"exited with status {self.status}"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -46,6 +57,9 @@ class Facts:
     """We ended QEMU ourselves."""
     qemu_status: int | None = None
     qemu_said: str = ""
+    started: bool = True
+    """The application had been started, or nobody could have told."""
+    memory_mib: int | None = None
 
 
 def judge(facts: Facts) -> Exit:
@@ -53,22 +67,38 @@ def judge(facts: Facts) -> Exit:
     if facts.reported is not None:
         return _reported(facts.reported)
     if facts.panic is not None:
-        return Exit(How.PANIC, f"the guest's kernel panicked: {facts.panic}")
+        return Exit(How.PANIC, f"the guest's kernel panicked: {excerpt(facts.panic)}")
     if facts.stopped:
         return Exit(How.STOPPED, "it was stopped")
     if facts.qemu_status:
-        said = facts.qemu_said.strip().rpartition("\n")[2]
+        said = reason(facts.qemu_said)
         return Exit(How.QEMU, f"QEMU {_status(facts.qemu_status)}" + (f": {said}" if said else ""))
-    return Exit(How.SILENT, "the machine powered off and init had not told the application's status")
+    return Exit(How.SILENT, _silent(facts))
+
+
+def reason(said: str) -> str:
+    """Why QEMU ended, by its own words: the first line that tells of an error (such as a register of the processor that
+    this host does not let a guest have), else the last one."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    told = next((line for line in lines if ERROR.search(line)), lines[-1] if lines else "")
+    return excerpt(told.partition(": ")[2] if told.startswith("qemu") else told)
+
+
+def _silent(facts: Facts) -> str:
+    if facts.started:
+        return "the machine powered off while the application ran"
+    little = f"; {facts.memory_mib} MiB may be too little memory" if facts.memory_mib else ""
+    return f"{EARLY}{little}"
 
 
 def _reported(end: Exited | Signalled | Failed) -> Exit:
+    if isinstance(end, Failed):
+        return Exit(How.INIT, f"init failed: {excerpt(end.text, most=300)}")
     if isinstance(end, Exited):
-        return Exit(How.APPLICATION, f"the application exited with status {end.status}", status=end.status)
-    if isinstance(end, Signalled):
-        name = signal_name(end.number)
-        return Exit(How.APPLICATION, f"the application was ended by {name}", signal=end.number)
-    return Exit(How.INIT, f"init failed: {end.text}")
+        found = Exit(How.APPLICATION, "", status=end.status)
+    else:
+        found = Exit(How.APPLICATION, "", signal=end.number)
+    return Exit(found.how, f"the application {found.did}", found.status, found.signal)
 
 
 def _status(status: int) -> str:

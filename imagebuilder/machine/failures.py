@@ -5,10 +5,15 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from imagebuilder.errors import ImagebuilderError, InputError, KvmUnusable, MachineError
+from imagebuilder.errors import GuestFailed, ImagebuilderError, InputError, KvmUnusable, MachineError
 from imagebuilder.machine.ending import Facts, judge
-from imagebuilder.machine.spec import LOOPBACK, MachineSpec
+from imagebuilder.machine.excerpt import excerpt
+from imagebuilder.machine.spec import LOOPBACK, MachineSpec, argv
+from imagebuilder.process import shell_line
+
+COMMAND, QEMU_SAID = "command.txt", "qemu-stderr.log"
 
 
 class PortTaken(MachineError):
@@ -43,7 +48,18 @@ def _no_memory(match: re.Match[str], spec: MachineSpec) -> MachineError:
 
 
 def _no_kvm(match: re.Match[str], spec: MachineSpec) -> KvmUnusable:
-    return KvmUnusable("KVM cannot be used on this machine: run with --accel tcg", hint="imagebuilder doctor")
+    said = excerpt(match.string[match.start() :].partition("\n")[0])
+    return KvmUnusable(
+        f"KVM cannot be used on this machine (QEMU: {said})", hint="--accel tcg works everywhere, slower"
+    )
+
+
+def _no_room(match: re.Match[str], spec: MachineSpec) -> GuestFailed:
+    needs = f" ({-(-int(match[2]) >> 20)} MiB)"
+    return GuestFailed(
+        f"{spec.name}: its root{needs} does not fit into a machine of {spec.memory_mib} MiB",
+        hint="give it more: machine.memory_mib of the recipe, or --memory",
+    )
 
 
 def _no_kernel(match: re.Match[str], spec: MachineSpec) -> MachineError:
@@ -53,6 +69,7 @@ def _no_kernel(match: re.Match[str], spec: MachineSpec) -> MachineError:
 # What QEMU says -> what we say. The spelling is that of QEMU 7.2 to 10.
 ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], ImagebuilderError]] = {
     r"Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-": _port_taken,
+    r"initrd is too large, cannot support.\s*\(max: (\d+), need (\d+)": _no_room,
     r"cannot set up guest memory|cannot allocate memory|Cannot allocate memory": _no_memory,
     r"Could not access KVM|failed to initialize kvm|invalid accelerator kvm": _no_kvm,
     r"could not (load|open) kernel|Error loading uncompressed kernel|invalid kernel header|kernel too old": _no_kernel,
@@ -60,13 +77,30 @@ ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], ImagebuilderError]] = 
 
 
 def explain(spec: MachineSpec, *, status: int, said: str) -> ImagebuilderError:
-    """The error for a QEMU that ended before it greeted us."""
+    """The error for a QEMU that ended before it greeted us, with what it said as evidence."""
+    error = _explained(spec, status, said)
+    error.evidence = {COMMAND: shell_line(argv(spec, wiring=None)) + "\n", QEMU_SAID: said}
+    return error
+
+
+def _explained(spec: MachineSpec, status: int, said: str) -> ImagebuilderError:
     for pattern, error in ROWS.items():
         match = re.search(pattern, said)
         if match is not None:
             return error(match, spec)
-    why = judge(Facts(qemu_status=status or 1, qemu_said=said)).why
-    return MachineError(f"the machine did not start: {why}")
+    why = judge(Facts(qemu_status=status, qemu_said=said, started=False, memory_mib=spec.memory_mib)).why
+    if status == 0:  # the guest was quicker than our greeting
+        return GuestFailed(f"{spec.name}: {why}")
+    return MachineError(f"{spec.name}: the machine did not start: {why}")
+
+
+def write_evidence(error: ImagebuilderError, folder: Path) -> bool:
+    """Write what there is to see of a machine that did not start; returns whether there is something."""
+    if error.evidence:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in error.evidence.items():
+            (folder / name).write_text(content, encoding="utf-8")
+    return bool(error.evidence)
 
 
 def check_files(spec: MachineSpec) -> None:

@@ -10,18 +10,19 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
 from imagebuilder.machine import usage
-from imagebuilder.machine.channel import LISTENING, Channel, GuestMemory
+from imagebuilder.machine.channel import LISTENING, Channel, GuestMemory, Listens
 from imagebuilder.machine.child import Child
 from imagebuilder.machine.console import Console
+from imagebuilder.machine.diagnosis import Seen, failed, last_words, late, own_lines
 from imagebuilder.machine.ending import PANIC, Exit, Facts, How, judge
-from imagebuilder.machine.failures import PortTaken, check_files, explain
+from imagebuilder.machine.failures import COMMAND, QEMU_SAID, PortTaken, check_files, explain
 from imagebuilder.machine.origin import Origin, Spawned
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.qmp import Qmp, QmpEvent
@@ -37,6 +38,7 @@ START_S = 60.0  # for QEMU itself to come up
 PORT_ATTEMPTS = 5
 LAST_WORDS_S = 5.0  # for what a machine that is ending still has to say
 ANSWER_S = 10.0
+LISTENS_S = 2.0  # an older init does not know the question
 GRACE_S = 10.0
 PORT_S = 2.0  # for init to find its port: an application may be faster
 POWER_OFF_S = 2.0
@@ -222,6 +224,19 @@ class Instance:
             raise MachineError(f"{self.spec.name}: init did not tell the guest's memory within {ANSWER_S:g} s")
         return answer.result()
 
+    async def listening(self) -> frozenset[Listens] | None:
+        """What TCP sockets of the guest listen; None when init does not answer."""
+        if not self._channel.started.is_set() or self._ended.done():
+            return None
+        self._channel.reports.listens.clear()
+        told = self._channel.done("sockets")
+        self._channel.send("sockets")
+        await any_of(told, self._ended, timeout_s=LISTENS_S)
+        if not told.done() or told.cancelled():
+            told.cancel()
+            return None
+        return frozenset(self._channel.reports.listens)
+
     async def instructions(self) -> int:
         """The guest instructions executed so far, of a machine with ``icount``. Raises MachineError."""
         found: Any = await self._qmp.execute("query-replay")
@@ -271,8 +286,26 @@ class Instance:
             await all_of(probe)
         if in_time:
             raise self._failed("before it was ready")
-        late = f"{self.spec.name} was not ready within {limit_s:g} s: {wanted(ready, attempts)}"
-        raise NotReady(late, hint=self._last_line())
+        listens = await self.listening() if ready.port is not None else None
+        sentence, hint = late(replace(self._seen(), listens=listens), limit_s, wanted(ready, attempts), ready.port)
+        raise NotReady(sentence, hint=hint)
+
+    async def wait_started(self, timeout_s: float) -> None:
+        """Wait until init has started the application. Raises NotReady after ``timeout_s``, GuestFailed when the
+        machine ends without, MachineError when there is no channel on which init could tell."""
+        if not self.spec.channel:
+            raise MachineError(f"{self.spec.name} has no channel on which init could tell that it started")
+        started = asyncio.ensure_future(self._channel.started.wait())
+        try:
+            in_time = await any_of(started, self._ended, timeout_s=timeout_s)
+        finally:
+            started.cancel()
+        if self._channel.started.is_set():
+            return
+        if in_time:
+            raise self._failed("before the application started")
+        sentence = f"{self.spec.name}: init did not start the application within {timeout_s:g} s"
+        raise NotReady(sentence, hint=last_words(self.console))
 
     async def wait_exit(self) -> Exit:
         """Wait until the machine has ended; tells how."""
@@ -357,10 +390,10 @@ class Instance:
         times = {"spawned": self.spawned_ns, "greeting": self.greeting_ns, **self.phases_ns}
         contents = {
             "console.log": self.console,
-            "qemu-stderr.log": self.qemu_output,
+            QEMU_SAID: self.qemu_output,
             "qmp-events.json": json.dumps(events, indent=1) + "\n",
             "phases.json": json.dumps(times, indent=1) + "\n",
-            "command.txt": shell_line(argv(self.spec, wiring=None)) + "\n",
+            COMMAND: shell_line(argv(self.spec, wiring=None)) + "\n",
         }
         for name, content in contents.items():
             (folder / name).write_text(content, encoding="utf-8")
@@ -446,6 +479,8 @@ class Instance:
             stopped=self._stopped,
             qemu_status=self._child.status,
             qemu_said=self.qemu_output,
+            started=self.spec.foreign or self._channel.started.is_set() or bool(own_lines(self.console)),
+            memory_mib=self.spec.memory_mib,
         )
 
     def _panic_text(self) -> str:
@@ -453,11 +488,11 @@ class Instance:
         return found[1].strip() if found else "its console tells more"
 
     def _failed(self, when: str) -> GuestFailed:
-        return GuestFailed(f"{self.spec.name}: {judge(self._facts()).why} {when}", hint=self._last_line())
+        sentence, hint = failed(self._seen(), judge(self._facts()), when)
+        return GuestFailed(sentence, hint=hint)
 
-    def _last_line(self) -> str | None:
-        last = self._console.last_line
-        return f"the console ends with: {last}" if last else None
+    def _seen(self) -> Seen:
+        return Seen(self.spec.name, self.spec.memory_mib, self.console, self._channel.reports.left)
 
     def _on_event(self, event: QmpEvent) -> None:
         if event.name == "GUEST_PANICKED":

@@ -10,14 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from qemu.qmp import EventListener, QMPClient, QMPError
+from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 
 from imagebuilder.errors import MachineError
+from imagebuilder.machine.excerpt import excerpt
 from imagebuilder.machine.waiting import readable
 
 MOST_EVENTS = 1000
-# It logs the end of a QEMU as an error, which for us is how every instance ends.
+# It logs the end of a QEMU as an error, with a traceback; for us every instance ends so, and our errors say what is to
+# be said of it.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+logging.getLogger("qemu.qmp").propagate = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,10 @@ class Qmp:
         """Run a QMP command. Raises MachineError when QEMU refuses it or has ended."""
         try:
             return await self._client.execute(command, arguments or None)
+        except ExecuteError as error:
+            raise MachineError(f"QEMU refused {command}: {excerpt(str(error))}") from error
         except (QMPError, EOFError, OSError) as error:
-            raise MachineError(f"QEMU did not do {command}: {error}") from error
+            raise MachineError(f"QEMU ended before it had done {command}") from error
 
     async def send_fd(self, name: str, fd: int) -> None:
         """Give QEMU an open file, which it knows by ``name`` afterwards. Raises MachineError."""

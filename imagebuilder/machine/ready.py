@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from imagebuilder.machine.answers import Refused, Unanswered, ask_http, ask_tcp
+from imagebuilder.machine.excerpt import quoted
 from imagebuilder.machine.waiting import all_of, any_of, resolve
 from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import ReadyKind
@@ -279,7 +280,7 @@ def wanted(ready: Ready, attempts: Attempts) -> str:
     lacking = {
         ReadyKind.HTTP: f"port {ready.port} {attempts.last}",
         ReadyKind.TCP: f"port {ready.port} {attempts.last}",
-        ReadyKind.CONSOLE: f"no line of the console matched {ready.console!r}",
+        ReadyKind.CONSOLE: f"no line of the console matched {quoted(ready.console or '')}",
         ReadyKind.EXIT: f"the application has not exited with status {ready.exit}",
     }
     return lacking[ready.kind]

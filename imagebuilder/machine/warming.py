@@ -123,8 +123,9 @@ async def _warmed(instance: Instance, wanted: Wanted) -> Parked | None:
     except MachineError as error:
         if instance.channel.reports.end is None:
             raise
+        found = await instance.wait_exit()
         only = "only an application that goes on can be kept as a template"
-        raise GuestFailed(f"{instance.spec.name} ends by itself: {only}", hint=error.message) from error
+        raise GuestFailed(f"{instance.spec.name}: {found.why}: {only}") from error
 
 
 async def ask(instance: Instance, ready: Ready, words: str) -> None:

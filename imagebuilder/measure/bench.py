@@ -6,7 +6,7 @@ whether everything works.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -23,7 +23,7 @@ from imagebuilder.machine.spec import MachineType, argv
 from imagebuilder.machine.stem import NoStem
 from imagebuilder.measure import budget, initcalls, instructions, size
 from imagebuilder.measure.budget import Measured
-from imagebuilder.measure.compare import in_turn
+from imagebuilder.measure.change import in_turn
 from imagebuilder.measure.phases import NS_PER_MS, OPTIONAL
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Startup
 from imagebuilder.measure.startup import Boot, Starts, boot_once
@@ -33,6 +33,7 @@ from imagebuilder.process import shell_line
 from imagebuilder.store import Store
 
 RUNS = 10
+FURTHER = 16  # times as many rounds as were asked for, at most, while a comparison that must be decided is not
 LEFT_CPUS = 1  # of the host, for us who ask and look at the clock
 PINNED_CPUS = 2  # QEMU has a thread for the guest's processor and one for all else
 EARLIER = 0.9  # of the quickest time after which an application listened, a bare machine is asked for the first time
@@ -40,9 +41,10 @@ EARLIER = 0.9  # of the quickest time after which an application listened, a bar
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How to measure. ``host_cpus`` are the processors that the machines are kept to, ``counts`` the starts in which
-    instructions are counted (0: none), ``artefacts`` the folder for what there is to see of a start that failed.
-    ``bare`` starts each bare command line in turn too, ``initcalls`` opens the kernel's phase in one more start."""
+    """How to measure: ``runs`` rounds, and up to ``most`` while these are not enough. ``host_cpus`` are the processors
+    that the machines are kept to, ``counts`` the starts in which instructions are counted (0: none), ``artefacts`` the
+    folder for what there is to see of a start that failed. ``bare`` starts each bare command line in turn too,
+    ``initcalls`` opens the kernel's phase in one more start."""
 
     runs: int = RUNS
     host_cpus: tuple[int, ...] = ()
@@ -50,6 +52,15 @@ class Wish:
     artefacts: Path | None = None
     bare: bool = False
     initcalls: bool = False
+    most: int | None = None
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """After so many rounds it is asked whether they are enough: twice as many each time."""
+        most, found = self.most or self.runs, [self.runs]
+        while found[-1] < most:
+            found.append(min(2 * found[-1], most))
+        return tuple(found)
 
 
 @dataclass(slots=True)
@@ -84,6 +95,11 @@ class Taken:
         opened = {"instructions": self.counts, "initcalls_ms": self.initcalls_ms}
         return found.model_copy(update={**summed, "phases_ms": phases, **opened, **self._bare(found)})
 
+    def first(self, rounds: int) -> "Taken":
+        """What was taken in so many rounds alone."""
+        floors, boots, bare = self.floors[:rounds], self.boots[:rounds], self.bare[:rounds]
+        return replace(self, floors=floors, boots=boots, bare=bare)
+
     def _bare(self, ours: Startup) -> dict[str, Any]:
         if not self.bare or self.bare_failed:
             return {}
@@ -103,26 +119,62 @@ def pinnable(cpus: int, allowed: Sequence[int] | None = None) -> tuple[int, ...]
     return tuple(ours[-wanted:]) if len(ours) >= wanted + LEFT_CPUS else ()
 
 
-async def measure(subjects: Sequence[Subject], wish: Wish, *, say: Say = silent) -> list[Taken]:
-    """``wish.runs`` rounds after one that does not count. Raises NotReady, GuestFailed, MachineError: figures of the
-    others beside one that failed would not be a comparison."""
+Enough = Callable[[Sequence[Taken]], bool]
+
+
+async def measure(
+    subjects: Sequence[Subject],
+    wish: Wish,
+    *,
+    say: Say = silent,
+    enough: Enough = lambda _taken: True,
+    into: list[Taken] | None = None,
+) -> list[Taken]:
+    """``wish.runs`` rounds after one that does not count, and further ones up to ``wish.most`` until they are
+    ``enough``. Who may be interrupted gives a list, ``into`` which it comes as it is taken (``whole``). Raises
+    NotReady, GuestFailed, MachineError: figures of the others beside one that failed would not be a comparison."""
+    taken = [] if into is None else into
     async with AsyncExitStack() as stack:
-        taken = [await _taken(_pinned(subject, wish.host_cpus), stack) for subject in subjects]
-        for each in taken:
-            await _boot(each, wish)
+        for subject in subjects:
+            taken.append(await _taken(_pinned(subject, wish.host_cpus), stack))
+        with step(say, "first", f"start {_names(subjects)} once, which does not count", total=len(taken)):
+            for done, each in enumerate(taken, 1):
+                await _boot(each, wish)
+                say(Progress("first", done))
         with step(say, "rounds", f"start {_names(subjects)} {wish.runs} times in turn", total=wish.runs):
-            for done in range(wish.runs):
-                await _round(taken if done % 2 == 0 else taken[::-1], wish)
-                say(Progress("rounds", done + 1))
+            await _rounds(taken, wish, say, enough)
     for each in taken:
-        spec, ready = each.subject.spec, each.subject.ready
-        if each.subject.template is not None:
-            continue  # its kernel has started long ago
-        if wish.counts:
-            each.counts = await instructions.measure(spec, ready, runs=wish.counts, say=say)
-        if wish.initcalls:
-            each.initcalls_ms = await initcalls.opened(spec, ready, say=say)
+        await _looked_into(each, wish, say)
     return taken
+
+
+async def _rounds(taken: Sequence[Taken], wish: Wish, say: Say, enough: Enough) -> None:
+    done = 0
+    for look in wish.looks:
+        say(Progress("rounds", done, look))
+        while done < look:
+            await _round(taken if done % 2 == 0 else taken[::-1], wish)
+            done += 1
+            say(Progress("rounds", done, look))
+        if look < wish.looks[-1] and enough(taken):
+            return
+
+
+async def _looked_into(taken: Taken, wish: Wish, say: Say) -> None:
+    """What needs starts of its own; a clone's kernel has started long ago."""
+    if taken.subject.template is not None:
+        return
+    spec, ready = taken.subject.spec, taken.subject.ready
+    if wish.counts:
+        taken.counts = await instructions.measure(spec, ready, runs=wish.counts, say=say)
+    if wish.initcalls:
+        taken.initcalls_ms = await initcalls.opened(spec, ready, say=say)
+
+
+def whole(taken: Sequence[Taken]) -> list[Taken]:
+    """The rounds that all have ended: of a measurement that was interrupted. Empty when there is none."""
+    rounds = min((len(each.boots) for each in taken), default=0)
+    return [each.first(rounds) for each in taken] if rounds else []
 
 
 async def _taken(subject: Subject, stack: AsyncExitStack) -> Taken:
@@ -194,8 +246,8 @@ def _names(subjects: Sequence[Subject]) -> str:
     return ", ".join(subject.name for subject in subjects)
 
 
-def describe(taken: Taken, *, store: Store, say: Say = silent) -> ImageReport:
-    """The part of a report for one subject."""
+def describe(taken: Taken, *, store: Store | None, say: Say = silent) -> ImageReport:
+    """The part of a report for one subject; without a store just how it starts, which takes no time to find out."""
     subject, starts, startup = taken.subject, taken.starts, taken.startup
     spec = subject.spec
     report = ImageReport(
@@ -215,7 +267,9 @@ def describe(taken: Taken, *, store: Store, say: Say = silent) -> ImageReport:
         checks=(Check(name="ready", holds=True),),
         warnings=(*warnings(startup), *filter(None, [taken.bare_failed])),
     )
-    return report if subject.bundle is None else report.model_copy(update=_of_ours(report, subject, store, say))
+    if subject.bundle is None or store is None:
+        return report
+    return report.model_copy(update=_of_ours(report, subject, store, say))
 
 
 def _of_ours(report: ImageReport, subject: Subject, store: Store, say: Say) -> dict[str, Any]:

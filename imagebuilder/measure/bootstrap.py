@@ -3,9 +3,9 @@ interval. Ranks decide what resampling alone would say too boldly from ten sampl
 """
 
 import random
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from math import comb
 from statistics import median
 
 RESAMPLES = 1000
@@ -41,8 +41,9 @@ def _interval(figures: list[float], confidence: float) -> Interval:
     return figures[outside], figures[-1 - outside]
 
 
-def chance_paired(differences: Sequence[float]) -> float:
-    """How likely differences so one-sided are when there is none: Wilcoxon's signed ranks, both sides, exactly.
+def chance_paired(differences: Sequence[float], *, side: int = 0) -> float:
+    """How likely differences so one-sided are when there is none: Wilcoxon's signed ranks, exactly. With ``side`` -1
+    how likely they lie so far below 0, with 1 so far above, with 0 either.
 
     Differences of 0 are left out. Ten differences of one sign give 2/1024.
     """
@@ -54,22 +55,40 @@ def chance_paired(differences: Sequence[float]) -> float:
         for reached in range(total, rank - 1, -1):
             ways[reached] += ways[reached - rank]
     positive = sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign)
-    tail = sum(ways[: min(positive, total - positive) + 1])
-    return float(min(1.0, 2 * tail / 2 ** len(ranks)))
+    few = {-1: positive, 1: total - positive, 0: min(positive, total - positive)}[side]
+    tail = sum(ways[: few + 1])
+    return float(min(1.0, (1 if side else 2) * tail / 2 ** len(ranks)))
 
 
-def chance_apart(these: Sequence[float], those: Sequence[float]) -> float:
-    """How likely two series of one kind lie so far apart: Mann and Whitney's ranks, both sides, exactly."""
+def chance_apart(these: Sequence[float], those: Sequence[float], *, side: int = 0) -> float:
+    """How likely two series of one kind lie so far apart: Mann and Whitney's ranks, exactly. With ``side`` -1 how
+    likely ``these`` lie so far below, with 1 so far above, with 0 either.
+
+    The ways to choose so many ranks are counted by their sum, in one whole number for each count of ranks: the ways
+    of a sum are the digits at its place, of a base that no number of ways reaches.
+    """
     ranks = _doubled_ranks([*these, *those])
     few, total = len(these), sum(ranks)
-    # How many choices of so many ranks give each sum.
-    ways: list[Counter[int]] = [Counter({0: 1})] + [Counter() for _ in range(few)]
-    for rank in ranks:
-        for size in range(few, 0, -1):
-            ways[size].update({reached + rank: count for reached, count in ways[size - 1].items()})
-    centre = total * few / len(ranks)
-    far = abs(sum(ranks[:few]) - centre)
-    return sum(count for reached, count in ways[few].items() if abs(reached - centre) >= far) / ways[few].total()
+    digit_bytes = comb(len(ranks), few).bit_length() // 8 + 1
+    ways = [1] + [0] * few
+    for count, rank in enumerate(ranks, 1):
+        for size in range(min(count, few), 0, -1):
+            ways[size] += ways[size - 1] << (8 * digit_bytes * rank)
+    centre, reached = total * few / len(ranks), sum(ranks[:few])
+    far = abs(reached - centre)
+    counts = enumerate(_digits(ways[few], digit_bytes))
+    as_far: Callable[[int], bool] = {
+        -1: lambda at: at <= reached,
+        1: lambda at: at >= reached,
+        0: lambda at: abs(at - centre) >= far,
+    }[side]
+    return sum(count for at, count in counts if count and as_far(at)) / comb(len(ranks), few)
+
+
+def _digits(number: int, digit_bytes: int) -> Iterator[int]:
+    written = number.to_bytes(number.bit_length() // 8 + 1, "little")
+    for at in range(0, len(written), digit_bytes):
+        yield int.from_bytes(written[at : at + digit_bytes], "little")
 
 
 def _signed_ranks(differences: Sequence[float]) -> tuple[list[int], list[bool]]:

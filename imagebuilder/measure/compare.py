@@ -1,4 +1,4 @@
-"""Is it faster or slower? Said only when ranks, interval and size of the effect agree; else it is undecided.
+"""Is an image faster or slower than another, or the same? What its figures (``change``) come to together.
 
 Two runs of the same image side by side (*paired*) are compared round by round. Against an older report (*apart*) the
 weather of two days stands between the series: then the time in ms and in multiples of the floor must agree, and what
@@ -7,58 +7,39 @@ moved everywhere at once, in the empty machine and in the guest's kernel, is the
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from math import log
-from statistics import median
 from typing import Protocol
 
 from imagebuilder.errors import InputError
-from imagebuilder.measure import bootstrap, power
+from imagebuilder.measure import bootstrap
+from imagebuilder.measure.change import DEFAULT, EFFECT, Change, Rule, Verdict, direction, in_turn
+from imagebuilder.measure.change import apart as change_apart
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.statistics import Summary
 
-CONFIDENCE = 0.99
-CHANCE = 0.002  # of a verdict where there is no difference: ten rounds that all agree come to 2/1024
-EFFECT = 0.02  # a smaller difference is of no practical use
-PHASE_EFFECT_MS = 1.0  # nor is one of a phase of few ms
+PHASE_EFFECT_MS = 1.0  # a smaller difference of a phase of few ms is of no practical use
 COUNT_EFFECT = 0.01  # instruction counts repeat to half of that
 READY, FLOORS, FLOOR, CPU, INSTRUCTIONS = "ready", "floors", "floor", "cpu", "instructions"
 HOST = "host"  # what the host adds: the phase qmp, less its waiting for a processor
 QMP, KERNEL = "qmp", "kernel"  # phases
 
 
-class Verdict(StrEnum):
-    """What a comparison comes to."""
-
-    FASTER = "faster"
-    SLOWER = "slower"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One figure beside its reference: the ratio, its interval of 99 %, the difference of the medians in the figure's
-    own unit (ms, multiples or instructions). ``seen_from`` is the ratio that nine of ten such runs would have shown."""
-
-    what: str
-    verdict: Verdict
-    ratio: float
-    low: float
-    high: float
-    difference: float
-    seen_from: float | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """An image beside ``reference``: the time to ready first, then what it is made of. ``paired`` says that both were
-    measured in the same run."""
+    measured in the same run, ``rule`` what counts as the same, and how often that was asked."""
 
     reference: str
     paired: bool
     verdict: Verdict
     why: str
     changes: tuple[Change, ...]
+    rule: Rule | None = None
+
+    @property
+    def said(self) -> str:
+        """The verdict in words."""
+        return (self.rule or DEFAULT).said(self.verdict)
 
 
 class Figures(Protocol):
@@ -93,36 +74,36 @@ class Figures(Protocol):
         """The guest's instructions."""
 
 
-def paired(these: Figures, those: Figures, *, reference: str) -> Comparison:
+def paired(these: Figures, those: Figures, *, reference: str, rule: Rule = DEFAULT) -> Comparison:
     """Compare two images that were measured in turn, round by round."""
-    changes = [_paired(READY, these.ready_ms, those.ready_ms)]
+    changes = [in_turn(READY, these.ready_ms, those.ready_ms, rule=rule)]
     changes += [
-        _paired(name, this, that, least=PHASE_EFFECT_MS)
+        in_turn(name, this, that, least=PHASE_EFFECT_MS, rule=rule)
         for name, this, that in _common(these.phases_ms, those.phases_ms)
     ]
     if these.cpu_ms and those.cpu_ms:
-        changes.append(_paired(CPU, these.cpu_ms, those.cpu_ms))
+        changes.append(in_turn(CPU, these.cpu_ms, those.cpu_ms, rule=rule))
     if these.host_ms and those.host_ms:
-        changes.append(_paired(HOST, these.host_ms, those.host_ms, least=PHASE_EFFECT_MS))
-    changes += _counted(these, those)
+        changes.append(in_turn(HOST, these.host_ms, those.host_ms, least=PHASE_EFFECT_MS, rule=rule))
+    changes += _counted(these, those, rule)
     verdict, why = changes[0].verdict, "the rounds of one run"
-    if verdict is Verdict.UNDECIDED:
-        verdict, why = _by_part(these, those, changes) or (verdict, why)
-    return _concluded(reference, True, verdict, why, changes)
+    if not verdict.differs:
+        verdict, why = _by_part(these, those, changes, rule) or (verdict, why)
+    return _concluded(Comparison(reference, True, verdict, why, tuple(changes), rule))
 
 
-def apart(these: Figures, those: Figures, *, reference: str) -> Comparison:
+def apart(these: Figures, those: Figures, *, reference: str, rule: Rule = DEFAULT) -> Comparison:
     """Compare with figures of another run on the same host."""
-    changes = [_apart(READY, these.ready_ms, those.ready_ms)]
+    changes = [change_apart(READY, these.ready_ms, those.ready_ms, rule=rule)]
     if these.floors and those.floors:
-        changes.append(_apart(FLOORS, these.floors, those.floors))
+        changes.append(change_apart(FLOORS, these.floors, those.floors, rule=rule))
     changes += [
-        _apart(name, this, that, least=PHASE_EFFECT_MS)
+        change_apart(name, this, that, least=PHASE_EFFECT_MS, rule=rule)
         for name, this, that in _common(these.phases_ms, those.phases_ms)
     ]
-    changes.append(_apart(FLOOR, these.floor_ms, those.floor_ms, least=PHASE_EFFECT_MS))
+    changes.append(change_apart(FLOOR, these.floor_ms, those.floor_ms, least=PHASE_EFFECT_MS, rule=rule))
     if these.cpu_ms and those.cpu_ms:
-        changes.append(_apart(CPU, these.cpu_ms, those.cpu_ms))
+        changes.append(change_apart(CPU, these.cpu_ms, those.cpu_ms, rule=rule))
     if _weather(changes):
         changes = [replace(change, verdict=Verdict.UNDECIDED) for change in changes]
         verdict, why = (
@@ -130,9 +111,10 @@ def apart(these: Figures, those: Figures, *, reference: str) -> Comparison:
             "everything moved, the empty machine too: the host had other work; bench both in one run",
         )
     else:
-        verdict, why = _agreed(changes), "another run on this host"
-        changes = [_steadied(change, these, those) for change in changes]
-    return _concluded(reference, False, verdict, why, [*changes, *_hosts(these, those), *_counted(these, those)])
+        verdict, why = _agreed(changes, rule), "another run on this host"
+        changes = [_steadied(change, these, those, rule) for change in changes]
+    changes += [*_hosts(these, those, rule), *_counted(these, those, rule)]
+    return _concluded(Comparison(reference, False, verdict, why, tuple(changes), rule))
 
 
 def check_comparable(this: Host, that: Host, *, reference: str) -> None:
@@ -156,34 +138,11 @@ def check_whole(figures: Figures, *, reference: str) -> None:
         raise InputError(f"{reference} has starts without time or samples: make the report again")
 
 
-def in_turn(what: str, this: Summary, that: Summary) -> Change:
-    """One figure beside another that was taken in the same rounds."""
-    return _paired(what, this, that)
-
-
-def _paired(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Change:
-    if len(this.samples) != len(that.samples) or min(*this.samples, *that.samples) <= 0:
-        return _apart(what, this, that, least=least)
-    pairs = list(zip(this.samples, that.samples, strict=True))
-    ratio = median(one / other for one, other in pairs)
-    interval = bootstrap.of_paired_ratio(this.samples, that.samples, confidence=CONFIDENCE)
-    # Ratios, not differences: a round in which the host was slow weighs no more than others.
-    chance = bootstrap.chance_paired([one / other - 1 for one, other in pairs])
-    change = _judged(what, ratio, interval, chance, this.median - that.median, least)
-    return replace(change, seen_from=power.seen_from([one / other for one, other in pairs], chance=CHANCE))
-
-
-def _apart(what: str, this: Summary, that: Summary, *, least: float = 0.0) -> Change:
-    if min(*this.samples, *that.samples) <= 0:
-        return Change(what, Verdict.UNDECIDED, 1.0, 1.0, 1.0, round(this.median - that.median, 3))
-    interval = bootstrap.of_ratio(this.samples, that.samples, confidence=CONFIDENCE)
-    chance = bootstrap.chance_apart(this.samples, that.samples)
-    return _judged(what, this.median / that.median, interval, chance, this.median - that.median, least)
-
-
-def _steadied(change: Change, these: Figures, those: Figures) -> Change:
+def _steadied(change: Change, these: Figures, those: Figures, rule: Rule) -> Change:
     """The change, undecided when the weather may have made it. A phase of the guest must differ in multiples of the
     floor too; what the host does before the guest runs must differ more than the guest does, by twice."""
+    if not change.verdict.differs:
+        return change
     this, that = (each.phases_ms.get(change.what) for each in (these, those))
     if change.what in (QMP, FLOOR):
         guest = _guest_ms(these) / _guest_ms(those) if _guest_ms(those) > 0 < _guest_ms(these) else 1.0
@@ -191,20 +150,20 @@ def _steadied(change: Change, these: Figures, those: Figures) -> Change:
     elif this is None or that is None:
         return change
     else:
-        beside = _apart(change.what, _in_floors(this, these.floor_ms), _in_floors(that, those.floor_ms))
-        stands = beside.verdict is change.verdict
+        floors = _in_floors(this, these.floor_ms), _in_floors(that, those.floor_ms)
+        stands = change_apart(change.what, *floors, rule=rule).verdict is change.verdict
     return change if stands else replace(change, verdict=Verdict.UNDECIDED)
 
 
-def _hosts(these: Figures, those: Figures) -> Iterator[Change]:
+def _hosts(these: Figures, those: Figures, rule: Rule) -> Iterator[Change]:
     """What the host adds, whatever the weather: waiting for a processor is left out already. A processor that is shared
     is a slower one too, which shows in the processor time of the whole: it must move twice as far as that."""
     if not these.host_ms or not those.host_ms:
         return
-    change = _apart(HOST, these.host_ms, those.host_ms, least=PHASE_EFFECT_MS)
+    change = change_apart(HOST, these.host_ms, those.host_ms, least=PHASE_EFFECT_MS, rule=rule)
     slower = these.cpu_ms.median / those.cpu_ms.median if these.cpu_ms and those.cpu_ms and those.cpu_ms.median else 1.0
     stands = slower > 0 < change.ratio and 2 * abs(log(slower)) < abs(log(change.ratio))
-    yield change if stands else replace(change, verdict=Verdict.UNDECIDED)
+    yield change if stands or not change.verdict.differs else replace(change, verdict=Verdict.UNDECIDED)
 
 
 def _guest_ms(figures: Figures) -> float:
@@ -219,69 +178,65 @@ def _in_floors(phase: Summary, floor: Summary) -> Summary:
     return Summary.of(sample / beside for sample, beside in zip(phase.samples, floor.samples, strict=True))
 
 
-def _by_part(these: Figures, those: Figures, changes: Sequence[Change]) -> tuple[Verdict, str] | None:
+def _by_part(these: Figures, those: Figures, changes: Sequence[Change], rule: Rule) -> tuple[Verdict, str] | None:
     """What one phase says of the whole, which scatters with all the others: when the phase differs by what matters to
     the whole, so clearly that it would not happen by chance in any of them, and no other one objects."""
     phases = {name: (this, that) for name, this, that in _common(these.phases_ms, those.phases_ms)}
-    decided = [change for change in changes if change.what in phases and change.verdict is not Verdict.UNDECIDED]
+    decided = [change for change in changes if change.what in phases and change.verdict.differs]
     clear = [
         change
         for change in decided
         if abs(change.difference) >= EFFECT * those.ready_ms.median
-        and bootstrap.chance_apart(*(each.samples for each in phases[change.what])) <= CHANCE / len(phases)
+        and bootstrap.chance_apart(*(each.samples for each in phases[change.what])) <= rule.chance / len(phases)
     ]
     if not clear or len({change.verdict for change in decided}) > 1:
         return None
     return clear[0].verdict, f"by its phase {clear[0].what}; the whole scatters too much to show it"
 
 
-def _judged(
-    what: str, ratio: float, interval: bootstrap.Interval, chance: float, difference: float, least: float
-) -> Change:
-    low, high = interval
-    matters = abs(difference) >= least and (ratio >= 1 + EFFECT or ratio <= 1 / (1 + EFFECT))
-    sure = chance <= CHANCE and not low <= 1 <= high
-    verdict = _direction(ratio) if matters and sure else Verdict.UNDECIDED
-    return Change(what, verdict, round(ratio, 4), round(low, 4), round(high, 4), round(difference, 3))
-
-
-def _counted(these: Figures, those: Figures) -> Iterator[Change]:
+def _counted(these: Figures, those: Figures, rule: Rule) -> Iterator[Change]:
     """Counts repeat: a difference is one when it is large enough and the series do not touch."""
     this, that = these.instructions, those.instructions
-    if this is None or that is None or that.median <= 0:
+    if this is None or that is None or that.min <= 0 or this.min <= 0:
         return
-    ratio = this.median / that.median
+    ratio, low, high = this.median / that.median, this.min / that.max, this.max / that.min
     touching = this.min <= that.max and that.min <= this.max
     small = 1 / (1 + COUNT_EFFECT) < ratio < 1 + COUNT_EFFECT
-    verdict = Verdict.UNDECIDED if touching or small else _direction(ratio)
-    low, high = round(this.min / that.max, 4), round(this.max / that.min, 4)
-    yield Change(INSTRUCTIONS, verdict, round(ratio, 4), low, high, this.median - that.median)
+    inside = 1 / (1 + rule.within) < low and high < 1 + rule.within
+    alike = Verdict.SAME if inside else Verdict.UNDECIDED
+    verdict = alike if touching or small else direction(ratio)
+    yield Change(INSTRUCTIONS, verdict, round(ratio, 4), round(low, 4), round(high, 4), this.median - that.median)
 
 
-def _concluded(reference: str, same_run: bool, verdict: Verdict, why: str, changes: Sequence[Change]) -> Comparison:
-    """Where the clock cannot tell, the instructions may."""
-    count = next((change for change in changes if change.what == INSTRUCTIONS), None)
-    if verdict is Verdict.UNDECIDED and count is not None and count.verdict is not Verdict.UNDECIDED:
-        verdict, why = count.verdict, "by the count of instructions; the clock could not tell"
-    return Comparison(reference, same_run, verdict, why, tuple(changes))
+def _concluded(found: Comparison) -> Comparison:
+    """Where the clock sees no difference, the instructions may. That they are the same says nothing of the clock: one
+    that waits counts none."""
+    count = next((change for change in found.changes if change.what == INSTRUCTIONS), None)
+    if found.verdict.differs or count is None or not count.verdict.differs:
+        return found
+    return replace(found, verdict=count.verdict, why="by the count of instructions; the clock could not tell")
 
 
-def _agreed(changes: Sequence[Change]) -> Verdict:
-    """The verdict on the time when its multiples of the floor say the same and the processor time does not object."""
-    said = {change.what: change.verdict for change in changes}
-    first = said[READY]
-    objects = said.get(CPU, Verdict.UNDECIDED) not in (first, Verdict.UNDECIDED)
-    return first if said.get(FLOORS) is first and not objects else Verdict.UNDECIDED
+def _agreed(changes: Sequence[Change], rule: Rule) -> Verdict:
+    """The verdict on the time. A difference, when its multiples of the floor say the same and the processor time does
+    not object. The same, when two of the three say so and the third, which may scatter more, is not outside either: a
+    host that was busier by as much as the image became quicker moves one of them away."""
+    said = {change.what: change for change in changes}
+    first = said[READY].verdict
+    whole = [said[what] for what in (READY, FLOORS, CPU) if what in said]
+    if first.differs:
+        objects = CPU in said and said[CPU].verdict.differs and said[CPU].verdict is not first
+        return first if FLOORS in said and said[FLOORS].verdict is first and not objects else Verdict.UNDECIDED
+    sure = sum(change.verdict is Verdict.SAME for change in whole)
+    near = all(1 / (1 + rule.within) < change.ratio < 1 + rule.within for change in whole)
+    unsaid = all(not change.verdict.differs for change in whole)
+    return Verdict.SAME if sure >= 2 and near and unsaid else Verdict.UNDECIDED
 
 
 def _weather(changes: Sequence[Change]) -> bool:
     said = {change.what: change.verdict for change in changes}
     floor = said[FLOOR]
-    return floor is not Verdict.UNDECIDED and said.get(KERNEL, said[READY]) is floor
-
-
-def _direction(ratio: float) -> Verdict:
-    return Verdict.SLOWER if ratio > 1 else Verdict.FASTER
+    return floor.differs and said.get(KERNEL, said[READY]) is floor
 
 
 def _common(

@@ -15,7 +15,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from imagebuilder.errors import InputError
 from imagebuilder.measure.budget import BudgetRow
-from imagebuilder.measure.compare import Change, Comparison
+from imagebuilder.measure.change import Change
+from imagebuilder.measure.compare import Comparison
 from imagebuilder.measure.density import Density
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.size import Size

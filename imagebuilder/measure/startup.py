@@ -1,7 +1,7 @@
 """Starts of an image, in turn with an empty machine, so that both feel the same weather."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,6 +11,7 @@ from imagebuilder.errors import MachineError
 from imagebuilder.events import Progress, Say, silent, step
 from imagebuilder.machine.channel import GuestMemory
 from imagebuilder.machine.cloner import Cloner
+from imagebuilder.machine.failures import write_evidence
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import MachineSpec
@@ -101,7 +102,13 @@ async def boot_once(
     Raises NotReady, GuestFailed, MachineError; what there is to see of the failure is then written to ``artefacts``.
     """
     machine = Instance.start(spec) if cloner is None else cloner.clone()
-    async with machine as instance:
+    async with AsyncExitStack() as stack:
+        try:
+            instance = await stack.enter_async_context(machine)
+        except MachineError as error:
+            if artefacts is not None:
+                write_evidence(error, artefacts)
+            raise
         try:
             ready_ns = await instance.wait_ready(wanted, timeout_s)
         except MachineError:

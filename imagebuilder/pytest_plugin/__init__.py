@@ -141,7 +141,7 @@ def pytest_runtest_makereport(
     if traces is not None and report.failed:
         from imagebuilder.pytest_plugin.leaving import leave
 
-        leave(traces, report)
+        leave(traces, report, error if isinstance(error, ImagebuilderError) else None)
     return report
 
 

@@ -9,16 +9,21 @@ import pytest
 from imagebuilder.pytest_plugin.fixtures import Traces
 
 if TYPE_CHECKING:
+    from imagebuilder.errors import ImagebuilderError
     from imagebuilder.pytest_plugin.running import Running
 
 TITLE = "imagebuilder"
 COMMAND = "command.txt"
 
 
-def leave(traces: Traces, report: pytest.TestReport) -> None:
-    """Write the artefacts of the test's machines, and say in the report where they are."""
+def leave(traces: Traces, report: pytest.TestReport, error: "ImagebuilderError | None") -> None:
+    """Write the artefacts of the test's machines, also of one that did not start; the report says where they are."""
+    from imagebuilder.machine.failures import write_evidence
+
     folders = [*traces.folders, *(traces.course.folders if traces.course else [])]
     try:
+        if error is not None and write_evidence(error, traces.folder):
+            folders.append(traces.folder)
         lines = [*_machines(traces), *(line for folder in folders for line in _written(folder))]
     except OSError as error:
         lines = [f"{traces.folder} cannot be written: {error.strerror}"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from imagebuilder.bundle import Bundle
-from imagebuilder.errors import GuestFailed, MachineError, NotReady
+from imagebuilder.errors import MachineError, NotReady
 from imagebuilder.machine.answers import Unanswered, fetch
 from imagebuilder.machine.channel import GuestMemory
 from imagebuilder.machine.cloner import Cloner
@@ -19,7 +19,6 @@ from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.qmp import QmpEvent
 from imagebuilder.machine.spec import LOOPBACK, MachineSpec
 from imagebuilder.machine.usage import HostMemory
-from imagebuilder.machine.waiting import any_of
 from imagebuilder.measure.startup import start_of
 from imagebuilder.pytest_plugin.background import Background
 from imagebuilder.recipe.model import Ready
@@ -118,23 +117,7 @@ class Running:
         """Wait until init has started the application. Raises NotReady after ``timeout_s`` (the recipe's when not
         given), GuestFailed when the machine ends without."""
         __tracebackhide__ = True
-        self._background.run(self._wait_started(self.ready.timeout_s if timeout_s is None else timeout_s))
-
-    async def _wait_started(self, limit_s: float) -> None:
-        event = self._instance.started
-        if event is None:
-            raise MachineError(f"{self.spec.name} has no channel on which init could tell that it started")
-        started, ended = asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._instance.wait_exit())
-        try:
-            in_time = await any_of(started, ended, timeout_s=limit_s)
-        finally:
-            started.cancel()
-            ended.cancel()
-        if event.is_set():
-            return
-        if not in_time:
-            raise NotReady(f"{self.spec.name}: init did not start the application within {limit_s:g} s")
-        raise GuestFailed(f"{self.spec.name}: {ended.result().why} before the application was started")
+        self._background.run(self._instance.wait_started(self.ready.timeout_s if timeout_s is None else timeout_s))
 
     def wait_ready(self, ready: Ready | None = None, timeout_s: float | None = None) -> float:
         """Wait for the first real answer, or a further one; returns its time in ms. Raises NotReady, GuestFailed."""

@@ -282,6 +282,13 @@ class Template(Part):
     /run/instance."""
 
 
+class Bench(Part):
+    """How ``imagebuilder bench --vs`` judges."""
+
+    within_percent: fields.Count | None = None
+    """A time to ready that differs by less, in percent, is the same; default 10."""
+
+
 class Budget(Part):
     """What the recipe promises and ``imagebuilder test`` checks; what is not given is not checked."""
 
@@ -330,6 +337,8 @@ class Recipe(Part):
     """How instances are cloned from a warm one."""
     budget: Budget = Budget()
     """What is promised and tested."""
+    bench: Bench = Bench()
+    """How a comparison with another image, or with an earlier one, is judged."""
 
     _folder: Path = PrivateAttr(default=Path())
 

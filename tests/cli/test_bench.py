@@ -1,9 +1,14 @@
 """``imagebuilder bench`` as a user has it: what it refuses, and one short run with all that it says."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +28,16 @@ from tests.cli.conftest import Cli
         (("app", "--vs", "elsewhere.json"), "cannot be compared: its accelerator is kvm"),
         (("app", "--json", "gone/report.json"), "is not there"),
         (("app", "--runs", "0"), "--runs"),
+        (("app", "--fail-slower"), "--fail-slower has no effect without --vs"),
+        (("app", "--fail-undecided"), "--fail-undecided has no effect without --vs"),
+        (("app", "--within", "5"), "--within has no effect without --vs"),
+        (("app", "--max-runs", "20"), "--max-runs has no effect without --vs"),
+        (("app", "--no-stem"), "--no-stem has no effect without --template or --density"),
+        (("app", "--density", "2", "--runs", "3"), "--runs does not go with --density"),
+        (("app", "--density", "2", "--vs", "app", "--fail-slower"), "--vs does not go with --density"),
+        (("app", "--vs", "app", "--runs", "20", "--max-runs", "10"), "--max-runs 10 is less than --runs 20"),
+        (("app", "--vs", "app", "--within", "0"), "--within"),
+        (("app", "--vs", "others"), "others holds no image of app"),
     ],
 )
 def test_refused(cli: Cli, recipe: Path, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
@@ -31,6 +46,8 @@ def test_refused(cli: Cli, recipe: Path, tmp_path: Path, words: tuple[str, ...],
     host = {"accelerator": "kvm", "qemu": "1", "cpu": "x", "cores": 1, "kernel": "y", "imagebuilder": "0"}
     elsewhere = {"schema": "imagebuilder.report/1", "host": host, "images": []}
     (tmp_path / "elsewhere.json").write_text(json.dumps(elsewhere))
+    (tmp_path / "others" / "else").mkdir(parents=True)
+    (tmp_path / "others" / "else" / "image.json").write_text("{}")
     ran = cli("bench", "--accel", "tcg", *words)
     assert ran.status == 2, ran
     assert says in " ".join(ran.err.split()) and "Traceback" not in ran.err, ran
@@ -53,6 +70,49 @@ def test_an_image_beside_itself_and_beside_its_report(cli: Cli, recipe: Path, tm
     comparison = json.loads((tmp_path / "2.json").read_text())["images"][0]["comparison"]
     assert not comparison["paired"]
     assert {"ready", "floors", "floor", "cpu"} <= {change["what"] for change in comparison["changes"]}
+
+
+@pytest.mark.vm
+def test_an_image_beside_one_that_was_built_before(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    """A folder of images, one of a kind that is not there, and a recipe of the same name in another checkout."""
+    assert cli("build", "app", "--out", "main/out").status == 0
+    shutil.copytree(recipe, tmp_path / "main" / "app")
+    shutil.copytree(recipe, tmp_path / "new")
+    text = (recipe / "recipe.toml").read_text()
+    (tmp_path / "new" / "recipe.toml").write_text(re.sub(r'^name = ".*"', 'name = "new"', text, flags=re.M))
+    for words in (("app", "new", "--vs", "main/out"), ("app", "--vs", "main/out/app"), ("app", "--vs", "main/app")):
+        ran = cli("bench", *words, "--accel", "tcg", "--runs", "1", "--json", "r.json")
+        assert ran.status == 0, ran
+        images = {image["name"]: image for image in json.loads((tmp_path / "r.json").read_text())["images"]}
+        found = images["app"]["comparison"]
+        assert (found["reference"], found["paired"]) == ("app before", True)
+        assert images["app before"]["comparison"] is None
+        if "new" in words:
+            assert images["new"]["comparison"] is None
+            assert "main/out has no new: it is started, and not compared" in ran.err
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_shows_the_rounds_that_ended(
+    recipe: Path, tmp_path: Path, cache: Path, number: signal.Signals, status: int
+) -> None:
+    argv = [sys.executable, "-m", "imagebuilder", "bench", "app", "--accel", "tcg", "--runs", "500", "--json", "r.json"]
+    env = {**os.environ, "IMAGEBUILDER_CACHE": str(cache)}
+    with subprocess.Popen(
+        argv, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stderr is not None
+        for line in one.stderr:
+            if "500 times in turn" in line and " of 500" in line:  # it is told again after some seconds
+                break
+        time.sleep(1)
+        one.send_signal(number)
+        out, err = one.communicate(timeout=60)
+    assert one.returncode == status, err
+    done = int(re.search(r"interrupted after (\d+) of 500 rounds; r\.json was not written", err)[1])  # type: ignore[index]
+    assert done > 0 and f"{done} round" in out and re.search(r"app +│", out)
+    assert "Traceback" not in err and not (tmp_path / "r.json").exists()
 
 
 @pytest.mark.vm

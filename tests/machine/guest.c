@@ -1,4 +1,6 @@
 /* The application of the tests of the machine: each word of its command line is one thing to do, in order. */
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -6,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/reboot.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,6 +46,42 @@ static void serve(int port, const char *text, int ask)
         if (*text)
             close(connection);
     }
+}
+
+static void listen_at(const char *address, int port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = inet_addr(address)};
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 64))
+        exit(99);
+    for (;;)
+        pause();
+}
+
+/* As a server that wants both versions of IP. */
+static void listen_six(void)
+{
+    if (socket(AF_INET6, SOCK_STREAM, 0) < 0) {
+        fprintf(stderr, "socket [::]:80: %s\n", strerror(errno));
+        exit(1);
+    }
+}
+
+/* As a daemon: two processes go on, and this one leaves. */
+static void background(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (!fork())
+            for (;;)
+                pause();
+    exit(0);
+}
+
+static void eat(void)
+{
+    for (;;)
+        memset(malloc(1 << 20), 1, 1 << 20);
 }
 
 /* Work on one connection at a time, so many ms, and tell how many were served and for how many nobody waited. */
@@ -123,6 +162,11 @@ int main(int argc, char **argv)
         if (!strncmp(word, "http=", 5)) serve(atoi(value), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nIt works\n", 1);
         if (!strncmp(word, "pong=", 5)) serve(atoi(value), "+PONG\r\n", 1);
         if (!strncmp(word, "slow=", 5)) slow(atoi(value), atol(strchr(value, ',') + 1));
+        if (!strncmp(word, "local=", 6)) listen_at("127.0.0.1", atoi(value));
+        if (!strcmp(word, "six")) listen_six();
+        if (!strcmp(word, "background")) background();
+        if (!strcmp(word, "eat")) eat();
+        if (!strcmp(word, "reboot")) { fflush(stdout); reboot(RB_AUTOBOOT); }
         if (!strncmp(word, "stream=", 7)) stream(atoi(value));
         if (!strncmp(word, "mute=", 5)) serve(atoi(value), "", 0);
     }

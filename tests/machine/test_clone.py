@@ -290,7 +290,7 @@ def test_a_state_that_qemu_does_not_understand(template: Template) -> None:
 def test_an_application_that_ends_cannot_be_kept(store: Store, tmp_path: Path) -> None:
     hello = build(load("hello"), tmp_path, store=store, say=silent)
     before = {each.folder for each in templates.templates(store)}
-    with pytest.raises(GuestFailed, match="ends by itself"):
+    with pytest.raises(GuestFailed, match="only an application that goes on can be kept"):
         asyncio.run(create(Wanted.of(hello, Accelerator.TCG), store))
     assert {each.folder for each in templates.templates(store)} == before
 

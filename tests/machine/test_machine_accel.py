@@ -1,5 +1,6 @@
 """Whether KVM works: asked of a real guest, and remembered."""
 
+import signal
 import struct
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 from imagebuilder.errors import KvmUnusable, ToolMissing
 from imagebuilder.machine import accel
 from imagebuilder.machine.accel import Accelerator, Choice, Verdict, choose
+from imagebuilder.machine.ending import Facts, judge, reason
+from imagebuilder.machine.failures import explain
 from imagebuilder.machine.probe_guest import LOOPS, probe_guest
+from imagebuilder.machine.spec import MachineSpec, MachineType
 from imagebuilder.store import Store
 
 
@@ -56,7 +60,7 @@ def test_a_kvm_that_works_is_taken_and_remembered(store: Store, monkeypatch: pyt
 @pytest.mark.usefixtures("device")
 def test_a_kvm_that_lies_is_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, Verdict(False, "no guest ran"))
-    assert choose("auto", store=store) == Choice(Accelerator.TCG, "no guest ran: the guest is translated (TCG)")
+    assert choose("auto", store=store) == Choice(Accelerator.TCG, "using TCG: no guest ran")
     with pytest.raises(KvmUnusable, match=r"KVM cannot be used here: no guest ran \(--accel tcg works everywhere"):
         choose("kvm", store=store)
     assert len(asked) == 1
@@ -104,7 +108,28 @@ def test_the_probe_guest_runs_and_tells_how_long_it_computed() -> None:
 @pytest.mark.vm
 def test_a_guest_that_is_none_did_not_run() -> None:
     took_s, why = accel._trial(Accelerator.TCG, limit_s=60, content=b"nothing of the kind" * 100)
-    assert took_s is None and "QEMU ended with status 1" in why
+    assert took_s is None and why.startswith("QEMU: ") and "kernel" in why, why
+
+
+def test_qemus_own_reason_when_kvm_is_refused() -> None:
+    """As QEMU 7.2 says it where the host keeps a register to itself."""
+    said = (
+        "qemu-system-x86_64: error: failed to set MSR 0x38f to 0x7000000ff\n"
+        "qemu-system-x86_64: ../target/i386/kvm/kvm.c:3213: kvm_buf_set_msrs: Assertion `ret == n' failed.\n"
+    )
+    assert reason(said) == "error: failed to set MSR 0x38f to 0x7000000ff"
+    end = judge(Facts(qemu_status=-signal.SIGABRT, qemu_said=said))
+    assert end.why == "QEMU was ended by SIGABRT: error: failed to set MSR 0x38f to 0x7000000ff"
+    refused = explain(
+        MachineSpec(MachineType.MICROVM, Accelerator.KVM),
+        status=1,
+        said="Could not access KVM kernel module: Permission denied\nqemu-system-x86_64: failed to initialize kvm\n",
+    )
+    assert str(refused) == (
+        "KVM cannot be used on this machine (QEMU: Could not access KVM kernel module: Permission denied)"
+        " (--accel tcg works everywhere, slower)"
+    )
+    assert reason("") == "" and len(reason("x" * 100_000)) <= 200
 
 
 @pytest.mark.vm

@@ -71,7 +71,7 @@ async def test_a_server_that_takes_its_time_works_for_nobody_but_us(make: Make, 
     served, nobody = re.findall(r"served (\d+), for nobody (\d+)", instance.console)[-1]
     if channel:
         assert (served, nobody) == ("2", "0")
-    assert int(nobody) <= RING + 1 and took_s < 1.5 * (RING + 4)
+    assert int(nobody) <= 3 * RING and took_s < 1.5 * 3 * RING
 
 
 async def test_an_answer_that_never_ends(make: Make) -> None:
@@ -88,7 +88,7 @@ async def test_a_port_where_nobody_listens_is_never_ready(make: Make) -> None:
     async with Instance.start(spec) as instance:
         await instance.wait_ready(Ready(console="waiting", timeout_s=120))
         for ready in (Ready(tcp=Tcp(port=80)), WEB):
-            with pytest.raises(NotReady, match=r"not ready within 1 s: port 80 .*console ends with: waiting"):
+            with pytest.raises(NotReady, match=r"not ready within 1 s: nobody listens at port 80.* / waiting"):
                 await instance.wait_ready(ready, timeout_s=1)
 
 
@@ -103,7 +103,7 @@ async def test_the_wrong_answer_is_told(make: Make) -> None:
 async def test_an_application_that_ends_is_not_waited_for(make: Make) -> None:
     spec = make("say=cannot bind", "exit=3", forwards=(Forward(None, 80),))
     async with Instance.start(spec) as instance:
-        with pytest.raises(GuestFailed, match=r"status 3 before it was ready \(the console ends with: init"):
+        with pytest.raises(GuestFailed, match=r"status 3 before it was ready \(the console ends with: cannot bind\)"):
             await instance.wait_ready(WEB)
     assert "cannot bind" in instance.console
 

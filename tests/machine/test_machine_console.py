@@ -15,7 +15,6 @@ async def test_little_is_kept_as_it_is() -> None:
     for part in (b"one\ntw", b"o\nthree \xff"):
         console.data_received(part)
     assert console.text == "one\ntwo\nthree �"
-    assert console.last_line == "three �"
 
 
 async def test_of_much_the_beginning_and_the_end_are_kept() -> None:

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from imagebuilder.measure.budget import BudgetRow
-from imagebuilder.measure.compare import Change, Comparison, Verdict
+from imagebuilder.measure.change import Change, Verdict
+from imagebuilder.measure.compare import Comparison
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.render.given import Given
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Report, Startup

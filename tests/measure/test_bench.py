@@ -11,7 +11,8 @@ from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.machine.spec import PROGRAM, Accelerator, Disk, MachineSpec, MachineType, Wiring, argv, spec_of
 from imagebuilder.measure import bench, image, instructions, subject
 from imagebuilder.measure.bench import Wish
-from imagebuilder.measure.compare import Verdict, paired
+from imagebuilder.measure.change import Verdict
+from imagebuilder.measure.compare import paired
 from imagebuilder.measure.report import Startup
 from imagebuilder.measure.statistics import Summary
 from imagebuilder.recipe.model import Ready
@@ -162,8 +163,8 @@ async def test_a_failing_start_names_the_folder_of_its_logs(make: Make, tmp_path
 async def test_a_slower_application_is_found_there_and_the_same_one_is_not(make: Make) -> None:
     quick, again, slow = (subject.of_bundle(make(0, wait_ms), TCG) for wait_ms in (0, 0, 500))
     first, second, third = await bench.measure([quick, again, slow], Wish())
-    assert paired(second.startup, first.startup, reference="itself").verdict is Verdict.UNDECIDED
+    assert not paired(second.startup, first.startup, reference="itself").verdict.differs
     found = paired(third.startup, first.startup, reference="quick")
     said = {change.what: change.verdict for change in found.changes}
     assert found.verdict is said["application"] is Verdict.SLOWER
-    assert said["kernel"] is said["qmp"] is Verdict.UNDECIDED
+    assert not said["kernel"].differs and not said["qmp"].differs

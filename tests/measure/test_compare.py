@@ -7,7 +7,8 @@ import pytest
 
 from imagebuilder.errors import InputError
 from imagebuilder.measure import compare
-from imagebuilder.measure.compare import Comparison, Verdict, apart, paired
+from imagebuilder.measure.change import Verdict
+from imagebuilder.measure.compare import Comparison, apart, paired
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.report import Startup
 from imagebuilder.measure.statistics import Summary
@@ -56,8 +57,8 @@ def stormy(generator: random.Random, rounds: int = ROUNDS) -> list[float]:
 
 
 def said(comparison: Comparison) -> dict[str, Verdict]:
-    """The verdict of each change that was decided."""
-    return {change.what: change.verdict for change in comparison.changes if change.verdict is not Verdict.UNDECIDED}
+    """The verdict of each change that is a difference."""
+    return {change.what: change.verdict for change in comparison.changes if change.verdict.differs}
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.1, 0.3])
@@ -66,7 +67,7 @@ def test_the_same_image_in_one_run_is_never_slower_nor_faster(noise: float) -> N
     for _ in range(15):
         weather = stormy(generator)
         these, those = (started(generator, weather, noise=noise) for _ in range(2))
-        assert paired(these, those, reference="itself").verdict is Verdict.UNDECIDED
+        assert not paired(these, those, reference="itself").verdict.differs
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -75,7 +76,7 @@ def test_the_same_image_another_day_is_never_slower_nor_faster(busy: bool) -> No
     for _ in range(15):
         this_day = stormy(generator) if busy else calm()
         these, those = started(generator, this_day), started(generator, stormy(generator))
-        assert apart(these, those, reference="itself").verdict is Verdict.UNDECIDED
+        assert not apart(these, those, reference="itself").verdict.differs
 
 
 def test_false_alarms_of_a_phase_are_rare() -> None:
@@ -123,7 +124,7 @@ def test_5_ms_in_the_hosts_start_path_are_found_there(seed: int) -> None:
     assert said(comparison).keys() >= {"qmp", "floor"}
     assert said(comparison)["qmp"] is Verdict.SLOWER
     assert "kernel" not in said(comparison)
-    assert comparison.verdict is Verdict.UNDECIDED  # 1 % of the whole is no practical difference
+    assert not comparison.verdict.differs  # 1 % of the whole is no practical difference
     beside = paired(started(generator, calm(), qmp=5), started(generator, calm()), reference="beside")
     assert said(beside)["qmp"] is Verdict.SLOWER
 
@@ -149,7 +150,7 @@ def test_a_difference_without_practical_use_is_none() -> None:
     generator = random.Random(4)
     weather = calm(40)
     these, those = (started(generator, weather, noise=0.001, kernel=more) for more in (5, 0))
-    assert paired(these, those, reference="before").verdict is Verdict.UNDECIDED
+    assert paired(these, those, reference="before").verdict is Verdict.SAME
 
 
 def test_few_rounds_decide_nothing() -> None:

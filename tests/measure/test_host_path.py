@@ -10,7 +10,8 @@ from imagebuilder import process
 from imagebuilder.machine.spec import PROGRAM, Accelerator
 from imagebuilder.measure import bench, subject
 from imagebuilder.measure.bench import Wish
-from imagebuilder.measure.compare import Comparison, Verdict, apart, paired
+from imagebuilder.measure.change import Verdict
+from imagebuilder.measure.compare import Comparison, apart, paired
 
 from .busy import busy
 from .images import Make
@@ -46,8 +47,8 @@ def sleeper(folder: Path, name: str, sleep_ms: float) -> str:
 
 
 def said(comparison: Comparison) -> dict[str, Verdict]:
-    """What was decided."""
-    return {change.what: change.verdict for change in comparison.changes if change.verdict is not Verdict.UNDECIDED}
+    """The differences that were seen."""
+    return {change.what: change.verdict for change in comparison.changes if change.verdict.differs}
 
 
 @pytest.mark.vm

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from imagebuilder.measure import bootstrap, power
-from imagebuilder.measure.compare import CHANCE, Verdict, in_turn
+from imagebuilder.measure.change import CHANCE, Verdict, in_turn
 from imagebuilder.measure.statistics import Summary
 
 

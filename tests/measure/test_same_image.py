@@ -9,7 +9,7 @@ import pytest
 from imagebuilder.machine.spec import Accelerator
 from imagebuilder.measure import bench, subject
 from imagebuilder.measure.bench import Wish
-from imagebuilder.measure.compare import Verdict, apart, paired
+from imagebuilder.measure.compare import apart, paired
 
 from .busy import compiling
 from .images import Make
@@ -31,12 +31,10 @@ async def test_the_same_image_beside_itself_while_two_compilers_run(make: Make, 
             beside = paired(one.startup, other.startup, reference="again")
             later = apart(one.startup, before.startup, reference="before")
             for found in (beside, later):
-                alarms.update(
-                    f"{found.reference}: {each.what}" for each in found.changes if each.verdict != "undecided"
-                )
+                alarms.update(f"{found.reference}: {each.what}" for each in found.changes if each.verdict.differs)
             ready = one.startup.ready_ms
             print(
                 f"{number}: {ready.median:.0f} ms ({ready.min:.0f} to {ready.max:.0f}), {beside.verdict} beside itself,"
             )
             print(f"   {later.verdict} than before; single figures decided so far: {dict(alarms)}", flush=True)
-            assert beside.verdict is later.verdict is Verdict.UNDECIDED
+            assert not beside.verdict.differs and not later.verdict.differs

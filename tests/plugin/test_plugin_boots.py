@@ -113,9 +113,14 @@ def test_figures(figures, machine):
     ("words", "ready", "more", "sentence"),
     [
         (("say=here", "wait"), CONSOLE.replace("120", "5"), "", "was not ready within 5 s: no line of the console"),
-        (("say=why", "exit=3"), CONSOLE, "", "the application exited with status 3 before it was ready"),
+        (
+            ("say=why", "exit=3"),
+            CONSOLE,
+            "",
+            "the application started and exited with status 3 before it was ready (the console ends with: why)",
+        ),
         (("exit=0",), CONSOLE, '[kernel]\ncmdline = "rdinit=/usr/bin/app"\n', "the guest's kernel panicked: Attempted"),
-        (("reboot", "wait"), CONSOLE, "", "the machine powered off and init had not told the application's status"),
+        (("reboot", "wait"), CONSOLE, "", "the machine powered off while the application ran, before it was ready"),
     ],
     ids=["never ready", "exits at once", "panics", "reboots"],
 )
@@ -206,7 +211,7 @@ def test_a_console_that_is_flooded(write: Write, run: Run, pytester: pytest.Pyte
     name = write("say=first", "flood=100", "say=last", "exit=3", ready='console = "^never"\ntimeout_s = 3000')
     result = run("app/recipe.toml", "-k", "gets_ready", timeout_s=3600)
     assert result.ret == 1
-    result.stdout.fnmatch_lines([f"{name}: the application exited with status 3 before it was ready*"])
+    result.stdout.fnmatch_lines([f"{name}: the application started and exited with status 3 before it was ready*"])
     console = (pytester.path / "out" / "artefacts" / "app-recipe.toml-gets_ready" / "console.log").read_text()
     assert console.startswith("first") and "last" in console[-200:] and "bytes left out" in console
     assert len(console) < 1 << 20 and gone(name)

@@ -117,6 +117,7 @@ void watch_begin(bool wanted, bool told);
 void watch_told(void);                         /* a socket listens, says the kernel */
 int watch_timeout_ms(void);                    /* -1: nothing to look for */
 void watch_look(void);
+void listens_tell(void);                       /* the addresses and ports at which TCP sockets listen */
 
 /* --- clone.c: the host makes another machine of this one; words are those of docs/contracts.md --------------------- */
 
@@ -138,6 +139,7 @@ pid_t application_start(const struct conf *conf);
 pid_t hook_start(const struct conf *conf, char *path);  /* as the application, but in the background */
 int application_wait(const struct conf *conf, pid_t pid);  /* gives waitpid's status */
 void signals_block(void);
+bool asked_to_end(void);                       /* whether the host had the application end */
 void console_say(const char *first, ...) __attribute__((sentinel));
 _Noreturn void fail(const char *first, ...) __attribute__((sentinel));
 _Noreturn void power_off(void);

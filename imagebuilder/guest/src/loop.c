@@ -33,6 +33,11 @@ static void terminate(char *rest)
     kill_at_ns = now_ns() + (long long)conf->grace_ms * NS_PER_MS;
 }
 
+bool asked_to_end(void)
+{
+    return kill_at_ns;
+}
+
 static void pass_signal(char *rest)
 {
     unsigned long long number;
@@ -84,6 +89,13 @@ static void pages(char *rest)
     LINE("done pages");
 }
 
+static void sockets(char *rest)
+{
+    (void)rest;
+    listens_tell();
+    LINE("done sockets");
+}
+
 static void freeze(char *rest)
 {
     (void)rest;
@@ -111,6 +123,7 @@ static void thaw(char *rest)
 
 static const struct { const char *name; void (*act)(char *rest); } COMMANDS[] = {
     {"terminate", terminate}, {"signal", pass_signal}, {"memory", memory}, {"pages", pages}, {"poweroff", power_off_now},
+    {"sockets", sockets},
     {"freeze", freeze}, {"detach", detach}, {"seed", clone_seed}, {"clock", clone_clock}, {"hostname", clone_hostname},
     {"network", clone_network}, {"file", clone_file}, {"hook", hook}, {"thaw", thaw},
 };

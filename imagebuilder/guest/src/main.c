@@ -113,23 +113,36 @@ static void names_and_network(void)
     channel_phase("network", now_ns());
 }
 
-/* What is left of the image's processes ends, so that nothing writes to a disk any more. */
-static void others_end(void)
+/* What is left of the image's processes ends, so that nothing writes to a disk any more; gives how many ran still. */
+static int others_end(void)
 {
     sigset_t child;
     struct timespec wait = {.tv_nsec = 50 * NS_PER_MS};
+    int ended = 0;
 
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;  /* these had ended by themselves */
     kill(-1, SIGKILL);
     for (int left_ms = REAP_MS; left_ms > 0; left_ms -= 50) {
         pid_t pid;
         while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-            ;
+            ended++;
         if (pid < 0)
-            return;
+            break;
         sigtimedwait(&child, NULL, &wait);
     }
+    return ended;
+}
+
+/* An application that goes into the background ends its machine: that is seldom meant. */
+static void left_say(int left)
+{
+    if (!left || asked_to_end())
+        return;
+    SAY("the application ended and left ", DIGITS(left), left == 1 ? " process" : " processes", " running");
+    LINE("left ", DIGITS(left));
 }
 
 static _Noreturn void report(int status)
@@ -137,7 +150,7 @@ static _Noreturn void report(int status)
     bool killed = WIFSIGNALED(status);
     int number = killed ? WTERMSIG(status) : WEXITSTATUS(status);
 
-    others_end();
+    left_say(others_end());
     unmount_disks(&conf);
     sync();
     if (killed)

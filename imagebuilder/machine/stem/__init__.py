@@ -172,4 +172,4 @@ class Copied:
         for each in forwarding(spec):
             said = await qmp.execute("human-monitor-command", **{"command-line": f"hostfwd_add {each}"})
             if said:
-                raise explain(spec, status=0, said=str(said))
+                raise explain(spec, status=1, said=str(said))

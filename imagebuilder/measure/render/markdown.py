@@ -86,7 +86,7 @@ def _compared(image: ImageReport) -> str | None:
         return None
     first = found.changes[0]
     ratio = f"{first.what} {first.ratio:.3f} times, 99 % interval {first.low:.3f} to {first.high:.3f}"
-    return f"{found.verdict} beside {found.reference}: {ratio}"
+    return f"{found.said} beside {found.reference}: {ratio}"
 
 
 def _where(place: Place) -> str:

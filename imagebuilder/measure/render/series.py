@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from imagebuilder.measure.compare import Change
+from imagebuilder.measure.change import Change
 from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.figure import Cells, Figure
@@ -31,7 +31,7 @@ def comparison(image: ImageReport) -> Figure | None:
     if found is None:
         return None
     how = "in the same run" if found.paired else "in another run"
-    text = f"Beside {found.reference}, measured {how}: {found.verdict} ({found.why})."
+    text = f"Beside {found.reference}, measured {how}: {found.said} ({found.why})."
     text += " Above 1 is more than the reference; the picture is cut at 2."
     spans = [(change.what, (change.low, change.ratio, change.high)) for change in found.changes]
     pictures = (("", ratios(spans, title=f"{image.name} beside {found.reference}", unit=words.times)),) if spans else ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from imagebuilder.measure.budget import BudgetRow
-from imagebuilder.measure.compare import Change
+from imagebuilder.measure.change import Change
 from imagebuilder.measure.report import ImageReport, Startup
 from imagebuilder.measure.statistics import Summary
 
