@@ -13,6 +13,7 @@ from imagebuilder.events import Say
 from imagebuilder.machine.template import Wanted
 from imagebuilder.machine.warming import found_or_made
 from imagebuilder.measure import density
+from imagebuilder.measure.checks import CLONES
 from imagebuilder.measure.density import Density, Wish
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Report
 from imagebuilder.measure.subject import Subject
@@ -54,7 +55,7 @@ def _measured(subject: Subject, wish: Wish, store: Store, say: Say) -> ImageRepo
         root=image.root.format,
         machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
         density=found,
-        checks=(Check(name="clones", holds=found.holds, message=None if found.holds else found.why),),
+        checks=(Check(name=CLONES, holds=found.holds, message=None if found.holds else found.why),),
     )
 
 

@@ -70,9 +70,7 @@ def _waterfall(startup: Startup, *, wide: bool) -> Table:
         table.add_row(Text(name), "–" if took is None else f"{took:.1f}", bar, meaning)
         begin += took or 0
     table.add_section()
-    table.add_row(
-        "ready", f"{whole:.1f}", _spread(startup.ready_ms), f"{whole / startup.floor_ms.median:.1f} × the floor"
-    )
+    table.add_row("ready", f"{whole:.1f}", _spread(startup.ready_ms), f"{startup.times_floor:.1f} × the floor")
     floor, where = startup.floor_ms, "an empty machine, in the same run" if wide else "an empty machine"
     table.add_row("floor", f"{floor.median:.1f}", _spread(floor), where)
     return table

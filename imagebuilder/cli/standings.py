@@ -56,7 +56,7 @@ def _row(image: ImageReport) -> Iterator[Text]:
     yield Text(f"{_interval(ready)}{' !' if image.warnings else ''}", style="yellow" if image.warnings else "")
     yield Text(f"{ready.min:.0f} to {ready.max:.0f}")
     yield Text(f"{ready.p95:.0f}")
-    yield Text(_median(startup.floors, ".1f"))
+    yield Text(f"{startup.times_floor:.1f}")
     yield Text(_median(startup.cpu_ms, ".0f"))
     yield Text(_median(startup.instructions, ",.0f"))
     comparison = image.comparison

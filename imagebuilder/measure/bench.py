@@ -24,6 +24,7 @@ from imagebuilder.machine.stem import NoStem
 from imagebuilder.measure import budget, initcalls, instructions, size
 from imagebuilder.measure.budget import Measured
 from imagebuilder.measure.change import in_turn
+from imagebuilder.measure.checks import GETS_READY
 from imagebuilder.measure.phases import NS_PER_MS, OPTIONAL
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Startup
 from imagebuilder.measure.startup import Boot, Starts, boot_once
@@ -264,7 +265,7 @@ def describe(taken: Taken, *, store: Store | None, say: Say = silent) -> ImageRe
             guest_bytes=starts.guest_bytes(spec.memory_mib),
             host_bytes=starts.host_bytes,
         ),
-        checks=(Check(name="ready", holds=True),),
+        checks=(Check(name=GETS_READY, holds=True),),
         warnings=(*warnings(startup), *filter(None, [taken.bare_failed])),
     )
     if subject.bundle is None or store is None:
@@ -279,8 +280,7 @@ def _of_ours(report: ImageReport, subject: Subject, store: Store, say: Say) -> d
     packed = size.promised(subject.bundle, store, say=say)
     found = Measured(
         image_bytes=packed.total_bytes if packed else None,
-        floor_ms=startup.floor_ms,
-        ready_ms=startup.ready_ms,
+        startup_floors=startup.times_floor,
         guest_used_bytes=memory.guest_used_bytes,
         host_pss_bytes=memory.host_pss_bytes,
         instructions=startup.instructions,

@@ -15,18 +15,10 @@ class Measured:
 
     image_bytes: int | None = None
     memory_mib: int | None = None
-    floor_ms: Summary | None = None
-    ready_ms: Summary | None = None
+    startup_floors: float | None = None
     guest_used_bytes: int | None = None
     host_pss_bytes: int | None = None
     instructions: Summary | None = None
-
-    @property
-    def startup_floors(self) -> float | None:
-        """How many times longer than an empty machine it takes to be ready, by the medians of one run."""
-        if self.floor_ms is None or self.ready_ms is None:
-            return None
-        return round(self.ready_ms.median / self.floor_ms.median, 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ class Density:
     ``answer_ms`` is from spawning a clone to its first answer, ``all_ms`` from spawning the first to the first answer
     of the last, ``again_ms`` the answers when all were asked at the same moment. ``own_bytes`` is what a clone has
     written itself and shares with no other, ``pss_bytes`` all of them together with their stem, each shared page once;
-    ``host_bytes`` what the host's available memory fell by. ``copied``: they are copies of a stem (machine/stem), which
-    was there before the first was spawned.
+    ``host_bytes`` these and the kernel's page tables for them. ``copied``: they are copies of a stem (machine/stem),
+    which was there before the first was spawned.
     """
 
     asked: int | None
@@ -136,7 +136,6 @@ class _Crowd:
         self._begun = 0
         self._limit: Limit | None = None
         self._stem: Stem | None = None
-        self._available_bytes = available_bytes()
 
     async def grow(self) -> None:
         """Until there are enough, or something gives."""
@@ -175,7 +174,7 @@ class _Crowd:
         again = [each for each in await asyncio.gather(*map(self._again, self._instances)) if each is not None]
         memory = [each for each in map(_memory, self._instances) if each is not None]
         stem = [each for each in ([_memory(self._stem.instance)] if self._stem else []) if each is not None]
-        fell_bytes = self._available_bytes - available_bytes()
+        pss_bytes = sum(each.pss_bytes for each in (*memory, *stem))
         begins, ends = zip(*self._answers_ns, strict=True) if self._answers_ns else ((), ())
         limit = self._limit
         return Density(
@@ -188,9 +187,9 @@ class _Crowd:
             all_ms=round((max(ends) - min(begins)) / 1e6, 3) if ends else None,
             again_ms=_summary(again),
             own_bytes=_summary(each.own_bytes for each in memory),
-            pss_bytes=sum(each.pss_bytes for each in (*memory, *stem)) if memory else None,
+            pss_bytes=pss_bytes if memory else None,
+            host_bytes=pss_bytes + sum(each.tables_bytes for each in (*memory, *stem)) if memory else None,
             copied=self._stem is not None,
-            host_bytes=fell_bytes if memory else None,
         )
 
     async def _again(self, instance: Instance) -> float | None:

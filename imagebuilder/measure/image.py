@@ -11,6 +11,7 @@ from imagebuilder.events import Say, silent
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
 from imagebuilder.measure import instructions, memory, size, startup
 from imagebuilder.measure.budget import Measured, rows
+from imagebuilder.measure.checks import BOOTS, BUILDS, GETS_READY
 from imagebuilder.measure.initcalls import opened
 from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts
@@ -19,7 +20,6 @@ from imagebuilder.measure.startup import Starts
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
 
-BUILDS, BOOTS, READY = "builds", "boots", "ready"
 RUNS = 5
 
 
@@ -78,7 +78,7 @@ class Work:
                 starts = replace(starts, instructions=await instructions.measure(self.spec, ready, say=self.say))
         except MachineError as error:
             return _short_of(error), None
-        return (_well(BUILDS), _well(BOOTS), _well(READY)), starts
+        return (_well(BUILDS), _well(BOOTS), _well(GETS_READY)), starts
 
     async def least(self, starts: Starts) -> Least:
         """The least memory as far as it was wished for, or promised."""
@@ -140,16 +140,14 @@ def not_started(bundle: Bundle, wish: Wish, error: MachineError, *, store: Store
 
 def not_built(name: str, error: ImagebuilderError, *, budget: Mapping[str, Any] | None = None) -> ImageReport:
     """The report of an image that could not even be built."""
-    checks = (Check(name=BUILDS, holds=False, message=str(error)), _unreached(BOOTS), _unreached(READY))
+    checks = (Check(name=BUILDS, holds=False, message=str(error)), _unreached(BOOTS), _unreached(GETS_READY))
     return ImageReport(name=name, checks=checks, budget=rows(budget or {}, Measured()))
 
 
 def _started(report: ImageReport, budget: Mapping[str, Any], starts: Starts, least: Least) -> ImageReport:
     startup, host, guest = starts.startup, starts.host_pss_bytes, starts.guest_used_bytes
     minimum_bytes = None if least.minimum_mib is None else least.minimum_mib * MIB_BYTES
-    found = Measured(
-        report.bytes, least.seen_mib, startup.floor_ms, startup.ready_ms, guest, host, startup.instructions
-    )
+    found = Measured(report.bytes, least.seen_mib, startup.times_floor, guest, host, startup.instructions)
     taken = Memory(
         host_pss_bytes=host,
         guest_used_bytes=guest,
@@ -163,8 +161,8 @@ def _started(report: ImageReport, budget: Mapping[str, Any], starts: Starts, lea
 def _short_of(error: MachineError) -> tuple[Check, ...]:
     """What was tried, when a start ended with this error."""
     if isinstance(error, NotReady | GuestFailed):
-        return _well(BUILDS), _well(BOOTS), Check(name=READY, holds=False, message=str(error))
-    return _well(BUILDS), Check(name=BOOTS, holds=False, message=str(error)), _unreached(READY)
+        return _well(BUILDS), _well(BOOTS), Check(name=GETS_READY, holds=False, message=str(error))
+    return _well(BUILDS), Check(name=BOOTS, holds=False, message=str(error)), _unreached(GETS_READY)
 
 
 def _well(name: str) -> Check:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as xml
 
 from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.checks import GETS_READY, promise
 from imagebuilder.measure.render.given import plain
 from imagebuilder.measure.report import Check, ImageReport, Report
 
@@ -40,7 +41,7 @@ def _suite(image: ImageReport, name: str) -> xml.Element:
 
 
 def _checked(image: ImageReport, check: Check) -> xml.Element:
-    seconds = image.startup.ready_ms.median / 1000 if check.name == "ready" and image.startup else 0
+    seconds = image.startup.ready_ms.median / 1000 if check.name == GETS_READY and image.startup else 0
     case = xml.Element("testcase", classname=image.name, name=check.name, time=f"{seconds:.3f}")
     if check.holds is None:
         xml.SubElement(case, "skipped", message=check.message or "not reached")
@@ -50,7 +51,7 @@ def _checked(image: ImageReport, check: Check) -> xml.Element:
 
 
 def _promised(image: ImageReport, row: BudgetRow) -> xml.Element:
-    case = xml.Element("testcase", classname=f"{image.name}.budget", name=row.key, time="0.000")
+    case = xml.Element("testcase", classname=image.name, name=promise(row.key), time="0.000")
     if not row.holds:
         found = "was not measured" if row.value is None else f"is {row.value}"
         xml.SubElement(case, "failure", message=f"{row.key} {found}, and at most {row.limit} is promised")

@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from imagebuilder.errors import InputError
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.change import Change
+from imagebuilder.measure.checks import OLDER
 from imagebuilder.measure.compare import Comparison
 from imagebuilder.measure.density import Density
 from imagebuilder.measure.host import Host
@@ -31,6 +32,11 @@ def _written(value: object) -> object:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+
+
+def _renamed(name: object) -> object:
+    """The name of a check, in a report made when it had another."""
+    return OLDER.get(name, name) if isinstance(name, str) else name
 
 
 class _Part(BaseModel):
@@ -67,18 +73,25 @@ class Startup(_Part):
     measuring_cpu: Change | None = None
     """cpu_ms beside that of the bare command line: the same on a host that has other work."""
 
+    @property
+    def times_floor(self) -> float:
+        """How many times longer than an empty machine it takes: the median of the rounds' ratios, everywhere; of the
+        medians only where an older report does not have it."""
+        return self.floors.median if self.floors else self.ready_ms.median / self.floor_ms.median
+
 
 class Memory(_Part):
     """What an instance takes when it is ready."""
 
     host_pss_bytes: int | None
-    """Of the host: QEMU's proportional set size, the median of all runs."""
+    """Of the host: QEMU's proportional set size, of the run in the middle."""
     guest_used_bytes: int | None
-    """In the guest: total less available, the median of all runs."""
+    """In the guest: total less available, of the run in the middle."""
     minimum_bytes: int | None
     """The smallest machine in which the image still answers, in steps of 1 MiB."""
     guest_bytes: dict[str, int] | None = None
-    """Where the guest's memory is, by kind (kernel, page cache, application, free, …), in the median run."""
+    """Where the guest's memory is, by kind (kernel, page cache, application, free, …), in the median run; less what is
+    counted_twice, where that is given, they add up to the machine's memory."""
     host_bytes: dict[str, int] | None = None
     """QEMU's memory in the median run: rss, pss, private, and floor_pss, which an empty machine takes too."""
 
@@ -113,8 +126,8 @@ class MachineShape(_Part):
 class Check(_Part):
     """One thing that was tried."""
 
-    name: str
-    """builds, boots or ready."""
+    name: Annotated[str, BeforeValidator(_renamed)]
+    """builds, boots, gets_ready, or clones: the names of the tests that try the same (measure/checks.py)."""
     holds: bool | None
     """Whether it went well; null when it was not reached."""
     message: str | None = None

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import TypeVar
 
 from imagebuilder.errors import MachineError
@@ -68,12 +67,12 @@ class Starts:
 
     @property
     def host_pss_bytes(self) -> int | None:
-        """The median over all starts; None when it is not known of any."""
+        """That of the start in the middle; None when it is not known of any."""
         return _median(boot.host.pss_bytes for boot in self.boots if boot.host)
 
     @property
     def guest_used_bytes(self) -> int | None:
-        """The median over all starts; None when it is not known of any."""
+        """That of the start in the middle; None when it is not known of any."""
         return _median(boot.guest.used_bytes for boot in self.boots if boot.guest)
 
     def guest_bytes(self, memory_mib: int) -> dict[str, int] | None:
@@ -175,5 +174,5 @@ async def _memory(instance: Instance) -> tuple[HostMemory | None, GuestMemory | 
 
 
 def _median(values: Iterable[int]) -> int | None:
-    known = list(values)
-    return round(median(known)) if known else None
+    known = sorted(values)
+    return _middle(known) if known else None

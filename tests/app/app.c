@@ -44,6 +44,7 @@ int main(int argc, char **argv)
         char *word = argv[i], *value = strchr(word, '=');
         value = value ? value + 1 : "";
         if (!strncmp(word, "say=", 4)) { puts(value); fflush(stdout); }
+        if (!strncmp(word, "spin=", 5)) for (volatile long left = 1000 * atol(value); left > 0; left--);
         if (!strncmp(word, "exit=", 5)) exit(atoi(value));
         if (!strncmp(word, "flood=", 6)) flood(atol(value));
         if (!strncmp(word, "http=", 5)) serve(atoi(value));

@@ -85,7 +85,9 @@ def complete(density: Density) -> None:
     assert density.all_ms is not None and density.all_ms >= density.answer_ms.max
     assert density.pss_bytes is not None and density.host_bytes is not None
     assert density.own_bytes.min > 1 << 20
-    assert CLONES * density.own_bytes.min < density.pss_bytes
+    assert sum(density.own_bytes.samples) < density.pss_bytes
+    # Page tables: 8 bytes for a page of 4 KiB at least, and no more than a tenth of what they map.
+    assert density.pss_bytes * 1.001 < density.host_bytes < density.pss_bytes * 1.1
 
 
 @pytest.mark.vm

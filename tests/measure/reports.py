@@ -49,10 +49,10 @@ FULL = ImageReport(
         guest_bytes={"kernel": 4_000_000, "page cache": 2_000_000, "application": 1_600_000, "free": 40_000_000},
         host_bytes={"rss": 70_000_000, "pss": 60_000_000, "private": 50_000_000, "floor_pss": 35_000_000},
     ),
-    checks=(Check(name="builds", holds=True), Check(name="boots", holds=True), Check(name="ready", holds=True)),
+    checks=(Check(name="builds", holds=True), Check(name="boots", holds=True), Check(name="gets_ready", holds=True)),
     budget=(
         BudgetRow("image_bytes", 6_000_000, 5_000_000, True),
-        BudgetRow("startup_floors", 10, 14.52, False),
+        BudgetRow("startup_floors", 10, 14.77, False),
         BudgetRow("host_pss_bytes", 10, None, False),
     ),
     comparison=Comparison(

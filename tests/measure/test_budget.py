@@ -11,8 +11,7 @@ from imagebuilder.recipe.model import Budget
 ALL = Measured(
     image_bytes=100,
     memory_mib=20,
-    floor_ms=Summary.of([40, 50, 60]),
-    ready_ms=Summary.of([500, 505, 600]),
+    startup_floors=10.1,
     guest_used_bytes=7,
     host_pss_bytes=8,
     instructions=Summary.of([900, 1000, 1300]),

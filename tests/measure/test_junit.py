@@ -1,7 +1,11 @@
 """JUnit XML: held against the schema that CI systems use, and counted by another reader."""
 
-from imagebuilder.measure import junit
+import re
+from pathlib import Path
+
+from imagebuilder.measure import checks, junit
 from imagebuilder.measure.report import Check
+from imagebuilder.pytest_plugin.promises import TESTS
 from tests.junit import validated
 
 from .test_report import REPORT
@@ -21,11 +25,24 @@ def test_cases_say_what_went_wrong() -> None:
     cases = {
         (case.get("classname"), case.get("name")): case for case in validated(junit.write(REPORT)).iter("testcase")
     }
-    assert cases["nginx", "ready"].get("time") == "0.605"
+    assert cases["nginx", "gets_ready"].get("time") == "0.605"
     assert [child.attrib for child in cases["redis", "builds"]] == [{"message": "no such package"}]
     assert [child.tag for child in cases["redis", "boots"]] == ["skipped"]
-    (failure,) = cases["redis.budget", "image_bytes"]
+    (failure,) = cases["redis", "keeps[image_bytes]"]
     assert failure.get("message") == "image_bytes was not measured, and at most 6000000 is promised"
+
+
+def test_the_names_are_those_of_the_tests() -> None:
+    """One name for one thing: in reports, in both kinds of JUnit XML, and in the docs."""
+    names = {re.sub(r"\[.*", "", case.get("name") or "") for case in validated(junit.write(REPORT)).iter("testcase")}
+    assert {*names, checks.BUILDS, checks.BOOTS, checks.GETS_READY} <= set(TESTS)
+    docs = (Path(__file__).parents[2] / "docs" / "reports.md").read_text()
+    (told,) = re.findall(r"^\| `name` \| • \| (`builds`.*) \|$", docs, re.M)
+    assert {checks.BUILDS, checks.BOOTS, checks.GETS_READY, checks.CLONES} <= set(re.findall(r"`(\w+)`", told))
+
+
+def test_an_older_report_has_the_names_of_today() -> None:
+    assert Check.model_validate({"name": "ready", "holds": True}).name == checks.GETS_READY
 
 
 def test_what_a_console_said_is_still_xml() -> None:

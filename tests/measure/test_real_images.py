@@ -104,7 +104,7 @@ async def test_a_whole_report(make: Make, tmp_path: Path) -> None:
     )
     report = Report(schema="imagebuilder.report/1", host=host("tcg"), images=(found,))
     jsonschema.validate(report.as_json(), json_schema())
-    assert [check.name for check in found.checks if check.holds] == ["builds", "boots", "ready"]
+    assert [check.name for check in found.checks if check.holds] == ["builds", "boots", "gets_ready"]
     broken = [row.key for row in found.budget if not row.holds]
     assert len(found.budget) == len(promised) and broken == ["startup_floors", "host_pss_bytes"]
     assert {row.key: row.value for row in found.budget}["memory_mib"] == 47
@@ -131,7 +131,7 @@ async def test_an_application_that_fails_stands_in_the_report(make: Make, tmp_pa
     wish = Wish(TCG, runs=2, artefacts=tmp_path / "artefacts")
     found = await measure(make(0, 0, 3, budget=promised), wish, store=Store(tmp_path / "cache"))
     ready = found.checks[-1]
-    assert ready.name == "ready" and ready.holds is False
+    assert ready.name == "gets_ready" and ready.holds is False
     assert ready.message is not None and "exited with status 3" in ready.message
     assert (found.startup, found.memory) == (None, None)
     assert [(row.key, row.value, row.holds) for row in found.budget] == [

@@ -32,7 +32,7 @@ def test_the_table() -> None:
     text = markdown.page([given(FULL, BARE)])
     head, full, bare = cells(text)
     assert head[1:] == ["image", "ready", "× floor", "shipped", "guest", "host", "promises"]
-    assert full == ["✗", "nginx 1.22", "610.0 ms", "14.5 ×", "5.00 MB", "7.60 MB", "60.0 MB", "1 of 3"]
+    assert full == ["✗", "nginx 1.22", "610.0 ms", "14.8 ×", "5.00 MB", "7.60 MB", "60.0 MB", "1 of 3"]
     assert bare == ["✗", "bare", *["not measured"] * 5, "none"]
     assert text.startswith("### ✗ imagebuilder: 2 of 2 images fall short\n")
     assert "bare: builds: no such package" in PARSER.render(text)

@@ -42,7 +42,7 @@ MEASURED = ImageReport(
         phases_ms={"qmp": Summary.of([40, 42]), "kernel": None},
     ),
     memory=Memory(host_pss_bytes=60_000_000, guest_used_bytes=None, minimum_bytes=None),
-    checks=(Check(name="builds", holds=True), Check(name="ready", holds=True)),
+    checks=(Check(name="builds", holds=True), Check(name="gets_ready", holds=True)),
     budget=(BudgetRow("image_bytes", 6_000_000, 5_000_000, True),),
 )
 FAILED = ImageReport(

@@ -1,6 +1,6 @@
 """Figures of what an image takes: memory, and bytes as shipped."""
 
-from imagebuilder.measure.footprint import MEANING
+from imagebuilder.measure.footprint import MEANING, TWICE, twice_bytes
 from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.figure import Cells, Figure
@@ -24,12 +24,14 @@ def memory(image: ImageReport) -> Figure:
     picture = bars(rows, title=f"Memory of {image.name}", unit=words.size)
     cells = [cell for row in rows for cell in _with_pieces(row)]
     text = "When it is ready. Of the host counts QEMU's proportional set size."
+    if twice := twice_bytes(taken.guest_bytes or {}):
+        text += f" The kinds of the guest's memory come to {words.size(twice)} more: so much is counted twice."
     return Figure("memory", title, text, (("", picture),), ("", "bytes"), tuple(cells))
 
 
 def guest_pieces(memory: Memory) -> tuple[Piece, ...]:
     """Where the guest's memory is; by kind where the report has that, else all that is used."""
-    kinds = {kind: amount for kind, amount in (memory.guest_bytes or {}).items() if kind != "total"}
+    kinds = {kind: amount for kind, amount in (memory.guest_bytes or {}).items() if kind not in ("total", TWICE)}
     if kinds:
         return tuple(
             Piece(kind, max(amount, 0), _shade(kind, index)) for index, (kind, amount) in enumerate(kinds.items())

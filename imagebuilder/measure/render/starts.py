@@ -146,7 +146,8 @@ def beside_the_floor(image: ImageReport) -> Figure:
         Row("floor", words.ms(floor.median), (Piece("floor", floor.median, "grey"),), whisker=(floor.min, floor.max)),
         Row("ready", words.ms(ready.median), (Piece("ready", ready.median, "c0"),), whisker=(ready.min, ready.max)),
     )
-    text = f"An empty machine of the same kind, started in turn with the image. The image takes {multiple} as long."
+    text = f"An empty machine of the same kind, started in turn with the image. The image takes {multiple} as long: "
+    text += "the median of the rounds' ratios."
     picture = bars(rows, title=f"{image.name} beside an empty machine: {multiple} the floor", unit=words.ms)
     cells = (
         Cells(("floor", words.ms(floor.median), "1.0 ×"), "grey"),

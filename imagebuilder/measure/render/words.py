@@ -108,8 +108,8 @@ def shortfalls(image: ImageReport) -> tuple[str, ...]:
 
 
 def floors(startup: Startup | None) -> float | None:
-    """The time to ready in multiples of the floor, by the medians of the same run, as budgets count it."""
-    return None if startup is None else startup.ready_ms.median / startup.floor_ms.median
+    """The time to ready in multiples of the floor, as tables and budgets have it too."""
+    return None if startup is None else startup.times_floor
 
 
 def shape(image: ImageReport) -> str:
