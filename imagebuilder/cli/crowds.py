@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from imagebuilder.cli.columns import Column, draw
 from imagebuilder.cli.options import megabytes
 from imagebuilder.events import Say
 from imagebuilder.machine.template import Wanted
@@ -61,14 +61,9 @@ def _measured(subject: Subject, wish: Wish, store: Store, say: Say) -> ImageRepo
 
 def show(console: Console, report: Report, *, why: str) -> None:
     """Print the images of a report side by side, and what gave."""
-    table = Table(title="clones up at the same time", title_justify="left")
-    table.add_column("image")
-    for head in ("clones", "answer ms", "p95", "last", "all after s", "asked together ms", "own each", "all together"):
-        table.add_column(head, justify="right")
     found = [(image.name, image.density) for image in report.images if image.density is not None]
-    for name, each in found:
-        table.add_row(Text(name), *_row(each))
-    console.print(table)
+    columns = [Column(head, list(cells), rank) for (head, rank), cells in zip(HEADS, _cells(found), strict=True)]
+    draw(console, "clones up at the same time", columns)
     for name, each in found:
         if each.copied:
             told = f"{name}: copies of one QEMU, which was there before the first was spawned (--no-stem: none is)"
@@ -79,6 +74,26 @@ def show(console: Console, report: Report, *, why: str) -> None:
     host = report.host
     where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
     console.print(Text(f"measured on {where}, {host.accelerator} ({why})", style="dim"), soft_wrap=True)
+
+
+# A column of the table, and what is left out first where there is no room.
+HEADS = (
+    ("image", 0),
+    ("clones", 0),
+    ("answer ms", 0),
+    ("p95", 3),
+    ("last", 4),
+    ("all after s", 1),
+    ("asked together ms", 2),
+    ("own each", 1),
+    ("all together", 1),
+)
+
+
+def _cells(found: Sequence[tuple[str, Density]]) -> Iterator[tuple[str, ...]]:
+    """The columns' cells."""
+    rows = [(name, *_row(each)) for name, each in found]
+    yield from zip(*rows, strict=True) if rows else ((),) * len(HEADS)
 
 
 def _row(found: Density) -> Iterator[str]:

@@ -1,17 +1,16 @@
 """What a benchmark found, as people read it: a row an image, and what a comparison says of each part."""
 
-from collections.abc import Iterator
-
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from imagebuilder.cli.columns import Column, draw
 from imagebuilder.cli.figures import initcalls
 from imagebuilder.measure.change import Change, Verdict
 from imagebuilder.measure.compare import Comparison
 from imagebuilder.measure.render.words import cost, promise
 from imagebuilder.measure.report import ImageReport, Report
 from imagebuilder.measure.statistics import Summary
+from imagebuilder.words import counted
 
 STYLES = {Verdict.FASTER: "green", Verdict.SAME: "green", Verdict.SLOWER: "red", Verdict.UNDECIDED: "yellow"}
 UNITS = {"floors": "×", "instructions": ""}
@@ -20,10 +19,9 @@ UNITS = {"floors": "×", "instructions": ""}
 def show(console: Console, report: Report, *, why: str, commands: bool = False) -> None:
     """Print the images of a report side by side, their comparisons, and what they were measured on; with ``commands``
     also the line that starts each by hand."""
-    console.print(_table(report))
+    _table(console, report)
     for image in report.images:
-        for line in _below(image):
-            console.print(line, soft_wrap=isinstance(line, Text))
+        _below(console, image)
     for image in report.images if commands else ():
         if image.command:
             console.print(Text(f"# {image.name}, bare\n{image.command}"), soft_wrap=True)
@@ -33,64 +31,60 @@ def show(console: Console, report: Report, *, why: str, commands: bool = False) 
     console.print(Text(f"measured on {where}, {host.accelerator} ({why}), {kept}", style="dim"), soft_wrap=True)
 
 
-def _table(report: Report) -> Table:
-    runs = max((len(image.startup.ready_ms.samples) for image in report.images if image.startup), default=0)
-    table = Table(title=f"from spawning the machine to ready, {runs} rounds in turn", title_justify="left")
-    table.add_column("image")
-    for head in ("median ms", "95 % interval", "min to max", "p95", "× floor", "CPU ms", "instructions"):
-        table.add_column(head, justify="right")
-    table.add_column("verdict")
-    for image in report.images:
-        table.add_row(*_row(image))
-    return table
+def _table(console: Console, report: Report) -> None:
+    started = [(image, image.startup) for image in report.images if image.startup]
+    runs = max((len(startup.ready_ms.samples) for _, startup in started), default=0)
+    images, all_ready = [image for image, _ in started], [startup.ready_ms for _, startup in started]
+    columns = (
+        Column("image", [Text(image.name) for image in images], left=True),
+        Column("median ms", [f"{ready.median:.1f}" for ready in all_ready]),
+        Column("95 % interval", list(map(_said_interval, images, all_ready)), rank=1),
+        Column("min to max", [f"{ready.min:.0f} to {ready.max:.0f}" for ready in all_ready], rank=4),
+        Column("p95", [f"{ready.p95:.0f}" for ready in all_ready], rank=5),
+        Column("× floor", [f"{startup.times_floor:.1f}" for _, startup in started]),
+        Column("CPU ms", [_median(startup.cpu_ms, ".0f") for _, startup in started], rank=3),
+        Column("instructions", [_median(startup.instructions, ",.0f") for _, startup in started], rank=2),
+        Column("verdict", [_verdict(image.comparison) for image in images], left=True),
+    )
+    title = f"from spawning the machine to ready, {counted(runs, 'round')} in turn"
+    draw(console, title, [column for column in columns if column.head != "verdict" or column.said])
 
 
-def _row(image: ImageReport) -> Iterator[Text]:
-    startup = image.startup
-    if startup is None:
-        yield Text(image.name)
-        return
-    ready = startup.ready_ms
-    yield Text(image.name)
-    yield Text(f"{ready.median:.1f}")
-    yield Text(f"{_interval(ready)}{' !' if image.warnings else ''}", style="yellow" if image.warnings else "")
-    yield Text(f"{ready.min:.0f} to {ready.max:.0f}")
-    yield Text(f"{ready.p95:.0f}")
-    yield Text(f"{startup.times_floor:.1f}")
-    yield Text(_median(startup.cpu_ms, ".0f"))
-    yield Text(_median(startup.instructions, ",.0f"))
-    comparison = image.comparison
-    yield Text(comparison.verdict.value, style=STYLES[comparison.verdict]) if comparison else Text("")
+def _said_interval(image: ImageReport, ready: Summary) -> Text:
+    return Text(f"{_interval(ready)}{' !' if image.warnings else ''}", style="yellow" if image.warnings else "")
 
 
-def _below(image: ImageReport) -> Iterator[Text | Table]:
+def _verdict(comparison: Comparison | None) -> Text:
+    return Text(comparison.verdict.value, style=STYLES[comparison.verdict]) if comparison else Text("")
+
+
+def _below(console: Console, image: ImageReport) -> None:
     for warning in image.warnings:
-        yield Text(f"! {image.name}: {warning}", style="yellow")
+        console.print(Text(f"! {image.name}: {warning}", style="yellow"), soft_wrap=True)
     for row in image.budget:
         if not row.holds:
-            yield Text(f"✗ {image.name}: {promise(row)}", style="red")
+            console.print(Text(f"✗ {image.name}: {promise(row)}", style="red"), soft_wrap=True)
     if image.comparison is not None:
-        yield _comparison(image.name, image.comparison)
+        _comparison(console, image.name, image.comparison)
     startup = image.startup
     if startup is not None and (said := cost(startup)):
-        yield Text(f"{image.name}: {said}")
+        console.print(Text(f"{image.name}: {said}"), soft_wrap=True)
     if startup is not None and startup.initcalls_ms:
-        yield initcalls(image.name, startup.initcalls_ms)
+        console.print(initcalls(image.name, startup.initcalls_ms))
 
 
-def _comparison(name: str, comparison: Comparison) -> Table:
+def _comparison(console: Console, name: str, comparison: Comparison) -> None:
+    changes = comparison.changes
     title = f"{name} beside {comparison.reference}: {comparison.said} ({comparison.why})"
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("what")
-    for head in ("ratio", "99 % interval", "difference", "seen from"):
-        table.add_column(head, justify="right")
-    table.add_column("verdict")
-    for change in comparison.changes:
-        verdict = Text(change.verdict.value, style=STYLES[change.verdict])
-        interval = f"{change.low:.3f} to {change.high:.3f}"
-        seen = f"{change.seen_from:.2f}" if change.seen_from else "–"
-        table.add_row(Text(change.what), f"{change.ratio:.3f}", interval, _difference(change), seen, verdict)
-    return table
+    columns = (
+        Column("what", [Text(change.what) for change in changes], left=True),
+        Column("ratio", [f"{change.ratio:.3f}" for change in changes]),
+        Column("99 % interval", [f"{change.low:.3f} to {change.high:.3f}" for change in changes]),
+        Column("difference", list(map(_difference, changes)), rank=2),
+        Column("seen from", [f"{each.seen_from:.2f}" if each.seen_from else "–" for each in changes], rank=1),
+        Column("verdict", [Text(change.verdict.value, style=STYLES[change.verdict]) for change in changes], left=True),
+    )
+    draw(console, title, columns)
 
 
 def _difference(change: Change) -> str:
