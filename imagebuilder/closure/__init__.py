@@ -1,8 +1,9 @@
 """Which files an application really needs, out of all that its packages brought.
 
-Needed are the command (for a script, its interpreter), the libraries that the dynamic linker will look for, what the
-recipe includes and adds, the libraries and interpreters of that, and the links that lead there. All is looked for in
-the tree that the image will have: the packages over what every image has, and the recipe's [[files]] over both.
+Needed are the command (for a script, its interpreter and what it calls by its path), the libraries that the dynamic
+linker will look for, what the recipe includes and adds, the libraries and interpreters of that, and the links that lead
+there. All is looked for in the tree that the image will have: the packages over what every image has, and the recipe's
+[[files]] over both.
 
 Not seen are files that a program opens or loads by name while it runs; the recipe includes them where they matter:
 plug-ins, data, locales, ``libgcc_s.so.1`` (glibc loads it for pthread_cancel, pthread_exit and backtrace),
@@ -13,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from imagebuilder.closure import scripts
 from imagebuilder.closure.elf import MAGIC
 from imagebuilder.closure.groups import Group, groups
-from imagebuilder.closure.notices import idle, uncalled
 from imagebuilder.closure.selection import matching, other_glob, selected
 from imagebuilder.closure.walk import Walk
 from imagebuilder.errors import ClosureError
@@ -82,6 +83,8 @@ def slim(
         walk.whole(path, "kept whole")
     for path in around.above:
         walk.whole(path, "the recipe adds it")
+    for path in (*roots, *around.above, *whole):
+        walk.calls(path)
     for glob in include:
         for path in _included(glob, tree):
             walk.include(path, glob)
@@ -94,7 +97,7 @@ def slim(
     return Slimmed(
         tree.filter(lambda path, _: path in kept).merge(Tree(walk.links)),
         groups(sources, merged.origins, kept, {**dropped, **replaced}, rest),
-        (*idle(walk.idle), *uncalled((*roots, *around.above, *whole), tree, walk.kept)),
+        tuple(scripts.cannot_run(walk.idle)),
     )
 
 

@@ -13,6 +13,7 @@ PROGRAM_WORD = re.compile(r"(?<![\w./$*{}~-])/[\w.+/-]+")
 # What a language's library holds is imported: that some of it may be executed too brings no interpreter into an image.
 LIBRARY = re.compile(r"(/[^/]+)+/(python3(\.\d+)?|perl5?|ruby|node_modules|nodejs)/.*")
 LARGEST_READ_BYTES = 1 << 20
+SHOWN = 5
 # Debian's package of an interpreter, by the name under which scripts ask for it.
 PACKAGES: Mapping[str, str] = {
     "awk": "mawk",
@@ -65,6 +66,20 @@ def programs_named(node: Node, tree: Tree) -> Iterator[str]:
         real = tree.resolve(word)
         if real is not None and is_executable(tree[real]):
             yield word
+
+
+def cannot_run(scripts_by_lack: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """One sentence for all scripts that are kept and cannot run, by the interpreter that the image lacks."""
+    if scripts_by_lack:
+        parts = [_lacking(program, sorted(paths)) for program, paths in sorted(scripts_by_lack.items())]
+        yield f"scripts that are kept cannot run in the image: {'; '.join(parts)}"
+
+
+def _lacking(program: str, paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    needs = "need" if len(paths) > 1 else "needs"
+    hint = package_hint(program)
+    return f"{', '.join(paths[:SHOWN])}{more} {needs} {program}{f' ({hint})' if hint else ''}"
 
 
 def _of_env(words: Sequence[str]) -> str | None:

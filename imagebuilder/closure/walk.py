@@ -58,6 +58,15 @@ class Walk:
             self._preload(name, real)
         self._drain()
 
+    def calls(self, path: str) -> None:
+        """Keep the programs that a script of the recipe's own calls by their absolute paths, with all they need."""
+        real = self.tree.resolve(path)
+        if real is None or not scripts.is_executable(self.tree[real]) or not scripts.first_line(self.tree[real]):
+            return
+        for program in scripts.programs_named(self.tree[real], self.tree):
+            if self.tree.resolve(program) not in self.dropped:
+                self.whole(program, f"called by {path}")
+
     def whole(self, path: str, why: str) -> None:
         """Keep what stands at a path with what a link leads to, and what it needs: libraries, interpreters."""
         self._keep(path, why)

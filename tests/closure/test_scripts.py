@@ -1,7 +1,5 @@
 """Interpreters of scripts: of the command, of what is included, kept whole and added; and what cannot run."""
 
-import re
-
 import pytest
 
 from imagebuilder.errors import ClosureError
@@ -81,15 +79,24 @@ def test_other_scripts_that_cannot_run_are_named_in_one_warning(way: str) -> Non
     )
 
 
-def test_a_start_script_that_calls_what_is_not_kept_is_told_and_the_hint_works() -> None:
+def test_what_a_script_of_the_recipe_calls_by_its_path_comes_with_it() -> None:
     nodes = {**SHELL, "/usr/sbin/server": executable(program("libc.so.6")), "/usr/sbin/other": executable(elf())}
-    text = b"#!/bin/bash\n# /usr/sbin/other\nmkdir -p $X/usr/sbin/other /run/app\nexec /usr/sbin/server -c /etc/x\n"
-    start = added({"/srv/start": executable(text)})
-    (warning,) = slimmed(nodes, "/srv/start", around=start).warnings
-    assert warning == "/srv/start calls /usr/sbin/server, not kept in the image: name it under source.include"
-    (named,) = re.findall("calls ([^ ,]+),", warning)
-    result = slimmed(nodes, "/srv/start", around=start, include=[named])
-    assert "/usr/sbin/server" in paths(result) and result.warnings == ()
+    nodes |= {"/usr/bin/tool": executable(b"#!/bin/bash\n/usr/sbin/other\n"), "/etc/x": file(b"")}
+    text = (
+        b'#!/bin/bash\n# /usr/sbin/other\nmkdir $X/usr/sbin/other\nA=$(/bin/tool)\nexec "/usr/sbin/server" -c /etc/x\n'
+    )
+    start = {"/srv/start": executable(text)}
+    for result in (
+        slimmed(nodes, "/srv/start", around=added(start)),
+        slimmed(nodes, around=added(start)),
+        slimmed(nodes, whole=start),
+        slimmed({**nodes, **start}, "/srv/start"),
+    ):
+        assert {"/usr/sbin/server", "/usr/bin/tool", "/usr/bin/bash"} <= {*paths(result)}
+        assert not {"/usr/sbin/other", "/etc/x"} & {*paths(result)}
+        assert "called by /srv/start" in {group.why for group in result.groups}
+    left = slimmed(nodes, exclude=["/usr/sbin/server"], around=added(start))
+    assert "/usr/sbin/server" not in paths(left)
 
 
 def test_a_loop_of_scripts_ends() -> None:
