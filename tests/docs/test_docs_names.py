@@ -22,6 +22,7 @@ OTHERS_OPTIONS = {
     "--include": "mmdebstrap",
     "--variant": "mmdebstrap",
     "--no-install-recommends": "apt-get",
+    "--privileged": "docker",
     "--pdeathsig": "setpriv",
     "--help": "every verb",
 }
