@@ -46,11 +46,17 @@ def show(name: str, as_json: bool) -> None:
     """Show a kernel's definition, and whether the ready-built one is up to date."""
     definition = kernel.load_definition(name)
     document = definition.model_dump(mode="json") | {"key": kernel.key(definition, ())}
+    ready_built = kernel.ready_built(definition)
     if as_json:
-        click.echo(json.dumps(document, indent=1))
+        click.echo(json.dumps(document | {"ready_built": ready_built}, indent=1))
         return
     for key, value in document.items():
-        click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+        if value is not None:
+            click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+    for kernel_name, wrong in ready_built.items():
+        click.echo(f"ready-built {kernel_name}: {'; '.join(wrong) or 'up to date'}")
+    if not ready_built:
+        click.echo("ready-built: no, it comes out of its package")
 
 
 @command.command("build")
@@ -58,11 +64,12 @@ def show(name: str, as_json: bool) -> None:
 @fragments
 @options.talk
 def build(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> None:
-    """Compile a kernel (or take it from the cache) and print where it stands."""
+    """Print where a kernel stands: ready-built, out of its package, from the cache, or compiled now, which takes
+    minutes (`kernel verify` compiles in any case)."""
     store = options.open_store()
     extra = [kernel.fragment(words, beside=Path.cwd()) for words in fragments]
     with listener(quiet=quiet, verbose=verbose) as say:
-        built = kernel.build(kernel.load_definition(name), extra_fragments=extra, store=store, say=say)
+        built = kernel.provide(kernel.load_definition(name), extra_fragments=extra, store=store, say=say)
     click.echo(f"{built.image} {options.megabytes(built.image.stat().st_size)} sha256 {built.digest}")
 
 

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imagebuilder.errors import KernelError
-from imagebuilder.events import Note, Say
+from imagebuilder.events import Say
 from imagebuilder.kernel import config
+from imagebuilder.kernel import definition as definitions
 from imagebuilder.kernel.definition import (
     KernelDefinition,
     fragment,
-    key,
     list_definitions,
     load_definition,
     shared_fragments,
 )
 from imagebuilder.kernel.kernel import Kernel
-from imagebuilder.store import Store
+from imagebuilder.store import Store, key_of
 from imagebuilder.tree import Tree
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "load_definition",
     "most_cpus",
     "provide",
+    "ready_built",
     "verify",
 ]
 
@@ -47,9 +48,17 @@ def provide(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (
         image = prebuilt.unpacked(definition, store, extra_fragments)
         if image is not None:
             return Kernel(definition, image, image.name, Tree())
-        name = prebuilt.name_of(definition, extra_fragments)
-        say(Note(f"the kernel {name} has no ready-built image of this definition: it is compiled"))
     return build(definition, extra_fragments=extra_fragments, store=store, say=say)
+
+
+def key(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:
+    """What an image with this kernel depends on: its definition, and which ready-built image is taken. Fast, and
+    without a compiler."""
+    from imagebuilder.kernel import prebuilt
+
+    variant = prebuilt.equal_variant(definition, extra_fragments)
+    record = None if variant is None else prebuilt.read_record(definition, variant)
+    return key_of([definitions.key(definition, extra_fragments), record.digest if record else None])
 
 
 def completed(
@@ -123,6 +132,17 @@ def build(definition: KernelDefinition, *, extra_fragments: Sequence[Path] = (),
         return packaged.provide(definition, store=store, say=say)
     built = compile.compiled(definition, extra_fragments, store=store, say=say)
     return Kernel(definition, store.blob(built.digest), built.digest, Tree())
+
+
+def ready_built(definition: KernelDefinition) -> dict[str, list[str]]:
+    """The ready-built images of a kernel by name, each with a sentence for everything that keeps it from being used;
+    none for a kernel that comes out of a package."""
+    from imagebuilder.kernel import prebuilt
+
+    if definition.package is not None:
+        return {}
+    checked = {prebuilt.name_of(definition, extra): extra for extra in definition.variants}
+    return {name: list(prebuilt.check_record(definition, extra)) for name, extra in checked.items()}
 
 
 def verify(definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from imagebuilder import process
 from imagebuilder.errors import CacheError, KernelError, ToolFailed, ToolMissing
-from imagebuilder.events import Ended, Note, Progress, Say, step
+from imagebuilder.events import Ended, Note, Progress, Say, Warned, step
 from imagebuilder.kernel import config
-from imagebuilder.kernel.definition import KernelDefinition, compile_inputs
+from imagebuilder.kernel.definition import KernelDefinition, compile_inputs, name_of
 from imagebuilder.kernel.source import tarball
 from imagebuilder.store import Store, key_of
+from imagebuilder.words import counted
 
 IDENTITY: Mapping[str, str] = {
     "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026",
@@ -28,6 +29,7 @@ IDENTITY: Mapping[str, str] = {
 TOOLS = ("make", "gcc", "ld", "strip", "flex", "bison", "bc", "tar", "xz", "patch")
 COUNTED = ("  CC  ", "  AS  ")  # what make prints for an object
 USUAL_OBJECTS = 840  # of micro: the progress bar's guess, which grows when there are more
+OBJECT_CPU_S = 0.7  # measured for micro on an AMD EPYC
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,10 @@ def compiled(definition: KernelDefinition, extra_fragments: Sequence[Path] = (),
     with store.lock(key):
         record = store.record(key)
         if record is not None and _intact(record, store):
-            say(Ended(f"kernel-{key[:12]}", f"kernel {definition.name}", cached=True))
+            say(Ended(f"kernel-{key[:12]}", f"kernel {name_of(definition, extra_fragments)}", cached=True))
             return Built(**record)
+        _require_tools()
+        say(Warned(_long(name_of(definition, extra_fragments))))
         built = compile_now(definition, extra_fragments, store=store, say=say, ccache=True)
         store.keep(key, asdict(built))
         return built
@@ -74,9 +78,10 @@ def compile_now(
                 _unpack_archive(definition.profile, tree)
         make = Make(tree, definition, ccache and process.find("ccache") is not None)
         wishes = config.merge((*definition.fragments, *extra_fragments))
-        with step(say, "kernel-configure", f"configure kernel {definition.name}"):
+        name = name_of(definition, extra_fragments)
+        with step(say, "kernel-configure", f"configure kernel {name}"):
             make.configure(wishes)
-        objects = _make_image(make, definition, say)
+        objects = _make_image(make, name, say)
         image = scratch / "vmlinux"
         # Only what is loaded: symbols and the compiler's signature are of no use to a machine.
         process.run(["strip", "--strip-all", "--remove-section=.comment", "-o", image, tree / "vmlinux"])
@@ -158,10 +163,18 @@ def _require_tools() -> None:
         raise ToolMissing("libelf.h is needed to compile a kernel and not installed", hint=hint) from error
 
 
-def _make_image(make: Make, definition: KernelDefinition, say: Say) -> int:
+def _long(name: str) -> str:
+    """What is to be expected, before it begins."""
+    processors = len(os.sched_getaffinity(0))
+    minutes = max(1, round(USUAL_OBJECTS * OBJECT_CPU_S / processors / 60))
+    each = f"{counted(minutes, 'minute')} with {counted(processors, 'processor')}"
+    return f"the kernel {name} is not ready-built: it is compiled, once, which takes some {each}"
+
+
+def _make_image(make: Make, kernel: str, say: Say) -> int:
     """Make vmlinux, saying how many objects are done; returns their number."""
     done, total = 0, USUAL_OBJECTS
-    name, title = f"kernel-{definition.name}", f"compile kernel {definition.name}"
+    name, title = f"kernel-{kernel}", f"compile kernel {kernel}"
 
     def count(line: str) -> None:
         nonlocal done, total

@@ -192,6 +192,11 @@ def key(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> s
     return key_of({"kernel": document, "inputs": compile_inputs(definition, extra_fragments)})
 
 
+def name_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:
+    """What the kernel with these further fragments is called: ``micro``, ``micro+smp``."""
+    return "+".join([definition.name, *sorted(path.stem for path in extra_fragments)])
+
+
 def compile_inputs(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Mapping[str, Any]:
     """What the compiled bytes depend on besides the compiler: nothing of how the kernel is described and started."""
     files = {"fragments": [*definition.fragments, *extra_fragments], "patches": definition.patches}

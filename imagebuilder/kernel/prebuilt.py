@@ -16,8 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imagebuilder.errors import CacheError, KernelError
+from imagebuilder.kernel import config
 from imagebuilder.kernel.compile import Built
 from imagebuilder.kernel.definition import KernelDefinition, compile_inputs, list_definitions
+from imagebuilder.kernel.definition import name_of as name_of
 from imagebuilder.store import Store, key_of, sha256, sha256_file
 
 SCHEMA = "imagebuilder.kernel/2"
@@ -41,11 +43,6 @@ class Record:
     bytes: int
     objects: int
     schema: str = SCHEMA
-
-
-def name_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:
-    """What the kernel with these further fragments is called: ``micro``, ``micro+smp``."""
-    return "+".join([definition.name, *sorted(path.stem for path in extra_fragments)])
 
 
 def folder_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Path:
@@ -104,19 +101,38 @@ def unpacked(definition: KernelDefinition, store: Store, extra_fragments: Sequen
 
     Raises KernelError when it claims to fit and is damaged.
     """
-    record = read_record(definition, extra_fragments)
-    if record is None or record.inputs != key_of(compile_inputs(definition, extra_fragments)):
+    variant = equal_variant(definition, extra_fragments)
+    record = None if variant is None else read_record(definition, variant)
+    if record is None or variant is None:
         return None
     try:
         return store.blob(record.digest)
     except CacheError:
-        folder = folder_of(definition, extra_fragments)
+        folder = folder_of(definition, variant)
         image = _unpack(folder / IMAGE)
         if sha256(image) != record.digest:
             hint = f"restore {folder}, or remove it and the kernel is compiled"
-            message = f"the ready-built kernel {name_of(definition, extra_fragments)} is damaged"
+            message = f"the ready-built kernel {name_of(definition, variant)} is damaged"
             raise KernelError(message, hint=hint) from None
         return store.blob(store.put(image))
+
+
+def equal_variant(definition: KernelDefinition, extra_fragments: Sequence[Path]) -> tuple[Path, ...] | None:
+    """The further fragments of the ready-built kernel that these further fragments would give again: they may stand in
+    another order, or ask for what it has anyway."""
+    if definition.package is not None:
+        return None
+    wanted = config.merge((*definition.fragments, *extra_fragments))
+    for variant in definition.variants:
+        record = read_record(definition, variant)
+        if record is None or record.inputs != key_of(compile_inputs(definition, variant)):
+            continue
+        asked = config.merge((*definition.fragments, *variant))
+        if all(symbol in wanted and wanted[symbol].value == wish.value for symbol, wish in asked.items()):
+            text = _text(folder_of(definition, variant) / CONFIG)
+            if sha256(text.encode()) == record.config and not config.lost(wanted, text):
+                return variant
+    return None
 
 
 def symbols_of(digest: str) -> str | None:
@@ -150,6 +166,13 @@ def _unpack(path: Path) -> bytes:
         return lzma.decompress(path.read_bytes(), format=lzma.FORMAT_XZ)
     except (OSError, lzma.LZMAError, EOFError) as error:
         raise KernelError(f"the ready-built kernel {path} is missing or damaged: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 def _digest(path: Path) -> str:

@@ -164,3 +164,35 @@ def test_verifying_a_tampered_one_fails_before_anything_is_compiled(
     rewrite(definition, inputs="0" * 64)
     with pytest.raises(KernelError, match=r"made from another source.*python3 -m imagebuilder\.kernel"):
         kernel.verify(definition, store=Store(tmp_path / "store"), say=silent)
+
+
+def test_what_the_ready_built_kernel_has_anyway_needs_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    micro, store = load_definition("micro"), Store(tmp_path / "store")
+    network, smp = (kernel.fragment(name, beside=tmp_path) for name in ("network", "smp"))
+    own = tmp_path / "own.config"
+    own.write_text("CONFIG_INET=y\n# CONFIG_IPV6 is not set\nCONFIG_NETDEVICES=y\n")
+    plain = kernel.provide(micro, store=store, say=silent).digest
+    for extra in ((network,), (own,), (network, own)):
+        assert kernel.provide(micro, extra_fragments=extra, store=store, say=silent).digest == plain
+    wide = kernel.provide(micro, extra_fragments=(smp,), store=store, say=silent).digest
+    assert kernel.provide(micro, extra_fragments=(network, smp), store=store, say=silent).digest == wide != plain
+    for text in ("CONFIG_IPV6=y\n", "# CONFIG_INET is not set\n", "CONFIG_NR_CPUS=4\nCONFIG_SMP=y\n"):
+        own.write_text(text)
+        assert prebuilt.equal_variant(micro, (own,)) is None
+
+
+def test_an_image_depends_on_the_ready_built_kernel_that_it_gets(definition: KernelDefinition) -> None:
+    before = kernel.key(definition)
+    rewrite(definition, digest="0" * 64)
+    assert kernel.key(definition) != before
+
+
+def test_whether_it_is_up_to_date(definition: KernelDefinition) -> None:
+    assert kernel.ready_built(definition) == {"micro": [], "micro+smp": []}
+    rewrite(definition, inputs="0" * 64)
+    found = kernel.ready_built(definition)
+    assert "another source, configuration, patch or flag" in found["micro"][0] and found["micro+smp"] == []
+    assert kernel.ready_built(load_definition("debian-cloud")) == {}
