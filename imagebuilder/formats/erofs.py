@@ -114,9 +114,15 @@ class Inode:
         return COMPACT.size if self.compact else EXTENDED.size
 
     @property
+    def beside_bytes(self) -> int:
+        """The room for the content beside the inode. Linux reads the last name of a folder on to a NUL or to the end of
+        a block: without a NUL behind it the name is not found."""
+        return self.size_bytes + (1 if self.node.kind is Kind.DIRECTORY else 0)
+
+    @property
     def inline(self) -> bool:
         """Whether the whole content stands beside the inode."""
-        return 0 < self.size_bytes <= BLOCK_BYTES - self.head_bytes
+        return 0 < self.size_bytes and self.beside_bytes <= BLOCK_BYTES - self.head_bytes
 
     def encode(self) -> bytes:
         """The inode, without the content beside it."""
@@ -235,7 +241,7 @@ def crc32c(data: bytes) -> int:
 
 
 def _placed(inode: Inode, room: Room) -> Inode:
-    return replace(inode, offset=room.take(inode.head_bytes + (inode.size_bytes if inode.inline else 0)))
+    return replace(inode, offset=room.take(inode.head_bytes + (inode.beside_bytes if inode.inline else 0)))
 
 
 def _with_blocks(inodes: Mapping[str, Inode], *, first: int) -> tuple[list[str], dict[str, Inode]]:

@@ -37,12 +37,14 @@ def walker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def full_tree() -> Tree:
-    """One of each kind; contents of all sizes at the edges of blocks; a folder of many blocks; long links."""
+    """One of each kind; contents of all sizes at the edges of blocks; a folder of many blocks; long links;
+    folders of every size up to the next slot, whose last name the kernel must find."""
     edges = {f"/edges/{size}": file(bytes([size % 251]) * size, uid=size % 2 * 70_000) for size in (*SIZES, 300_000)}
     many = {f"/many/{number:0120d}": file(b"%d" % number, mtime_s=number) for number in range(150)}
+    names = {f"/names/{size}/{'n' * size}": file(b"%d" % size) for size in range(1, 33)}
     twins = dict.fromkeys(("/twins/a", "/twins/b"), file(b"twin" * 5000))
     more = {"/links/long": Node(Kind.SYMLINK, 0o777, target="t" * 4000), "/deep/er": directory(mode=0o700, uid=33)}
-    return Tree({**plain_tree(), **edges, **many, **twins, **more})
+    return Tree({**plain_tree(), **edges, **many, **names, **twins, **more})
 
 
 def hashed(node: Node) -> str:
