@@ -21,7 +21,8 @@ from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
 from imagebuilder.formats import FORMATS
 from imagebuilder.guest.config import MOST_LINES, Ahead
-from imagebuilder.guest.layer import defaults, init_layer
+from imagebuilder.guest.covered import copied, mount_points
+from imagebuilder.guest.layer import Surroundings, defaults, init_layer
 from imagebuilder.guest.users import Ids, resolve
 from imagebuilder.kernel import Kernel
 from imagebuilder.pages import PageList
@@ -311,16 +312,19 @@ def _root(work: Build, wanted: Step) -> Result:
         }
     )
     setup = Setup.load(work.result(slimmed)["setup"])
-    users = tree = defaults((user, *owners), passwd_lines=setup.passwd, group_lines=setup.group)
-    for above in (work.tree(slimmed), files, work.kernel.modules):
-        tree, _ = overlay(tree, above)
+    mounts = translate.mounts(work.recipe)
+    above = (work.tree(slimmed), files, work.kernel.modules, mount_points(mounts))
+    chosen = _root_format(work, sum(part.size_bytes for part in above))
+    system = tree = defaults((user, *owners), _surroundings(work, slimmed, chosen, setup))
+    for part in above:
+        tree, _ = overlay(tree, part)
     packed = bound(tree, application.environment) if work.recipe.root.bind_libraries else tree
-    chosen = _root_format(work, tree)
     config = translate.init_config(
         work.recipe,
         user,
         modules=work.kernel.module_paths,
         overlay=chosen != "initramfs" and work.recipe.root.writable,
+        copies=copied(tree, mounts, system),
         ahead=_ahead(work, packed) if chosen not in bundle.IN_MEMORY else (),
         low_ports=work.kernel_has("IP_UNPRIVILEGED_PORT_START", "0"),
         listen_signal=work.kernel_has("INET_LISTEN_SIGNAL", "y"),
@@ -329,13 +333,26 @@ def _root(work: Build, wanted: Step) -> Result:
     tree = tree.merge(layer)
     added = {
         ("imagebuilder: init", "starts the application"): Tree({"/init": layer["/init"]}),
-        ("imagebuilder: configuration", "every image has it"): users.merge(Tree({"/init.conf": layer["/init.conf"]})),
+        ("imagebuilder: configuration", "every image has it"): system.merge(Tree({"/init.conf": layer["/init.conf"]})),
         ("recipe: data", "the recipe adds it"): files,
         (f"{work.kernel.name}: kernel module", "the kernel needs it"): work.kernel.modules,
     }
     groups = [_group(name, why, part, tree) for (name, why), part in added.items()]
     contents = [group.describe() for group in groups if group.files]
-    return {"tree": packed.merge(layer).save(work.store), "contents": contents}
+    return {"tree": packed.merge(layer).save(work.store), "format": chosen, "contents": contents}
+
+
+def _surroundings(work: Build, slimmed: Step, root_format: str, setup: Setup) -> Surroundings:
+    recipe = work.recipe
+    return Surroundings(
+        hostname=recipe.name,
+        network=recipe.machine.network,
+        debian=bool(work.result(slimmed)["packages"]),
+        read_only=root_format != "initramfs" and not recipe.root.writable,
+        mounted=tuple(mount.target for mount in translate.mounts(recipe)),
+        passwd_lines=setup.passwd,
+        group_lines=setup.group,
+    )
 
 
 def _ahead(work: Build, packed: Tree) -> tuple[Ahead, ...]:
@@ -356,7 +373,7 @@ def _group(name: str, why: str, part: Tree, whole: Tree) -> Group:
 
 def _pack(work: Build, wanted: Step) -> Result:
     tree = work.tree(wanted.needs[0])
-    chosen = _root_format(work, tree)
+    chosen = work.result(wanted.needs[0])["format"]
     row = FORMATS[bundle.IN_MEMORY.get(chosen, chosen)]
     with work.store.scratch() as scratch:
         path = scratch / f"root{row.suffix}"
@@ -434,8 +451,8 @@ MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
 }
 
 
-def _root_format(work: Build, tree: Tree) -> str:
-    """The format of the root: the recipe's, or what its size and the kernel suggest."""
+def _root_format(work: Build, size_bytes: int) -> str:
+    """The format of the root: the recipe's, or what the size of its files and the kernel suggest."""
     asked: str = work.recipe.root.format
     # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs: the one root
     # in memory that it can use.
@@ -448,5 +465,5 @@ def _root_format(work: Build, tree: Tree) -> str:
         )
     if asked != "auto":
         return asked
-    in_memory = work.kernel.module_paths or tree.size_bytes <= LARGEST_INITRAMFS_BYTES
+    in_memory = work.kernel.module_paths or size_bytes <= LARGEST_INITRAMFS_BYTES
     return "initramfs" if in_memory else "erofs"

@@ -74,6 +74,7 @@ def init_config(
     *,
     modules: tuple[str, ...],
     overlay: bool,
+    copies: tuple[str, ...],
     ahead: tuple[Ahead, ...],
     low_ports: bool,
     listen_signal: bool,
@@ -92,7 +93,8 @@ def init_config(
         listen_signal=listen_signal and recipe.machine.network,
         ahead=ahead,
         modules=modules,
-        mounts=tuple(_mount(words) for words in recipe.root.mounts),
+        mounts=mounts(recipe),
+        copies=copies,
         overlay="yes" if overlay else None,
         limits=tuple(_limit(name, value) for name, value in sorted(application.limits.items())),
         # One application on its own machine: there is nobody to protect the low ports from.
@@ -102,9 +104,9 @@ def init_config(
     )
 
 
-def _mount(words: str) -> Mount:
-    """A mount from the recipe's ``TYPE TARGET [OPTIONS]``."""
-    return Mount(*words.split(" "))
+def mounts(recipe: Recipe) -> tuple[Mount, ...]:
+    """The recipe's mounts, each ``TYPE TARGET [OPTIONS]``."""
+    return tuple(Mount(*words.split(" ")) for words in recipe.root.mounts)
 
 
 def _limit(name: str, value: int | str) -> Limit:

@@ -34,7 +34,9 @@ LOW_PORTS = Sysctl("net/ipv4/ip_unprivileged_port_start", "0")
 )
 def test_low_ports(user: User, free: bool, sysctls: tuple[Sysctl, ...]) -> None:
     recipe = load(paths.shipped("recipes") / "nginx")
-    config = init_config(recipe, user, modules=(), overlay=False, ahead=(), low_ports=free, listen_signal=False)
+    config = init_config(
+        recipe, user, modules=(), overlay=False, copies=(), ahead=(), low_ports=free, listen_signal=False
+    )
     assert config.sysctls == sysctls
 
 

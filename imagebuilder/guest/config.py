@@ -86,6 +86,8 @@ class InitConfig:
     """Files that are read from the disk while init goes on, as far as a third of the free memory holds them."""
     listen_signal: bool = False
     """The kernel sends init SIGIO when a socket begins to listen."""
+    copies: tuple[str, ...] = ()
+    """Mount points: what the image has there is copied onto the mount."""
 
 
 def init_conf(config: InitConfig) -> bytes:
@@ -105,6 +107,7 @@ def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
     yield from _overlay(config)
     yield from _ahead(config)
     yield from (("mount", _mount(mount)) for mount in _most("mounts", config.mounts, MOST_LINES))
+    yield from (("copy", _target(path)) for path in _most("mount points to copy to", config.copies, MOST_LINES))
     yield from (("sysctl", _sysctl(sysctl)) for sysctl in _most("sysctls", config.sysctls, MOST_LINES))
     yield from _hostname(config)
     yield from () if config.network else (("network", "none"),)
@@ -162,8 +165,12 @@ def _stop(config: InitConfig) -> Iterator[tuple[str, str]]:
 
 
 def _mount(mount: Mount) -> str:
-    _require(mount.target.startswith("/"), f"{mount.target!r} is no absolute path to mount on")
-    return " ".join(_word(part) for part in (mount.type, mount.target, mount.options))
+    return " ".join(_word(part) for part in (mount.type, _target(mount.target), mount.options))
+
+
+def _target(path: str) -> str:
+    _require(path.startswith("/"), f"{path!r} is no absolute path to mount on")
+    return path
 
 
 def _sysctl(sysctl: Sysctl) -> str:

@@ -57,6 +57,7 @@ static void conf_answer(char *data, size_t size)
         for (; part < c.ahead[i].end_part; part++) { say("part"); say(DIGITS(c.part[part].first)); say(DIGITS(c.part[part].count)); }
     }
     for (int i = 0; i < c.mounts; i++) { say("mount"); say(c.mount[i].type); say(c.mount[i].target); say(c.mount[i].options); }
+    for (int i = 0; i < c.copies; i++) { say("copy"); say(c.copy[i]); }
     if (c.overlay) { say("overlay"); say(*c.overlay ? c.overlay : "yes"); }
     for (int i = 0; i < c.limits; i++) {
         say("limit"); say(c.limit[i].name);

@@ -64,6 +64,7 @@ def expected(config: InitConfig) -> list[str]:
         words += ["ahead", each.path]
         words += [word for first, count in each.parts for word in ("part", str(first), str(count))]
     words += [word for m in config.mounts for word in ("mount", m.type, m.target, m.options)]
+    words += [word for path in config.copies for word in ("copy", path)]
     words += ["overlay", config.overlay] if config.overlay else []
     words += [word for limit in config.limits for word in ("limit", limit.name, limit.soft, limit.hard)]
     words += [word for sysctl in config.sysctls for word in ("sysctl", sysctl.path, sysctl.value)]
@@ -94,6 +95,7 @@ configs = st.builds(
     sysctls=st.lists(st.builds(Sysctl, word, text), max_size=3).map(tuple),
     stop_signal=st.integers(1, 64),
     stop_grace_ms=st.integers(0, 2**31 - 1),
+    copies=st.lists(path, max_size=3).map(tuple),
     network=st.booleans(),
     listen_signal=st.booleans(),
     ahead=st.lists(st.builds(Ahead, path, st.lists(st.tuples(pages, pages), max_size=5).map(tuple)), max_size=3).map(
@@ -115,11 +117,11 @@ def test_the_configuration_is_written_like_this() -> None:
         ("/bin/app", "-c", "a\nb\\"), ("A=1",), 33, 34, (4, 5), "/srv", "web", ("/m.ko",),
         (Mount("tmpfs", "/tmp", "size=8m"),), "16m", (Limit("nofile", "1024", "unlimited"),),
         (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False, (Ahead("/bin/app", ((0, 3), (9, 1))), Ahead("/lib")),
-        True,
+        True, ("/run",),
     )  # fmt: skip
     assert init_conf(config).decode() == (
         "module /m.ko\noverlay 16m\nahead /bin/app\npart 0 3\npart 9 1\nahead /lib\n"
-        "mount tmpfs /tmp size=8m\nsysctl net/core/somaxconn 1024\n"
+        "mount tmpfs /tmp size=8m\ncopy /run\nsysctl net/core/somaxconn 1024\n"
         "hostname web\nnetwork none\nlisten signal\nuid 33\ngid 34\n"
         "groups 4,5\ncwd /srv\nlimit nofile 1024 unlimited\nenv A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
     )
@@ -188,6 +190,17 @@ def test_the_writer_refuses(config: InitConfig, sentence: str) -> None:
         (b"groups 1,,2", "is not a number that fits"),
         (b"mount tmpfs /tmp", "is not TYPE TARGET OPTIONS"),
         (b"mount tmpfs tmp defaults", "is not TYPE TARGET OPTIONS"),
+        (b"mount e  x", "line 1: 'mount e' is not TYPE TARGET OPTIONS"),
+        (b"mount  /t o", "line 1: 'mount ' is not TYPE TARGET OPTIONS"),
+        (b"mount  ", "is not TYPE TARGET OPTIONS"),
+        (b"stop 100 ", "is not SIGNAL GRACE_MS"),
+        (b"stop 100  ", "is not SIGNAL GRACE_MS"),
+        (b"stop  100", "is not SIGNAL GRACE_MS"),
+        (b"limit  1 1", "is not NAME SOFT HARD"),
+        (b"ahead /a\npart  1", "is not FIRST COUNT of a file"),
+        (b"sysctl  1", "is not PATH VALUE"),
+        (b"copy run", "line 1: 'copy run' is no absolute path"),
+        (b"arg /a\n" + b"copy /run\n" * 65, "line 66: 'copy /run' is one too many"),
         (b"limit nofile 1", "is not NAME SOFT HARD"),
         (b"limit files 1 1", "is not NAME SOFT HARD"),
         (b"limit nofile 1 18446744073709551615", "is not NAME SOFT HARD"),

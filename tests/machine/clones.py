@@ -41,5 +41,6 @@ def strangers(told: list[dict[str, str]]) -> None:
     for each in told:
         check_clock(each)
         assert each["mark"] == "hooked"
+        assert each["hosts"].endswith(f"|127.0.1.1 {each['hostname']}|"), "it finds its own name"
         assert int(each["looks"]) > 0
         assert each["addresses"].startswith("127.0.0.1 100.")

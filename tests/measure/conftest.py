@@ -14,7 +14,7 @@ from imagebuilder.events import silent
 from imagebuilder.formats import FORMATS
 from imagebuilder.guest import InitConfig, provide_init
 from imagebuilder.guest.build import INIT
-from imagebuilder.guest.layer import defaults, init_layer
+from imagebuilder.guest.layer import Surroundings, defaults, init_layer
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, file
@@ -39,7 +39,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     ) -> Bundle:
         own = Blob.of(_init_with(init_too, folder / "src")) if init_too else init
         layer = init_layer(own, InitConfig(args=("/application", *map(str, words))))
-        tree = defaults(()).merge(layer).put("/application", file(application, mode=0o755))
+        tree = defaults((), Surroundings()).merge(layer).put("/application", file(application, mode=0o755))
         name = "-".join(["measured", *map(str, words), *(["more"] if init_too else [])])
         root = folder / name
         FORMATS["cpio"].write(tree, root, epoch_s=0)

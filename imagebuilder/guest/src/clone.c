@@ -53,6 +53,7 @@ void clone_detach(void)
     if (mkdir(FOLDER, 0755) && access(FOLDER, W_OK) && errno == EROFS &&
         mount("tmpfs", FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755"))
         FAIL("cannot make ", FOLDER, " on a root that cannot be written: ", REASON);
+    hosts_open();
     address_leave();
 }
 
@@ -92,6 +93,7 @@ void clone_hostname(char *name)
 {
     if (sethostname(name, strlen(name)))
         FAIL("cannot set the host name ", name, ": ", REASON);
+    hosts_add(name);
 }
 
 /* MAC (12 hexadecimal digits), then what ib.ip= takes. */

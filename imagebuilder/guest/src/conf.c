@@ -7,7 +7,7 @@ typedef const char *take(struct conf *conf, char *value);  /* NULL, or what is w
 
 static const char NOT_A_NUMBER[] = "is not a number that fits", TOO_MANY[] = "is one too many";
 
-/* Cut the first word off; NULL when there is none. */
+/* Cut the first word off; NULL when there is none, and then there is none behind it either. */
 static char *word(char **rest)
 {
     char *begin = *rest, *space;
@@ -17,7 +17,7 @@ static char *word(char **rest)
     space = strchr(begin, ' ');
     if (space)
         *space = '\0';
-    *rest = space ? space + 1 : NULL;
+    *rest = space && *begin ? space + 1 : NULL;
     return *begin ? begin : NULL;
 }
 
@@ -144,6 +144,11 @@ static const char *take_mount(struct conf *c, char *value)
     return NULL;
 }
 
+static const char *take_copy(struct conf *c, char *value)
+{
+    return *value == '/' ? push(c->copy, &c->copies, MOST_LINES, value) : "is no absolute path";
+}
+
 static const char *take_overlay(struct conf *c, char *value)
 {
     size_t digits = strspn(value, "0123456789");
@@ -220,6 +225,7 @@ static const struct { const char *name; take *take; } KEYS[] = {
     {"cwd", take_cwd}, {"hostname", take_hostname}, {"network", take_network}, {"module", take_module},
     {"listen", take_listen},
     {"ahead", take_ahead}, {"part", take_part}, {"mount", take_mount},
+    {"copy", take_copy},
     {"overlay", take_overlay}, {"limit", take_limit}, {"sysctl", take_sysctl}, {"stop", take_stop},
 };
 

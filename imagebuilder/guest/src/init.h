@@ -41,10 +41,11 @@ struct conf {
     struct ahead ahead[MOST_LINES];  /* files that the application will read at once */
     struct part part[MOST_PARTS];    /* of them, those that are read ahead */
     struct mount mount[MOST_LINES];
+    char *copy[MOST_LINES];          /* mount points: what the image has there is copied onto the mount */
     struct limit limit[RLIM_NLIMITS];
     struct sysctl sysctl[MOST_LINES];
     gid_t group[MOST_GROUPS];
-    int args, envs, modules, aheads, parts, mounts, limits, sysctls, groups;
+    int args, envs, modules, aheads, parts, mounts, copies, limits, sysctls, groups;
     uid_t uid;
     gid_t gid;
     const char *cwd, *hostname;
@@ -81,10 +82,19 @@ void modules_load(const struct conf *conf);
 void files_ahead(const struct conf *conf);     /* the disk reads them while init goes on */
 bool file_write(const char *path, const char *text, int flags);
 
+/* --- copy.c ------------------------------------------------------------------------------------------------------ */
+
+void covered_copy(const struct conf *conf);    /* what the image has below its mounts */
+
 /* --- learn.c: which pages a start uses --------------------------------------------------------------------------- */
 
 void learn_begin(const char *disk);            /* nothing of it is read but what is asked for */
 void learn_tell(const struct conf *conf);      /* the pages of the `ahead` files that are in memory */
+
+/* --- hosts.c ------------------------------------------------------------------------------------------------------ */
+
+void hosts_open(void);                         /* /etc/hosts is about to get another name of this host */
+void hosts_add(const char *name);
 
 /* --- network.c, dhcp.c ------------------------------------------------------------------------------------------- */
 

@@ -106,6 +106,10 @@ static void names_and_network(void)
 
     if (sethostname(name, strlen(name)))
         FAIL("cannot set the host name ", name, ": ", REASON);
+    if (strcmp(name, conf.hostname)) {
+        hosts_open();
+        hosts_add(name);
+    }
     if (!conf.no_network)
         network_loopback();
     if (boot.ip && *boot.ip)

@@ -107,7 +107,7 @@ static void base_mount(const char *type, const char *target, unsigned long flags
 void mount_base(void)
 {
     base_mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC);
-    base_mount("devtmpfs", "/dev", MS_NOSUID | MS_NOEXEC);
+    base_mount("devtmpfs", "/dev", MS_NOSUID);
     /* A kernel without a console refuses: an application must find 0, 1 and 2 open all the same. */
     int fd = open("/dev/console", O_RDWR | O_NOCTTY);
     if (fd < 0)
@@ -133,6 +133,22 @@ void mount_overlay(const char *size)
     if (chdir("/proc/root") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
         FAIL("cannot move into the writable root: ", REASON);
     mount_base();
+}
+
+/* What Debian's udev and systemd make there besides: programs know where they get their output from, and share memory.
+ * The mask of PID 1 leaves others no right to write. */
+static void dev_fill(void)
+{
+    static const char *const LINKS[][2] = {
+        {"/proc/self/fd", "/dev/fd"},
+        {"fd/0", "/dev/stdin"}, {"fd/1", "/dev/stdout"}, {"fd/2", "/dev/stderr"},
+    };
+
+    for (size_t i = 0; i < sizeof LINKS / sizeof *LINKS; i++)
+        symlink(LINKS[i][0], LINKS[i][1]);
+    umask(0);
+    mkdir("/dev/shm", 01777);
+    umask(022);
 }
 
 static void mount_one(const struct mount *m)
@@ -162,8 +178,11 @@ static void mount_one(const struct mount *m)
 
 void mount_all(const struct conf *conf)
 {
+    dev_fill();
     for (int i = 0; i < conf->mounts; i++)
         mount_one(&conf->mount[i]);
+    if (conf->copies)
+        covered_copy(conf);
     for (int i = 0; i < conf->sysctls; i++) {
         struct text path = {0};
         text_join(&path, "/proc/sys/", conf->sysctl[i].path, NULL);

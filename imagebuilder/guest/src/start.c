@@ -7,9 +7,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { CONSOLE_MODE = 0622 };  /* everybody writes to it, one reads it: as terminals have been */
 enum step { STEP_LIMIT, STEP_CWD, STEP_GROUPS, STEP_GID, STEP_UID, STEP_EXEC };
 struct trouble { enum step step; int error, index; };
 
@@ -126,7 +128,8 @@ static pid_t process_start(const struct conf *conf, char *const *arg, bool front
 
 pid_t application_start(const struct conf *conf)
 {
-    if (conf->uid && isatty(0) && fchown(0, conf->uid, (gid_t)-1))  /* so that it may open /dev/stderr */
+    /* So that it may open /dev/stderr; and one that begins as root, so may those whom it becomes. */
+    if (isatty(0) && (conf->uid ? fchown(0, conf->uid, (gid_t)-1) : fchmod(0, CONSOLE_MODE)))
         FAIL("cannot give the console to the user ", DIGITS(conf->uid), ": ", REASON);
     return process_start(conf, conf->arg, true);
 }

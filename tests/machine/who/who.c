@@ -94,6 +94,7 @@ static void answer(FILE *out)
             watch->saw_other_ns, watch->looks);
     file(out, "environment", "/run/instance/environment");
     file(out, "user_data", "/run/instance/user-data");
+    file(out, "hosts", "/etc/hosts");
     file(out, "mark", "/mark");
     file(out, "disk", "/dev/vda");
     fputs("end\n", out);
