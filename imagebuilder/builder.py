@@ -271,7 +271,8 @@ def _slim(work: Build, wanted: Step) -> Result:
     layers = [Layer.load(work.result(need), work.store) for need in wanted.needs]
     asked = {name: wanted.inputs[name] for name in ("roots", "include", "exclude")}
     added = {entry.path: node for entry, node in work._files}
-    slimmed = slim(layers, **asked, around=Around(defaults(()), added, work._search))
+    found = Surroundings(debian=any(layer.packages for layer in layers))
+    slimmed = slim(layers, **asked, around=Around(defaults((), found), added, work._search))
     for sentence in slimmed.warnings:
         work.say(Warned(sentence))
     with work.store.scratch() as scratch:

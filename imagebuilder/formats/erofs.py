@@ -122,7 +122,7 @@ class Inode:
     @property
     def inline(self) -> bool:
         """Whether the whole content stands beside the inode."""
-        return 0 < self.size_bytes and self.beside_bytes <= BLOCK_BYTES - self.head_bytes
+        return self.size_bytes > 0 and self.beside_bytes <= BLOCK_BYTES - self.head_bytes
 
     def encode(self) -> bytes:
         """The inode, without the content beside it."""
