@@ -47,6 +47,7 @@ class Asked:
     ) -> tuple[list[Subject], Reference | None]:
         """All that is started, and what it is compared with."""
         older = self._older(vs, here)
+        self._check_kept(vs)
         found = self.images()
         found += self._clones(found, stems=stems) if clones else []
         found += [subject.of_file(path, self.accelerator) for path in self.machines]
@@ -83,6 +84,15 @@ class Asked:
             return None
         named = [load(name).name for name in self.names] + [subject.load(path).name for path in self.machines]
         return reference.older(Path(vs), here, named)
+
+    def _check_kept(self, vs: str | None) -> None:
+        """Raises InputError when what is compared with would be written over by what is built."""
+        kept, out = Path(vs or "").resolve(), self.out.resolve()
+        if vs is not None and reference.holds_images(kept) and (kept == out or kept.parent == out):
+            raise InputError(
+                f"{vs} is where this run puts its own images: nothing of before would be left to compare with",
+                hint="build those of before elsewhere: imagebuilder build NAME --out before",
+            )
 
     def _before(self, found: Sequence[Subject], folder: Path) -> Beside:
         """Each image of ours beside the one of its name that was built before. Raises InputError when there is none of

@@ -25,7 +25,7 @@ LEVEL = 19
 PIECE_BYTES = 32 << 20  # four times as far as zstd -19 looks back: 100 MB come to 0.4 % more than in one piece
 CHUNK_BYTES = 64 << 10  # milliseconds of work for the compressor
 SECTOR_BYTES = 512  # what st_blocks counts (stat(2))
-REST = "file_system"
+REST, COMPRESSED = "file_system", "compressed"
 # The kind of a group of files (the last word of its name, see closure/groups.py) -> to which part its bytes belong.
 PARTS: Mapping[str, str] = {
     "init": "init",
@@ -102,15 +102,17 @@ def contents(image: Image) -> dict[str, int]:
     """Where the bytes of kernel and root went, as they are in the image (that is, before ``zstd``).
 
     ``kernel`` with its modules, ``init``, ``application`` (programs and scripts), ``libraries``, ``data`` (all other
-    files), and ``file_system``: folders, names and gaps of the root. They add up to the two files, except where a root
-    is compressed: then it is smaller than what is in it, and ``file_system`` is 0.
+    files), and ``file_system``: folders, names and gaps of the root. They add up to the two files; where a root is
+    compressed, and so smaller than what is in it, ``compressed`` is by how much they come to more.
     """
     parts = dict.fromkeys(("kernel", "init", "application", "libraries", "data"), 0)
     for line in image.contents:
         if line.kept:
             parts[PARTS.get(line.name.rpartition(": ")[2], "data")] += line.bytes
     in_root = sum(parts.values())
-    return {**parts, "kernel": parts["kernel"] + image.kernel.bytes, REST: max(0, image.root.bytes - in_root)}
+    rest = image.root.bytes - in_root
+    smaller = {COMPRESSED: -rest} if rest < 0 else {}
+    return {**parts, "kernel": parts["kernel"] + image.kernel.bytes, REST: max(0, rest), **smaller}
 
 
 def allocated_bytes(bundle: Bundle) -> int:

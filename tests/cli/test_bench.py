@@ -38,6 +38,8 @@ from tests.cli.conftest import Cli
         (("app", "--vs", "app", "--runs", "20", "--max-runs", "10"), "--max-runs 10 is less than --runs 20"),
         (("app", "--vs", "app", "--within", "0"), "--within"),
         (("app", "--vs", "others"), "others holds no image of app"),
+        (("app", "--vs", "others", "--out", "others"), "others is where this run puts its own images"),
+        (("app", "--vs", "others/else", "--out", "others"), "others/else is where this run puts its own images"),
     ],
 )
 def test_refused(cli: Cli, recipe: Path, tmp_path: Path, words: tuple[str, ...], says: str) -> None:

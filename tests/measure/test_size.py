@@ -185,7 +185,9 @@ def test_where_the_bytes_went(tmp_path: Path, store: Store) -> None:
 
 def test_a_compressed_root_is_smaller_than_what_is_in_it(tmp_path: Path, store: Store) -> None:
     image = bundle_in(tmp_path / "one", store, contents=(line("nginx: program", 10**9),)).image
-    assert size.contents(image)["file_system"] == 0
+    found = size.contents(image)
+    assert found["file_system"] == 0
+    assert sum(found.values()) - 2 * found["compressed"] == image.kernel.bytes + image.root.bytes
 
 
 def test_allocated_as_du_counts(tmp_path: Path, store: Store) -> None:
