@@ -13,7 +13,7 @@ from imagebuilder.machine.spec import LOOPBACK
 from imagebuilder.recipe.model import Http, Tcp
 
 MOST_BYTES = 16 << 20  # of an answer in which a text is looked for, or which is fetched
-MOST_LINES = 256
+MOST_LINES, HEAD_BYTES = 256, 64 << 10  # of its head
 MOST_INTERIM = 16  # heads of interim answers
 CHUNK_BYTES = 64 << 10
 SHOWN_BYTES = 64 << 10  # of an answer that people look at
@@ -156,10 +156,14 @@ def _read(status: int, lines: list[str]) -> Head:
 
 async def _lines(reader: asyncio.StreamReader) -> list[str]:
     """Up to and with an empty one."""
-    lines = [(await reader.readuntil(b"\n")).decode("latin-1").strip()]
-    while lines[-1] and len(lines) < MOST_LINES:
-        lines.append((await reader.readuntil(b"\n")).decode("latin-1").strip())
-    return lines
+    lines, size = [""], 0
+    while (len(lines) == 1 or lines[-1]) and len(lines) <= MOST_LINES:
+        line = await reader.readuntil(b"\n")
+        size += len(line)
+        if size > HEAD_BYTES:
+            raise ValueError(f"its head has more than {HEAD_BYTES >> 10} KiB")
+        lines.append(line.decode("latin-1").strip())
+    return lines[1:]
 
 
 async def _body(reader: asyncio.StreamReader, head: Head) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ and will be told, or ends by itself.
 """
 
 import ctypes
+import fcntl
 import os
 import resource
 import select
@@ -18,13 +19,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from typing import Self
 
 from imagebuilder import process
 from imagebuilder.machine.usage import cpu_ns
 from imagebuilder.machine.waiting import readable
 
-STDERR_BYTES = 1 << 16
+OUTPUT_BYTES = 1 << 16
 PR_SET_THP_DISABLE, PR_GET_THP_DISABLE = 41, 42  # prctl(2)
 
 
@@ -65,7 +67,7 @@ class Child:
         words = [str(process.require("setpriv")), "--pdeathsig", "KILL", str(process.require(argv[0])), *argv[1:]]
         variables = {**process.environment(), **(environment or {})}
         output_fd = output_file()
-        words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{output_fd}")
+        words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{_nothing()}")
         try:
             with _small_pages() if small_pages else nullcontext():
                 spawned_ns = time.monotonic_ns()
@@ -90,12 +92,10 @@ class Child:
 
     @property
     def output(self) -> str:
-        """The last that QEMU itself said (64 KiB at most)."""
+        """What QEMU itself said (the first 64 KiB)."""
         if self._output_fd < 0:
             return self._last_output
-        size = os.fstat(self._output_fd).st_size
-        data = os.pread(self._output_fd, STDERR_BYTES, max(0, size - STDERR_BYTES))
-        return data.decode(errors="replace")
+        return os.pread(self._output_fd, OUTPUT_BYTES, 0).partition(b"\0")[0].decode(errors="replace")
 
     @property
     def cpu_s(self) -> float:
@@ -143,8 +143,18 @@ class Child:
 
 
 def output_file() -> int:
-    """A file for what a QEMU says, in memory: no pipe that could fill up, nothing that has to be read in time."""
-    return os.memfd_create("qemu-output")
+    """A file for what a QEMU says, in memory: no pipe that could fill up, nothing that has to be read in time. It does
+    not grow: a guest can have its devices complain for ever, and what is too much is lost to QEMU's own error."""
+    fd = os.memfd_create("qemu-output", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, OUTPUT_BYTES)  # it takes memory only where it is written
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return fd
+
+
+@cache
+def _nothing() -> int:
+    """An open file of ours with nothing in it."""
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 @contextmanager

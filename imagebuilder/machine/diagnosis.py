@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from imagebuilder.machine.channel import Listens
 from imagebuilder.machine.ending import EARLY, Exit, How
 from imagebuilder.machine.excerpt import excerpt
+from imagebuilder.machine.messages import Listens
 
 MOST_LINES = 3
 WORDS_CHARACTERS = 300

@@ -5,8 +5,8 @@ import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
-from imagebuilder.machine.channel import Exited, Failed, Signalled
 from imagebuilder.machine.excerpt import excerpt
+from imagebuilder.machine.messages import Exited, Failed, Signalled
 
 ERROR = re.compile(r"error|fail|not supported|denied|refused", re.IGNORECASE)
 EARLY = "the machine powered off before the application started"

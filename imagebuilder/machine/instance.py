@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
 from imagebuilder.machine import usage
-from imagebuilder.machine.channel import LISTENING, Channel, GuestMemory, Listens
+from imagebuilder.machine.channel import LISTENING, Channel
 from imagebuilder.machine.child import Child
 from imagebuilder.machine.console import Console
 from imagebuilder.machine.diagnosis import Seen, failed, last_words, late, own_lines
 from imagebuilder.machine.ending import PANIC, Exit, Facts, How, judge
 from imagebuilder.machine.failures import COMMAND, QEMU_SAID, PortTaken, check_files, explain
+from imagebuilder.machine.messages import GuestMemory, Listens
 from imagebuilder.machine.origin import Origin, Spawned
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.qmp import Qmp, QmpEvent
@@ -228,7 +229,6 @@ class Instance:
         """What TCP sockets of the guest listen; None when init does not answer."""
         if not self._channel.started.is_set() or self._ended.done():
             return None
-        self._channel.reports.listens.clear()
         told = self._channel.done("sockets")
         self._channel.send("sockets")
         await any_of(told, self._ended, timeout_s=LISTENS_S)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from imagebuilder.machine.channel import GuestMemory
+from imagebuilder.machine.messages import GuestMemory
 from imagebuilder.machine.usage import HostMemory
 
 MEANING: Mapping[str, str] = {

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from imagebuilder.errors import MachineError
 from imagebuilder.events import Progress, Say, silent, step
-from imagebuilder.machine.channel import GuestMemory
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.failures import write_evidence
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.messages import GuestMemory
 from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.measure.footprint import guest_parts, host_parts

@@ -10,12 +10,12 @@ from types import TracebackType
 
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import MachineError, NotReady
-from imagebuilder.machine.answers import Unanswered, fetch
-from imagebuilder.machine.channel import GuestMemory
+from imagebuilder.machine.answers import MOST_BYTES, Unanswered, fetch
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.ending import Exit
 from imagebuilder.machine.excerpt import quoted
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.messages import GuestMemory
 from imagebuilder.machine.qmp import QmpEvent
 from imagebuilder.machine.spec import LOOPBACK, MachineSpec
 from imagebuilder.machine.usage import HostMemory
@@ -221,7 +221,7 @@ class Probe:
         try:
             with socket.create_connection(address, ANSWER_S) as connection:
                 connection.sendall(send)
-                return _received(connection, until)
+                return _received(connection, until, time.monotonic() + ANSWER_S)
         except OSError as error:
             why = error.strerror or f"has not answered within {ANSWER_S:g} s"
             raise MachineError(f"{self._running.spec.name}: port {self._port(port)}: {why}") from error
@@ -234,11 +234,17 @@ class Probe:
         return found
 
 
-def _received(connection: socket.socket, until: bytes | None) -> bytes:
-    data = b""
-    while until is None or until not in data:
+def _received(connection: socket.socket, until: bytes | None, end_s: float) -> bytes:
+    """What comes until then, at most ``MOST_BYTES``. Raises OSError."""
+    data = bytearray()
+    while len(data) <= MOST_BYTES:
+        connection.settimeout(max(0.001, end_s - time.monotonic()))
         part = connection.recv(CHUNK_BYTES)
-        if not part:
-            return data
+        looked_at = max(0, len(data) - len(until or b""))
         data += part
-    return data[: data.index(until) + len(until)]
+        found = data.find(until, looked_at) if until else -1
+        if until and found >= 0:
+            return bytes(data[: found + len(until)])
+        if not part:
+            return bytes(data)
+    raise OSError(0, f"it has sent more than {MOST_BYTES >> 20} MiB")

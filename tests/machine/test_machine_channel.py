@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagebuilder.machine.channel import (
-    Clock,
+from imagebuilder.machine.ending import Exit, Facts, How, judge
+from imagebuilder.machine.messages import (
     ClockStep,
     Exited,
     Failed,
@@ -13,12 +13,11 @@ from imagebuilder.machine.channel import (
     Message,
     Pages,
     Phase,
-    Reports,
     Signalled,
     Watch,
     parse,
 )
-from imagebuilder.machine.ending import Exit, Facts, How, judge
+from imagebuilder.machine.reports import Clock, Reports
 
 SECOND = 10**9
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagebuilder.machine.channel import GuestMemory
+from imagebuilder.machine.messages import GuestMemory
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.measure.footprint import MEANING, TWICE, guest_parts, host_parts, twice_bytes
 
