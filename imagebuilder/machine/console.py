@@ -1,13 +1,13 @@
 """The guest's console: kept in bounded memory, whatever the guest prints, and watched line by line."""
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from imagebuilder.machine.waiting import resolve
+from imagebuilder.patterns import Pattern, compiled
 
 HEAD_BYTES = 256 << 10
 TAIL_BYTES = 256 << 10
@@ -18,7 +18,7 @@ LINE_BYTES = 64 << 10  # a longer line is looked at in pieces
 class Watch:
     """Somebody who waits for a line; ``seen`` gets the host's monotonic time in ns at which it came."""
 
-    pattern: re.Pattern[str]
+    pattern: Pattern
     seen: asyncio.Future[int]
 
 
@@ -69,8 +69,9 @@ class Console(asyncio.Protocol):
         return (self._head + gap + self._tail).decode(errors="replace")
 
     def watch(self, pattern: str) -> asyncio.Future[int]:
-        """The moment at which a line matches (searched, not anchored). A line of before counts as seen now."""
-        watch = Watch(re.compile(pattern), asyncio.get_running_loop().create_future())
+        """The moment at which a line matches (searched, not anchored). A line of before counts as seen now. Raises
+        ValueError for what is no pattern."""
+        watch = Watch(compiled(pattern), asyncio.get_running_loop().create_future())
         if any(watch.pattern.search(line) for line in self.text.splitlines()):
             watch.seen.set_result(time.monotonic_ns())
         else:

@@ -4,7 +4,6 @@ Checks that look at files run only while a recipe is loaded: the validation cont
 """
 
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
 from imagebuilder import paths
+from imagebuilder.patterns import compiled
 from imagebuilder.recipe import beside
 from imagebuilder.recipe.base import mistake
 from imagebuilder.recipe.near import nearest, suggest
@@ -90,9 +90,9 @@ def _mount_type(text: str) -> str:
 
 def _regular_expression(text: str) -> str:
     try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise mistake(f"expected a regular expression, but {error}") from None
+        compiled(text)
+    except ValueError as error:
+        raise mistake(f"expected a regular expression (RE2), but {error}") from None
     return text
 
 

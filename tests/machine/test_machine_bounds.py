@@ -50,6 +50,7 @@ async def test_what_a_guest_reports_is_kept_in_bounds(line: str, asked: bool) ->
         before, _ = tracemalloc.get_traced_memory()
         for data in chunks(line):
             channel.data_received(data)
+        del data
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,6 +1,7 @@
 """The console keeps what matters, in bounded memory."""
 
 import re
+import time
 import tracemalloc
 
 import pytest
@@ -78,3 +79,28 @@ async def test_a_reader_that_goes_away_is_no_matter() -> None:
     for part in (b"one ", b"two"):
         console.data_received(part)
     assert console.text == "one two"
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+b$", r"(a|a)*b$", r"(.*a){12}b", r"(\w+\s?)*:$"])
+async def test_no_line_keeps_a_pattern_busy(pattern: str) -> None:
+    """With Python's engine these take seconds on 24 letters, twice as long on each further one, and nothing can be done
+    meanwhile."""
+    pytest.importorskip("re2", reason="an installation from before it was needed")
+    console = Console()
+    seen = console.watch(pattern)
+    begun_s = time.monotonic()
+    console.data_received(b"a" * 60_000)
+    console.data_received(b"a" * 60_000 + b"\n")
+    assert time.monotonic() - begun_s < 2 and not seen.done()
+    console.data_received(b"aaaaaaaaaaaaaab:\n" if pattern.endswith(":$") else b"aaaaaaaaaaaaaab\n")
+    assert seen.done()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [(r"(?=x)", "(?="), (r"(a)\1", r"\1"), ("(", "missing )"), ("a" * 2000, "more than 1000 characters")],
+)
+async def test_what_is_no_pattern_is_said(pattern: str, why: str) -> None:
+    pytest.importorskip("re2", reason="an installation from before it was needed")
+    with pytest.raises(ValueError, match=re.escape(why)):
+        Console().watch(pattern)
