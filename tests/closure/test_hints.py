@@ -2,17 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pytest
 
-from imagebuilder.closure import slim
-from imagebuilder.closure.scripts import PACKAGES
 from imagebuilder.errors import ClosureError
-from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import SOURCES, Context
 from imagebuilder.sources.hints import nearest_path
-from imagebuilder.store import Store
 from imagebuilder.tree import Node, file, symlink
 
 from .elves import AARCH64, elf, program
@@ -81,15 +75,3 @@ def test_a_glob_that_matches_nothing(glob: str) -> None:
     nodes = {"/usr/bin/app": executable(elf()), "/usr/lib/mods/a.so": file(elf())}
     (meant,) = re.findall('did you mean "([^"]+)"', hint_of(lambda: slimmed(nodes, include=[glob])))
     assert "/usr/lib/mods/a.so" in paths(slimmed(nodes, include=[meant]))
-
-
-@pytest.mark.network
-def test_debians_packages_have_the_interpreters_that_the_hints_say(tmp_path: Path) -> None:
-    source = DebianSource(type="debian", release="bookworm", packages=(*sorted({*PACKAGES.values()}),))
-    layer = SOURCES["debian"].provide(source, Context(tmp_path, Store(tmp_path / "store"), lambda event: None))
-    for name, package in PACKAGES.items():
-        places = [path for path in (f"/usr/bin/{name}", f"/bin/{name}") if layer.tree.resolve(path)]
-        if name != "awk":  # an alternative, which the package registers
-            assert places, name
-            assert layer.origins[layer.tree.resolve(places[0]) or ""].startswith(package.removesuffix("-minimal"))
-    assert slim([layer], roots=["/usr/bin/mawk"], include=[], exclude=[]).tree

@@ -8,6 +8,7 @@ import pytest
 from imagebuilder import process
 from imagebuilder.closure import Slimmed, slim
 from imagebuilder.closure.binding import bound
+from imagebuilder.closure.scripts import PACKAGES
 from imagebuilder.recipe.model import DebianSource
 from imagebuilder.sources import SOURCES, Context
 from imagebuilder.store import Store
@@ -96,3 +97,17 @@ def test_a_closure_is_a_small_part_of_what_was_unpacked(context: Context) -> Non
     assert kept == result.tree.size_bytes - sum(len(n.target) for n in result.tree.values() if n.kind is Kind.SYMLINK)
     assert kept * 3 < sum(group.bytes for group in result.groups)
     assert {group.name: group.why for group in result.groups}["nginx: program"] == "the command"
+
+
+def test_debians_packages_have_the_interpreters_that_the_hints_say(context: Context) -> None:
+    """And its alternatives are found: awk is one, and a library that nearly all of mathematics needs."""
+    source = DebianSource(type="debian", release="bookworm", packages=(*sorted({*PACKAGES.values()}), "liblapack3"))
+    layer = SOURCES["debian"].provide(source, context)
+    for name, package in PACKAGES.items():
+        real = layer.tree.resolve(f"/usr/bin/{name}")
+        assert real, name
+        # Its package, or one that it depends on: python3-minimal brings python3.11-minimal.
+        assert layer.origins[real].startswith(package.removesuffix("3-minimal")), name
+    kept = slim([layer], roots=["/usr/bin/awk"], include=["/usr/lib/x86_64-linux-gnu/lapack/**"], exclude=[]).tree
+    assert {"/usr/bin/awk", "/etc/alternatives/awk", "/usr/bin/mawk"} <= {*kept}
+    assert kept.resolve("/usr/lib/x86_64-linux-gnu/libblas.so.3") == "/usr/lib/x86_64-linux-gnu/blas/libblas.so.3.11.0"
