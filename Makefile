@@ -8,7 +8,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex 
 RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docs check images clean system system-test
+.PHONY: help demo test test-all docs docs-figures figures-report check images clean system system-test
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_%-]+:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,20 @@ test: system-test $(VENV)/installed-dev ## run what a change must not break (boo
 test-all: system-test $(VENV)/installed-dev ## run every test, those that take minutes too
 	$(BIN)/pytest
 
-docs: $(VENV)/installed-dev ## make again what is generated in the docs: the verbs and options
+docs: docs-figures ## make again what is generated in the docs: verbs and options, figures
 	$(BIN)/python -m tests.docs.commands
+
+docs-figures: $(VENV)/installed-dev ## write the figures of the reports in docs/figures into the docs
+	$(BIN)/python -m tests.docs.figures
+
+figures-report: $(VENV)/installed-dev ## measure what the docs tell (some minutes, on a quiet machine), and write it into them
+	mkdir -p out/figures
+	$(BIN)/imagebuilder test $(RECIPES) --accel tcg --min-memory --json out/figures/least.json
+	$(BIN)/imagebuilder bench $(RECIPES) --accel tcg --runs 16 --instructions --json out/figures/starts.json
+	$(BIN)/imagebuilder bench nginx --accel tcg --runs 16 --template --json out/figures/clones.json
+	$(BIN)/imagebuilder bench nginx --accel tcg --runs 8 --kernel micro --kernel debian-cloud --memory 256 --json out/figures/kernels.json
+	$(BIN)/python -m tests.docs.figures keep out/figures/*.json
+	$(BIN)/python -m tests.docs.figures
 
 check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house
 	$(BIN)/ruff check --no-cache .

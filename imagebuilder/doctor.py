@@ -1,4 +1,4 @@
-"""What this machine has and lacks: one row a check, with the command that mends it."""
+"""What this machine has and lacks: one row per check, with the command that mends it."""
 
 import os
 import re

@@ -66,7 +66,7 @@ class PageList(BaseModel):
 
     @property
     def text(self) -> str:
-        """The document, one file a line."""
+        """The document, one file per line."""
         lines = ",\n".join("  " + json.dumps(each.model_dump(mode="json")) for each in self.files)
         return f'{{"schema": "{SCHEMA}", "files": [\n{lines}\n]}}\n'
 

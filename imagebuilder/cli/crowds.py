@@ -60,7 +60,7 @@ def _measured(subject: Subject, wish: Wish, store: Store, say: Say) -> ImageRepo
 
 
 def show(console: Console, report: Report, *, why: str) -> None:
-    """Print the images of a report side by side, and what gave."""
+    """Print the images of a report side by side, and what limited them."""
     found = [(image.name, image.density) for image in report.images if image.density is not None]
     columns = [Column(head, list(cells), rank) for (head, rank), cells in zip(HEADS, _cells(found), strict=True)]
     draw(console, "clones up at the same time", columns)

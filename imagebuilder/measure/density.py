@@ -34,7 +34,7 @@ EVERY = 25  # clones, and it is said how many there are
 
 
 class Gave(StrEnum):
-    """What gave first."""
+    """The resource that limited it first."""
 
     MEMORY = "memory"
     FILES = "files"
@@ -56,7 +56,7 @@ ERRNOS: Mapping[int, tuple[Gave, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What gave, and how one sees it, in a sentence."""
+    """The limiting resource, and how one sees it, in a sentence."""
 
     gave: Gave
     why: str

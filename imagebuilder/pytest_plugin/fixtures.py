@@ -186,7 +186,7 @@ def figures(
     kernel: str | None,
     imagebuilder_workshop: "Workshop",
 ) -> "ImageReport":
-    """All that is measured of the image, as a report has it; once a session."""
+    """All that is measured of the image, as a report has it; once per session."""
     from imagebuilder.pytest_plugin.workshop import Subject
 
     found = imagebuilder_workshop.figures(imagebuilder_workshop.able(image, machine), machine)

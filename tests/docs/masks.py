@@ -16,7 +16,7 @@ MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-[0-9a-f]{12}\b"), "-HASH"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,64}\b"), "HASH"),
     (re.compile(r"(?<![\w.])/(?:tmp|home|root|work|var/tmp)/\S+"), "PATH"),
-    (re.compile(r"[━─═]+"), "─"),
+    (re.compile(r"[━─═]+|[-=_]{8,}"), "─"),
     (re.compile(r"[█▏▎▍▌▋▊▉░▒▓]+"), ""),
     (re.compile(r"\d+(?:[.,]\d+)*"), "#"),
     (re.compile(r"\b(?:ns|µs|ms|s|B|kB|MB|GB|KiB|MiB|GiB)\b"), "UNIT"),

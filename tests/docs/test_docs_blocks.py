@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from imagebuilder.bundle import Image
+from imagebuilder.errors import RecipeError
 from imagebuilder.measure import subject
 from imagebuilder.recipe.load import load
 from tests.docs.blocks import ALL, PAGES, Block, prose
@@ -49,6 +50,19 @@ def test_text_is_accounted_for(block: Block) -> None:
 @pytest.mark.parametrize("words", TEXTS)
 def test_what_is_accounted_for_still_stands_in_a_page(words: str) -> None:
     assert any(block.text.startswith(words) for block in ALL if block.language == "text")
+
+
+def test_a_mistake_is_reported_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = [block.text for block in ALL if block.page == "docs/recipe.md" and 'name = "hello"' in block.text]
+    (shown,) = [block.text for block in ALL if block.page == "docs/recipe.md" and block.language == "text"]
+    folder = tmp_path / "recipes" / "hello"
+    folder.mkdir(parents=True)
+    (folder / "hello.c").touch()
+    (folder / "recipe.toml").write_text(example.replace('command = "/usr', 'comand = "/usr'))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError) as caught:
+        load("recipes/hello")
+    assert shown.strip() in [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize("block", of("toml"))

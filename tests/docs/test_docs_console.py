@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.app import lay_down, recipe_text
 from tests.docs.blocks import ALL, PAGES, Command, blocks
+from tests.docs.masks import ANYTHING, difference
 from tests.docs.scratch import Scratch
 
 NOT_RUN = {
@@ -21,6 +23,7 @@ NOT_RUN = {
     "imagebuilder bench nginx --vs main/out": "on a busy host it is undecided; tests/cli/test_gate.py runs it",
 }
 """Commands (by how they begin) that cannot run here, and why. Each must still stand in a page."""
+NEVER = 'console = "^hello"\ntimeout_s = 5'
 SLOW = {
     "pytest --imagebuilder recipes": "builds, boots and measures all recipes",
     "imagebuilder bench nginx --density 200": "needs more than 1 GB",
@@ -56,6 +59,17 @@ def walk(page: str, scratch: Scratch, *, slow: bool) -> None:
 @pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_a_page_does_what_it_says(page: str, tmp_path: Path, docs_cache: Path) -> None:
     walk(page, Scratch(tmp_path, docs_cache), slow=False)
+
+
+@pytest.mark.vm
+def test_a_failing_test_says_what_the_page_says(tmp_path: Path, docs_cache: Path, application: Path) -> None:
+    scratch = Scratch(tmp_path, docs_cache)
+    lay_down(tmp_path / "app", application, recipe_text("say=here", "wait", ready=NEVER))
+    (shown,) = [block for block in blocks("docs/testing.md") if block.language == "text"]
+    ran = scratch.run("pytest app/recipe.toml -k gets_ready")
+    assert ran.status == 1
+    why = difference([ANYTHING, *shown.text.splitlines(), ANYTHING], ran.text)
+    assert why is None, f"{why}\n{ran.text}"
 
 
 @pytest.mark.vm

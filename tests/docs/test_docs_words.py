@@ -1,0 +1,44 @@
+"""Our pages, help texts and messages use the field's words, and none that need a sentence of explanation."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import PAGES, ROOT, prose
+
+PRIVATE = {
+    r"memory gave|gave first|what gave|files gave": "limited by, the limiting resource",
+    r"definition has not": "the definition lacks it",
+    r"becom\w+ somebody|became somebody": "a clone gets a new identity",
+    r"one (?:file|row|line|test) an? \w+|a (?:file|row|line) an? (?:verb|format|test|kind|source)": "one per",
+    r"(?:told|said)\s+in one line": "reported in one line",
+    r"in vain": "without gain",
+    r"\bonce an? (?:session|kernel)\b": "once per",
+    r"\bcrowds?\b|\bstandings\b|\bworkshop\b": "density view, bench table, session",
+}
+"""What is not to be read, and what to write."""
+MODULES = sorted((ROOT / "imagebuilder").rglob("*.py"))
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """The texts of a module: docstrings, messages, help."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.value
+
+
+@pytest.mark.parametrize("words", PRIVATE)
+def test_pages_have_the_fields_words(words: str) -> None:
+    pattern = re.compile(words, re.I)
+    found = {page: pattern.findall(prose(page)) for page in PAGES}
+    assert {page: hits for page, hits in found.items() if hits} == {}, f"write: {PRIVATE[words]}"
+
+
+@pytest.mark.parametrize("words", PRIVATE)
+def test_texts_of_the_code_have_them_too(words: str) -> None:
+    pattern = re.compile(words, re.I)
+    found = [(path.name, text) for path in MODULES for text in sentences(path) if pattern.search(text)]
+    assert found == [], f"write: {PRIVATE[words]}"
