@@ -33,7 +33,7 @@ figures-report: $(VENV)/installed-dev ## measure what the docs tell (some minute
 	$(BIN)/imagebuilder test $(RECIPES) --accel tcg --min-memory --json out/figures/least.json
 	$(BIN)/imagebuilder bench $(RECIPES) --accel tcg --runs 16 --instructions --json out/figures/starts.json
 	$(BIN)/imagebuilder bench nginx --accel tcg --runs 16 --template --json out/figures/clones.json
-	$(BIN)/imagebuilder bench nginx --accel tcg --runs 8 --kernel micro --kernel debian-cloud --memory 256 --json out/figures/kernels.json
+	$(BIN)/imagebuilder bench nginx --accel tcg --runs 8 --kernel micro --kernel debian-cloud --memory 256 --json out/figures/kernels.json; test $$? -le 1 # that kernel keeps no promise
 	$(BIN)/python -m tests.docs.figures keep out/figures/*.json
 	$(BIN)/python -m tests.docs.figures
 

@@ -16,7 +16,7 @@ QEMU = "qemu-system-x86_64"
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What gave the figures. None is not known."""
+    """Where the figures were measured. None is not known."""
 
     accelerator: str | None
     qemu: str | None

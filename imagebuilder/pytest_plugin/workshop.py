@@ -82,7 +82,7 @@ class Subject:
 
 
 class Workshop:
-    """Builds each image once per session, and measures each once. Raises the errors of what it does, again and again."""
+    """Builds each image once per session, and measures each once. Raises the errors of what it does, each time."""
 
     def __init__(self, wishes: Wishes) -> None:
         self.wishes = wishes

@@ -41,15 +41,16 @@ def keep(path: Path) -> None:
 
 def _starts() -> str:
     """The table of README: what each recipe takes."""
-    document, least = report("starts"), {image.name: image for image in report("least").images}
+    document, clones = report("starts"), report("clones")
+    least = {image.name: image for image in report("least").images}
     rows = [
         "| recipe | image as shipped | least memory that answers | spawn → ready | × floor | guest instructions |",
         "|---|---|---|---|---|---|",
         *(_start(image, least.get(image.name)) for image in document.images),
-        *(_start(image, None) for image in report("clones").images if image.name != "nginx"),
+        *(_start(image, None) for image in clones.images if image.name != "nginx"),
     ]
     floors = [image.startup.floor_ms.median for image in document.images if image.startup]
-    where = f"{_where(document)} Medians of {_rounds(document)} rounds; the floor was {min(floors):.0f} ms."
+    where = f"{_where(document, clones)} Medians of {_rounds(document)} rounds; the floor was {min(floors):.0f} ms."
     return "\n".join([where, "", *rows])
 
 
@@ -95,6 +96,7 @@ def _kernels() -> str:
     mib = theirs.machine.memory_mib if theirs.machine else 0
     return "\n".join(
         (
+            _where(document),
             f"The same nginx on Debian's cloud kernel, both with {mib} MiB and in turn, takes "
             f"{_time(theirs.startup.ready_ms.median)} beside",
             f"{_time(ours.startup.ready_ms.median)} on `{ours.kernel}`, {factor:.0f} times as long, "
@@ -103,11 +105,17 @@ def _kernels() -> str:
     )
 
 
-def _where(document: Report) -> str:
+def _where(*documents: Report) -> str:
+    document = documents[0]
     host = document.host
     when = f"{document.made:%Y-%m-%d}" if document.made else "an unknown day"
     accelerator = (host.accelerator or "an unknown accelerator").upper()
-    return f"Measured on {when}: {host.cores} cores of an {host.cpu}, QEMU {host.qemu}, {accelerator}."
+    busy = (
+        " **The host was busy: the times scatter.**"
+        if any(image.warnings for each in documents for image in each.images)
+        else ""
+    )
+    return f"Measured on {when}: {host.cores} cores of an {host.cpu}, QEMU {host.qemu}, {accelerator}.{busy}"
 
 
 def _rounds(document: Report) -> str:
