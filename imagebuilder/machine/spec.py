@@ -88,6 +88,8 @@ class MachineSpec:
     there to be asked. ``firmware`` replaces QEMU's own. A ``foreign`` guest has no init of ours, and gets no words for
     it. ``host_cpus`` are the processors of this host that QEMU may use; none: those that we may use. ``incoming`` waits
     for the device state of a template. ``tsc_khz`` is the rate of this host's time stamp counter, where it is known.
+    ``cpu_model`` replaces the accelerator's; ``properties`` of the machine and ``global_properties`` of its devices
+    (``DRIVER.PROPERTY``) stand behind our own, and the last one counts.
     """
 
     machine: MachineType
@@ -111,6 +113,9 @@ class MachineSpec:
     memory_file: MemoryFile | None = None
     incoming: bool = False
     tsc_khz: int | None = None
+    cpu_model: str | None = None
+    properties: tuple[tuple[str, str], ...] = ()
+    global_properties: tuple[tuple[str, str], ...] = ()
 
     @property
     def scratch(self) -> tuple[Disk, ...]:
@@ -213,7 +218,7 @@ def argv(spec: MachineSpec, *, wiring: Wiring | None) -> list[str]:
         PROGRAM,
         *("-name", _value(spec.name)),
         *_machine_args(spec),
-        *ACCELERATOR_ARGS[spec.accelerator],
+        *_processor_args(spec),
         *_count_args(spec),
         *("-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)),
         *_boot_args(spec, wiring),
@@ -230,12 +235,15 @@ def _machine_args(spec: MachineSpec) -> Iterator[str]:
     hardware = HARDWARE[spec.machine]
     # Without ACPI, QEMU names the virtio devices on the kernel's command line.
     backend = ",memory-backend=ram" if spec.memory_file else ""
-    yield from ("-M", f"{hardware.words},acpi={'on' if spec.acpi else 'off'}{backend}")
+    given = "".join(f",{name}={_value(value)}" for name, value in spec.properties)
+    yield from ("-M", f"{hardware.words},acpi={'on' if spec.acpi else 'off'}{backend}{given}")
     if spec.memory_file:
         share = "on" if spec.memory_file.writable else "off"
         memory = f"id=ram,size={spec.memory_mib}M,share={share},mem-path={_value(str(spec.memory_file.path))}"
         yield from ("-object", f"memory-backend-file,{memory}")
     yield from hardware.extra
+    for name, value in spec.global_properties:
+        yield from ("-global", f"{name}={value}")
     yield from ("-nodefaults", "-no-user-config", "-display", "none")
     # A machine without ACPI powers off by a reset.
     yield "-no-reboot"
@@ -246,6 +254,11 @@ def _machine_args(spec: MachineSpec) -> Iterator[str]:
     elif spec.memory_file:
         # A clone does as it is told, not as its template did when it was kept: that stood still.
         yield from ("-global", "migration.store-global-state=off")
+
+
+def _processor_args(spec: MachineSpec) -> Iterator[str]:
+    *words, usual = ACCELERATOR_ARGS[spec.accelerator]
+    yield from (*words, spec.cpu_model or usual)
 
 
 def _count_args(spec: MachineSpec) -> Iterator[str]:

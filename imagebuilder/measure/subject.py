@@ -4,6 +4,7 @@ Such a machine (a distribution's cloud image, a unikernel) has no init of ours. 
 ready when it answers or prints what the file says, seen from outside alone.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails
 
 from imagebuilder.bundle import Bundle
@@ -33,6 +34,56 @@ def _readable(name: str, info: ValidationInfo) -> str:
 
 
 File = Annotated[str, Field(min_length=1), AfterValidator(_readable)]
+
+
+# What other keys say, or what we rely on: given twice, one of both would have no effect.
+OURS: Mapping[str, str] = {
+    "type": "use machine.type",
+    "acpi": "use machine.acpi",
+    "accel": "use --accel",
+    "memory-backend": "use machine.memory_mib",
+    "kernel": "use boot.kernel",
+    "initrd": "use boot.initrd",
+    "append": "use boot.cmdline",
+    "firmware": "use boot.firmware",
+}
+
+
+def _property(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise mistake(f"'{name}' is no name of a machine's property", 'as in { pit = "off", ioapic2 = false }')
+    if name in OURS:
+        raise mistake(f"'{name}' is not set here", OURS[name])
+    return name
+
+
+def _global(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*\.[A-Za-z][A-Za-z0-9_-]*", name):
+        raise mistake(f"'{name}' is no DRIVER.PROPERTY", 'as in { "virtio-net-pci.mq" = false }')
+    return name
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = str(value)
+    if not isinstance(value, str | int) or not text or not text.isprintable():
+        raise mistake("expected a text, a whole number, true or false")
+    return text
+
+
+def _cpu_model(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+(,[A-Za-z0-9_.+=-]+)*", text):
+        raise mistake(
+            f"'{text}' is no model of a processor",
+            "as QEMU's -cpu has it: 'max,-smap' (`qemu-system-x86_64 -cpu help`)",
+        )
+    return text
+
+
+Setting = Annotated[str, BeforeValidator(_setting)]
+Properties = dict[Annotated[str, AfterValidator(_property)], Setting]
+GlobalProperties = dict[Annotated[str, AfterValidator(_global)], Setting]
 
 
 class DiskFormat(StrEnum):
@@ -66,6 +117,12 @@ class Hardware(Part):
     """Whether it has a network."""
     acpi: fields.Yes = True
     """Whether it has ACPI tables; a microvm without them names its devices on the kernel's command line."""
+    cpu_model: Annotated[str, AfterValidator(_cpu_model)] | None = None
+    """The processor, as QEMU's -cpu has it; else the one that our own guests get."""
+    properties: Properties = Field(default_factory=dict)
+    """Properties of QEMU's machine (-M), such as { pit = "off" }; true is on, false is off."""
+    global_properties: GlobalProperties = Field(default_factory=dict)
+    """Properties of its devices (-global), each DRIVER.PROPERTY."""
 
 
 class Boot(Part):
@@ -162,6 +219,9 @@ def foreign_subject(foreign: Foreign, folder: Path, accelerator: Accelerator) ->
         name=foreign.name,
         firmware=at(boot.firmware),
         foreign=True,
+        cpu_model=hardware.cpu_model,
+        properties=tuple(hardware.properties.items()),
+        global_properties=tuple(hardware.global_properties.items()),
     )
     return Subject(foreign.name, spec, foreign.ready, foreign.version)
 
@@ -182,8 +242,9 @@ def load(path: Path) -> Foreign:
         found = []
         for each in error.errors(include_url=False):
             message, hint = explain(each)
-            key = ".".join(str(step) for step in each["loc"] if isinstance(step, str))
-            found.append(Problem(path, line_of(lines, each["loc"]), key, message, hint))
+            place = tuple(step for step in each["loc"] if step != "[key]")
+            key = ".".join(step for step in place if isinstance(step, str))
+            found.append(Problem(path, line_of(lines, place), key, message, hint))
         raise RecipeError(tuple(sorted(found, key=lambda problem: problem.line))) from error
 
 

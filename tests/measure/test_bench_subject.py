@@ -67,6 +67,20 @@ def test_its_disks_are_never_written_and_its_words_are_its_own(folder: Path) -> 
     assert words[words.index("-append") + 1] == "console=ttyS0 root=/dev/vda1"
 
 
+def test_properties_of_the_machine_the_processor_and_devices(folder: Path) -> None:
+    more = """
+cpu_model = "qemu64,+ssse3"
+properties = { pit = "off", ioapic2 = false, "smbios-entry-point-type" = 64 }
+global_properties = { "virtio-blk-pci.scsi" = true }
+"""
+    text = WHOLE.replace("cpus = 2", more).replace("ports = [22]", "network = false")
+    for accelerator in Accelerator:
+        line = " ".join(argv(subject.of_file(written(folder, text), accelerator).spec, wiring=WIRING))
+        assert "-M q35,usb=off,acpi=on,pit=off,ioapic2=off,smbios-entry-point-type=64 " in line
+        assert "-cpu qemu64,+ssse3 " in line and line.count("-cpu ") == 1
+        assert "-global virtio-blk-pci.scsi=on " in line
+
+
 def test_a_disk_alone_is_enough(folder: Path) -> None:
     text = 'name = "nanos"\ndisks = [{ file = "disk.qcow2" }]\nready = { console = "ready" }\n'
     assert subject.of_file(written(folder, text), Accelerator.TCG).spec.kernel is None
@@ -83,6 +97,23 @@ def test_a_disk_alone_is_enough(folder: Path) -> None:
         ('name = "cloud"', "", 1, "name", "this key is missing"),
         ("http = { port = 80, status = 404 }", "exit = 0", 21, "ready.exit", "only our own init"),
         ("http = { port = 80, status = 404 }", "", 20, "ready", "exactly one"),
+        ("cpus = 2", 'cpu_model = "max smap"', 7, "machine.cpu_model", "'max smap' is no model of a processor"),
+        ("cpus = 2", 'properties = { acpi = "off" }', 7, "machine.properties.acpi", "use machine.acpi"),
+        (
+            "cpus = 2",
+            'properties = { "pit,x" = "off" }',
+            7,
+            "machine.properties.pit,x",
+            "no name of a machine's property",
+        ),
+        (
+            "cpus = 2",
+            "properties = { pit = 1.5 }",
+            7,
+            "machine.properties.pit",
+            "a text, a whole number, true or false",
+        ),
+        ("cpus = 2", "global_properties = { mq = true }", 7, "machine.global_properties.mq", "no DRIVER.PROPERTY"),
         ('format = "qcow2"', 'format = "vmdk"', 18, "disks.format", "expected 'raw' or 'qcow2'"),
     ],
 )
