@@ -1,10 +1,13 @@
 """The store: what it gives back, what it refuses, and what is left when it is killed."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,8 @@ def test_scratch_is_gone_on_every_way_out(store: Store) -> None:
 
 HOLDER = """
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from imagebuilder.store import Store
 with Store(Path(sys.argv[1])).scratch() as folder:
@@ -93,6 +98,8 @@ def test_scratch_of_the_living_stays_and_of_the_killed_is_swept(store: Store) ->
 
 WAITER = """
 import sys, time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from imagebuilder.store import Store
 store = Store(Path(sys.argv[1]))
@@ -142,3 +149,52 @@ def test_a_file_in_the_way_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         Store(tmp_path / "cache")
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """As on a disk that becomes full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_is_put_again_mends_what_was_damaged(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    puts: list[Callable[[], str]] = [lambda: store.put(b"content"), lambda: store.put_file(tmp_path / "file")]
+    for put in puts:
+        path = store.blob(put())
+        for damage in (b"c0ntent", b"", b"cont"):
+            path.write_bytes(damage)
+            assert store.read(put()) == b"content"
+
+
+def test_nothing_appears_by_halves(store: Store, tmp_path: Path) -> None:
+    """On a full disk what stood there stands, and what is new is not there at all."""
+    large = os.urandom(200_000)
+    (tmp_path / "file").write_bytes(large)
+    store.keep(key_of("step"), {"a": 1})
+    with files_no_larger_than(100_000):
+        for write in (
+            lambda: store.put(large),
+            lambda: store.put_file(tmp_path / "file"),
+            lambda: store.keep(key_of("step"), {"a": large.hex()}),
+            lambda: store.choose(key_of("step"), {"a": large.hex()}),
+        ):
+            with pytest.raises(OutputError, match="cannot be written"):
+                write()
+    assert not store.has(sha256(large)) and store.choice(key_of("step")) == store.record(key_of("step")) == {"a": 1}
+    assert not list((store.root / "scratch").iterdir())
+
+
+def test_who_reads_meanwhile_sees_the_old_or_the_new(store: Store) -> None:
+    """A file is written whole beside its place, and renamed: its number is another one, and it never grew there."""
+    key = key_of("step")
+    store.keep(key, {"a": 1})
+    path = store.root / "records" / key[:2] / key
+    with path.open("rb") as reader:
+        store.keep(key, {"a": 2})
+        assert b'"a":1' in reader.read() and b'"a":2' in path.read_bytes()
