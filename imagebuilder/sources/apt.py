@@ -12,24 +12,28 @@ What was resolved is remembered in the store, so that the same wish needs no net
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from imagebuilder import cache, process
 from imagebuilder.errors import CacheError, OutputError, SourceError, ToolFailed
 from imagebuilder.events import Progress, Say, Unit, Warned, step
 from imagebuilder.sources import archives
-from imagebuilder.sources.apt_says import explain, unusable
+from imagebuilder.sources.apt_says import UnknownFailure, explain, unusable
 from imagebuilder.sources.archives import Stanza, sources_list
 from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Package
 from imagebuilder.store import Store, key_of, sha256_file
 
 REVISION = 1
+STATE = ("lists", "cache")  # what apt keeps in folders, and may find damaged
+T = TypeVar("T")
 SOURCES = "sources.list.d/debian.sources"
 WANTED = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
 RELEASE = re.compile(r"[a-z][a-z0-9-]*")
@@ -68,8 +72,7 @@ def resolve(wish: Wish, *, store: Store, say: Say, refresh: bool = False) -> tup
     if record is None:
         _check(wish)
         with _apt(wish.release, store, say) as apt:
-            apt.update()
-            chosen = {"packages": [package.describe() for package in apt.plan(wish)]}
+            chosen = {"packages": [package.describe() for package in apt.whole(lambda: apt.chosen(wish))]}
         record = store.choose(wish.key, chosen)
     return tuple(Package(**package) for package in record["packages"])
 
@@ -79,7 +82,7 @@ def fetch(release: str, packages: Sequence[Package], *, store: Store, say: Say) 
     missing = [package for package in packages if not _at_hand(package, store, say)]
     if missing:
         with _apt(release, store, say) as apt:
-            apt.download(missing)
+            apt.whole(lambda: apt.download(missing))
     return {package.name: store.blob(package.sha256) for package in packages}
 
 
@@ -133,6 +136,24 @@ class Apt:
         if not own:
             raise SourceError("none of the archives that apt is configured for is Debian's", hint=archives.NO_ARCHIVE)
         return own
+
+    def whole(self, work: Callable[[], T]) -> T:
+        """Do something with the lists; once more with new ones when apt fails for a reason that we know nothing of:
+        they are damaged then, mostly, and apt does not mend them."""
+        try:
+            return work()
+        except UnknownFailure as error:
+            self.say(Warned(f"{error.message}: its package lists are fetched anew"))
+            for name in STATE:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            self.updated.unlink(missing_ok=True)
+            _write_state(self.folder, {SOURCES: self.usable})
+            return work()
+
+    def chosen(self, wish: Wish) -> list[Package]:
+        """The packages that the newest lists have for a wish."""
+        self.update()
+        return self.plan(wish)
 
     def plan(self, wish: Wish) -> list[Package]:
         """The packages that would be installed on an empty system, sorted by name."""

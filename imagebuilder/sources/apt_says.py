@@ -55,6 +55,10 @@ MEANINGS: tuple[Meaning, ...] = (
 )
 
 
+class UnknownFailure(SourceError):
+    """apt failed, and what it said is none of ``MEANINGS``."""
+
+
 def explain(error: ToolFailed, release: str) -> SourceError:
     """What apt's failure means for the user."""
     said = error.stderr
@@ -64,7 +68,7 @@ def explain(error: ToolFailed, release: str) -> SourceError:
     for pattern, message, hint in MEANINGS:
         if match := re.search(pattern, said):
             return SourceError(message.format(**{**words, **match.groupdict()}), hint=hint)
-    return SourceError(f"apt failed for Debian {release}: {words['last']}")
+    return UnknownFailure(f"apt failed for Debian {release}: {words['last']}")
 
 
 def unusable(said: str) -> dict[str, str]:

@@ -400,6 +400,22 @@ def test_a_damaged_cache_entry_is_said_and_downloaded_again(
     assert not [event for event in events if isinstance(event, Warned) and "libgreet2" in event.text]
 
 
+@pytest.mark.parametrize("damage", [b"", b"garbage" * 99, None], ids=["emptied", "overwritten", "a folder"])
+def test_damaged_lists_are_said_and_fetched_anew(
+    repository: Repository, context: Context, events: list[Event], damage: bytes | None
+) -> None:
+    packages = resolved(context, "greeter")
+    (lists,) = (context.store.root / "apt").glob("*/lists")
+    for path in [path for path in lists.iterdir() if path.is_file() and path.name != "lock"]:
+        path.unlink()
+        path.mkdir() if damage is None else path.write_bytes(damage)
+    events.clear()
+    assert len(fetched(context, packages)) == 2
+    assert resolved(context, "greeter", refresh=True) == packages
+    warned = [event.text for event in events if isinstance(event, Warned)]
+    assert len(warned) == 1 and "its package lists are fetched anew" in warned[0]
+
+
 def test_without_apt(repository: Repository, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "find", lambda tool: None)
     with pytest.raises(ToolMissing, match=r"apt-get is needed .*sudo apt-get install apt"):
