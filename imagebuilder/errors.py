@@ -6,6 +6,7 @@
     ├── InputError               the user's files or words are wrong
     │   ├── RecipeError          a recipe (all its problems at once)
     │   ├── KernelError          a kernel definition, or a kernel that is not there
+    │   ├── NotExecutable        a program whose mode does not let us run it
     │   ├── SourceError          what a source was asked for cannot be given
     │   └── ClosureError         a file that the application needs is not in the image
     ├── MachineLacks             this machine has not what was asked for
@@ -73,6 +74,10 @@ class RecipeError(InputError):
 
 class KernelError(InputError):
     """A kernel definition is wrong, or the kernel is not there."""
+
+
+class NotExecutable(InputError):
+    """A program is there, and its mode does not let anybody execute it."""
 
 
 class SourceError(InputError):

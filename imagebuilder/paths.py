@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from imagebuilder.errors import OutputError
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -22,12 +24,34 @@ def search(kind: str) -> Iterator[Path]:
 
 
 def cache_dir() -> Path:
-    """The store's folder: ``$IMAGEBUILDER_CACHE``, else ``imagebuilder`` in the XDG cache folder."""
+    """The store's folder: ``$IMAGEBUILDER_CACHE``, else ``imagebuilder`` in the XDG cache folder. Raises OutputError
+    for a user who has neither these nor a home."""
     named = os.environ.get("IMAGEBUILDER_CACHE")
     if named:
         return Path(named).absolute()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache").absolute() / "imagebuilder"
+    if base:
+        return Path(base).absolute() / "imagebuilder"
+    own = home()
+    if own is None:
+        raise OutputError(
+            "there is no place for the cache: HOME is not set, and this user has no home in passwd",
+            hint="set IMAGEBUILDER_CACHE to a folder",
+        )
+    return own.absolute() / ".cache" / "imagebuilder"
+
+
+def real(path: Path) -> Path:
+    """Where a path leads to, through all links; a loop of links leads to itself (``Path.resolve`` raises there)."""
+    return Path(os.path.realpath(path))
+
+
+def home() -> Path | None:
+    """The user's own folder, if there is one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def source_date_epoch_s() -> int:

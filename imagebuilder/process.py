@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.errors import ToolFailed, ToolMissing
+from imagebuilder import paths
+from imagebuilder.errors import ImagebuilderError, MachineLacks, NotExecutable, ToolFailed, ToolMissing
 
 # Program -> the Debian package that brings it.
 PACKAGES: Mapping[str, str] = {
@@ -63,14 +64,37 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def find(tool: str) -> Path | None:
     """Where a program is; the folders for administration count too, which a user's PATH often lacks."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-    found = shutil.which(tool, path=path)
+    found = shutil.which(tool, path=_folders())
     return Path(found) if found else None
 
 
+def _folders() -> str:
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+def _present(tool: str) -> Path | None:
+    """Where the file of a program is that cannot be executed."""
+    found = shutil.which(tool, mode=os.F_OK, path=_folders())
+    return Path(found) if found else None
+
+
+def _not_executable(path: Path) -> ImagebuilderError:
+    """Why a file that is there cannot be executed; it is not missing."""
+    if os.statvfs(path).f_flag & os.ST_NOEXEC:
+        hint = "set IMAGEBUILDER_CACHE to a folder in which programs may run"
+        why = "its file system is mounted noexec"
+        return MachineLacks(
+            f"{path} cannot be executed: {why}", hint=hint if paths.cache_dir() in path.parents else None
+        )
+    return NotExecutable(f"{path} cannot be executed: its mode forbids it", hint=f"chmod +x {shlex.quote(str(path))}")
+
+
 def require(tool: str) -> Path:
-    """Where a program is, or ``ToolMissing`` with the command that installs it."""
+    """Where a program is, or ``ToolMissing`` with the command that installs it. Raises MachineLacks or NotExecutable
+    for one that is there and cannot be executed."""
     found = find(tool)
+    if found is None and (present := _present(tool)) is not None:
+        raise _not_executable(present)
     if found is None:
         package = PACKAGES.get(tool)
         hint = f"sudo apt-get install {package}" if package else None

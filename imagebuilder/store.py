@@ -46,8 +46,11 @@ def sha256_file(path: Path) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """One spelling for one value: JSON with sorted keys and no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """One spelling for one value: JSON with sorted keys and no spaces.
+
+    A name that is no UTF-8 has lone surrogates, which ``json.loads`` takes back as they are.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def key_of(value: Any) -> str:

@@ -98,7 +98,7 @@ class Node:
     def size_bytes(self) -> int:
         """The bytes of a file or of a link's target; 0 for all else."""
         if self.kind is Kind.SYMLINK:
-            return len(self.target.encode())
+            return len(encoded(self.target))
         return self.content.size_bytes if self.kind is Kind.FILE else 0
 
     def describe(self) -> dict[str, Any]:
@@ -130,6 +130,11 @@ def directory(*, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Node:
 def symlink(target: str) -> Node:
     """A symbolic link."""
     return Node(Kind.SYMLINK, 0o777, target=target)
+
+
+def encoded(name: str) -> bytes:
+    """The bytes of a name: UTF-8, or whatever they were on the disk that it comes from."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 def clean_path(path: str) -> str:

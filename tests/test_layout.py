@@ -27,10 +27,11 @@ BELOW = {
     "events": (),
     "words": (),
     "patterns": (),
+    "braces": (),
     "store": ("errors",),
     "cache": ("errors", "events", "store"),
     "process": ("errors", "paths"),
-    "paths": (),
+    "paths": ("errors",),
     "tree": ("errors", "store"),
     "recipe": ("errors", "events", "paths", "patterns", "store", "tree", "process", "kernel"),
     "closure": ("errors", "events", "process", "recipe", "store", "tree", "sources"),
@@ -71,7 +72,7 @@ BELOW = {
         "measure",
     ),
 }
-EVERYWHERE = {"words"}  # known to every room, and knows none
+EVERYWHERE = {"words", "braces"}  # known to every room, and knows none
 LONGEST_FUNCTION_LINES = 80
 
 

@@ -24,7 +24,7 @@ def test_missing_says_how_to_install() -> None:
 
 
 def test_a_known_program_has_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagebuilder.process.shutil.which", lambda _name, path: None)
+    monkeypatch.setattr("imagebuilder.process.shutil.which", lambda _name, **_others: None)
     with pytest.raises(ToolMissing) as caught:
         require("qemu-system-x86_64")
     assert caught.value.hint == "sudo apt-get install qemu-system-x86"

@@ -12,9 +12,7 @@ from imagebuilder.cli import crowds, options
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.cli.standings import show
 from imagebuilder.cli.subjects import Asked
-from imagebuilder.errors import OutputError
 from imagebuilder.events import Say
-from imagebuilder.formats.common import replacing
 from imagebuilder.machine.accel import choose
 from imagebuilder.measure import bench, instructions, report
 from imagebuilder.measure.bench import FURTHER, RUNS, Taken, Wish
@@ -57,11 +55,10 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.option("--commands", is_flag=True, help="Print the bare QEMU command line of each image (as -v does).")
 @click.option("--fail-slower", is_flag=True, help="Exit status 1 when an image is slower than its reference.")
 @click.option("--fail-undecided", is_flag=True, help="Exit status 4 when a comparison is undecided.")
-@click.option("--json", "json_path", type=Target, metavar="FILE", help="Write the report as JSON.")
-@click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), default=Path("out/artefacts"),
-              show_default=True, help="The folder for the logs of a start that failed.")  # fmt: skip
+@options.report
 @options.accel
 @options.out
+@options.artefacts
 @options.talk
 @click.pass_context
 def command(
@@ -93,6 +90,7 @@ def command(
     """Start each NAME and each machine again and again, in turn with an empty machine, and tell medians, intervals,
     and with --vs whether it is faster, slower, the same, or undecided."""
     _check(ctx)
+    names = names if names or machines else options.or_this_folder("a NAME, or --machine FILE.toml")
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel, store=store)
@@ -110,12 +108,12 @@ def command(
             taken, interrupted = _measured(subjects, wish, compared, say)
             images = _described(taken, compared, None if interrupted else store, say)
     if density is not None:
-        raise SystemExit(_crowded(crowd, json_path, why=None if quiet else choice.why))
+        raise SystemExit(_crowded(crowd, json_path, why=choice.why))
     made = report.of(here, images, pinned=pinned or None)
     if interrupted is None:
         _write(made, json_path)
-    if not quiet and images:
-        show(stdout(), made, why=choice.why, commands=commands or verbose)
+    if images:
+        show(stdout(beside=json_path == options.STDOUT), made, why=choice.why, commands=commands or verbose)
     if interrupted is not None:
         _tell_interrupted(taken, wish, json_path)
         raise interrupted
@@ -144,11 +142,9 @@ NOT_WITH_DENSITY = (
 
 def _check(ctx: click.Context) -> None:
     """Raises UsageError, OutputError for what cannot be done, or would have no effect."""
-    options = {each.name: each.opts[0] for each in ctx.command.params if each.name}
-    given = {options[name] for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    known = {each.name: each.opts[-1] for each in ctx.command.params if each.name}
+    given = {known[name] for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     asked = ctx.params
-    if not asked["names"] and not asked["machines"]:
-        raise click.UsageError("give at least one NAME, or --machine FILE.toml")
     for option, needed in NEEDS.items():
         if option in given and not given.intersection(needed):
             raise click.UsageError(f"{option} has no effect without {' or '.join(needed)}")
@@ -159,9 +155,7 @@ def _check(ctx: click.Context) -> None:
         )
     if asked["most"] is not None and asked["most"] < asked["runs"]:
         raise click.UsageError(f"--max-runs {asked['most']} is less than --runs {asked['runs']}")
-    path = asked["json_path"]
-    if path is not None and not path.absolute().parent.is_dir():
-        raise OutputError(f"{path} cannot be written: the folder {path.absolute().parent} is not there")
+    options.check_writable(asked["json_path"])
 
 
 def _measured(
@@ -189,18 +183,16 @@ def _described(taken: Sequence[Taken], compared: Reference | None, store: Store 
     ]
 
 
-def _crowded(made: Report, json_path: Path | None, *, why: str | None) -> int:
-    """Write and show clones that were up at once (``why`` None: nothing is shown); returns the exit status."""
+def _crowded(made: Report, json_path: Path | None, *, why: str) -> int:
+    """Write and show clones that were up at once; returns the exit status."""
     _write(made, json_path)
-    if why is not None:
-        crowds.show(stdout(), made, why=why)
+    crowds.show(stdout(beside=json_path == options.STDOUT), made, why=why)
     return _status(made.images, fail_slower=False, fail_undecided=False)
 
 
 def _write(made: Report, json_path: Path | None) -> None:
     if json_path is not None:
-        with replacing(json_path) as temporary:
-            temporary.write_bytes(made.to_bytes())
+        options.write(made.to_bytes(), json_path)
 
 
 def _status(images: Sequence[ImageReport], *, fail_slower: bool, fail_undecided: bool) -> int:

@@ -1,7 +1,6 @@
 """The boot tests of recipes, run by pytest itself (``docs/testing.md``) and drawn as the other verbs draw."""
 
 import os
-import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from imagebuilder.cli import signals
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.events import Begun, Event, Say
 from imagebuilder.pytest_plugin import GATHERED
@@ -21,7 +21,7 @@ from imagebuilder.pytest_plugin.reporting import ANSWERED, Gathered
 if TYPE_CHECKING:
     from imagebuilder.measure.report import Report
 
-INTERRUPTED, WRONG = 130, 2
+WRONG = 2
 # pytest's statuses that mean something else with us: it was used wrongly; no test was left to run.
 STATUSES: Mapping[int, int] = {pytest.ExitCode.USAGE_ERROR: WRONG, pytest.ExitCode.NO_TESTS_COLLECTED: WRONG}
 MARKS: Mapping[str, tuple[str, str]] = {"passed": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "dim")}
@@ -35,7 +35,7 @@ class Session:
         self.answers: list[tuple[str, str]] = []
         self._quiet = quiet
         self._verbose = verbose
-        self._interrupted = False
+        self.ended_by: int | None = None
         self._config: pytest.Config | None = None
         self._bars = ExitStack()
         self._say: Say | None = None
@@ -51,17 +51,15 @@ class Session:
         """
         paths = [str(path) for folder in folders for path in (folder, folder / RECIPE)]
         # The folder of a recipe that ships may not be ours to write to.
-        usual = ["-q", *(["-q"] if self._quiet else []), "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
-        before = signal.signal(signal.SIGTERM, _terminated)
+        usual = ["-q", "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
         try:
             status = int(pytest.main([*paths, "-p", "imagebuilder", *usual, *_options(given), *words], [self]))
         except pytest.exit.Exception as error:
             status = error.returncode or WRONG
         finally:
-            signal.signal(signal.SIGTERM, before)
             self._bars.close()
             self._screen.file.close()
-        return INTERRUPTED if self._interrupted else STATUSES.get(status, status)
+        return STATUSES.get(status, status)
 
     @property
     def gathered(self) -> "tuple[Report | None, str]":
@@ -101,17 +99,21 @@ class Session:
             self.answers.append((answer[0], answer[1]))
         if report.when == "call" or not report.passed:
             self._bars.close()
-            if self._config is not None and self._draws(self._config) and not self._quiet:
+            if self._config is not None and self._draws(self._config):
                 stdout().print(self._line(report), soft_wrap=True)
 
     def pytest_runtest_logfinish(self) -> None:
         """A test has ended."""
         self._bars.close()
 
+    @pytest.hookimpl(trylast=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Ctrl-C, or the end of the process is asked for."""
+        """Ctrl-C, or the end of the process is asked for: one sentence says so, and it is not pytest's."""
         self._bars.close()
-        self._interrupted = isinstance(excinfo.value, KeyboardInterrupt)
+        self.ended_by = signals.behind(excinfo.value)
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter") if self._config else None
+        if self.ended_by is not None and reporter is not None:
+            reporter._report_keyboardinterrupt = lambda: None
 
     def _tell(self, event: Event) -> None:
         if self._say is not None:
@@ -147,8 +149,3 @@ def _options(given: Mapping[str, object]) -> list[str]:
             if each not in (None, False):
                 words.append(option if each is True else f"{option}={each}")
     return words
-
-
-def _terminated(number: int, _frame: object) -> None:
-    """Leave pytest by the way that it has for that."""
-    pytest.exit("terminated", returncode=128 + number)

@@ -52,7 +52,7 @@ def command(
                 done.append({"name": build.recipe.name, "path": str(path), "bytes": path.stat().st_size})
     if as_json or only_plan:
         click.echo(json.dumps(done, indent=1))
-    elif not quiet:
+    else:
         for entry in done:
             stdout().print(_line(entry), markup=False, soft_wrap=True)
 

@@ -19,9 +19,11 @@ PACE_S = 5.0  # where no bars are drawn, a step that takes longer is told of aga
 LONGEST_PACES = 6  # at growing distances, of at most so many times that
 
 
-def stdout() -> Console:
-    """Where results are printed; as wide as it needs to be when nobody looks at it."""
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+def stdout(*, beside: bool = False) -> Console:
+    """Where results are printed; as wide as it needs to be when nobody looks at it. With ``beside`` they go to standard
+    error, because standard output is to hold a document and nothing else."""
+    stream = sys.stderr if beside else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 120, highlight=False)
 
 
 def stderr() -> Console:

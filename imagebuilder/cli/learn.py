@@ -14,6 +14,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.events import Say, step
 from imagebuilder.machine.accel import Accelerator, choose
 from imagebuilder.recipe.finding import FILE
+from imagebuilder.words import counted
 
 if TYPE_CHECKING:
     from imagebuilder.bundle import Bundle
@@ -40,8 +41,9 @@ class Learned:
     @property
     def text(self) -> str:
         """In words."""
-        used = f"{self.used_pages:,} pages of {len(self.pages.files)} files are used"
-        read = f"{self.pages.page_count:,} will be read, in {self.pages.range_count} parts"
+        are = "is" if self.used_pages == 1 else "are"
+        used = f"{counted(self.used_pages, 'page')} of {counted(len(self.pages.files), 'file')} {are} used"
+        read = f"{self.pages.page_count:,} will be read, in {counted(self.pages.range_count, 'part')}"
         line = f"{_from_here(self.file)}: {used}; {read}"
         if self.recipe.root.pages:
             return line
@@ -63,7 +65,7 @@ def _from_here(file: Path) -> Path:
 def command(names: tuple[str, ...], accel: str, out: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Start each NAME once, see which pages of its program and libraries are used until it is ready, and write them
     down beside its recipe. Images of a recipe with root.pages have just these read ahead from their disk."""
-    with listener(quiet=quiet or as_json, verbose=verbose) as say:
+    with listener(quiet=quiet, verbose=verbose) as say:
         accelerator = choose(accel, store=options.open_store()).accelerator
         made = [_learned(name, accelerator, out, say) for name in names]
     click.echo(json.dumps([each.describe() for each in made], indent=1) if as_json else _texts(made))

@@ -2,19 +2,21 @@
 
 import importlib
 import os
-import select
-import signal
 import sys
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TextIO
+from pathlib import Path
+from typing import Any
 
 import click
 
 from imagebuilder import __version__
-from imagebuilder.errors import ImagebuilderError, MachineError, OutputError
+from imagebuilder.cli import signals, streams
+from imagebuilder.errors import ImagebuilderError, InputError, MachineError, OutputError, ToolFailed
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+INTERRUPTED = 130
 UNREAD = 1
 
 
@@ -61,6 +63,13 @@ class Verbs(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it, without the empty line that it prints when it is interrupted."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise SystemExit(INTERRUPTED) from error
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -87,55 +96,76 @@ def cli() -> None:
 
     NAME is a folder with a recipe.toml, or the name of one under recipes/.
     """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError("the current folder was removed: change to another one") from error
+    signals.leave_tidily()  # the verb's module is there: from here on there is something to tidy up
 
 
 def main() -> None:
-    """Entry point: exit status 0, 1 (a promise or an instance failed), 2 (the input is wrong), 3 (this machine lacks
-    something), 130 (Ctrl-C)."""
-    signal.signal(signal.SIGTERM, _terminated)
+    """Run the verb, and leave with its exit status: 0, 1 (a promise or an instance failed), 2 (the input is wrong), 3
+    (this machine lacks something), 4 (undecided), 128 and a signal's number."""
+    signals.leave_at_once()
+    streams.open_all()
     try:
         status = cli.main(prog_name="imagebuilder", standalone_mode=False)
-    except click.exceptions.Abort:
-        status = INTERRUPTED
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except ImagebuilderError as error:
-        status = _say(error)
-    except Terminated as error:
-        click.echo("imagebuilder: ended by SIGTERM", err=True)
-        status = error.code
-    except BrokenPipeError:
-        status = _pipe_broken()
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        status = _say(OutputError(f"{place}{error.strerror or error}"))
+        streams.flush()
+    except BaseException as error:
+        status = _failed(error)
+    signals.leave_as_usual()
+    with suppress(OSError):
+        streams.flush()
     sys.exit(status if isinstance(status, int) else 0)
 
 
-class Terminated(SystemExit):
-    """We were asked to end."""
+def _failed(error: BaseException) -> int:
+    """Say what was wrong; returns the exit status."""
+    try:
+        return _told(error)
+    except OSError:  # standard error cannot be written either
+        return getattr(error, "exit_status", ImagebuilderError.exit_status)
 
 
-def _terminated(number: int, _frame: object) -> None:
-    """Leave by an exception, so that whatever is under way is tidied up."""
-    raise Terminated(128 + number)
+def _told(error: BaseException) -> int:
+    number = signals.behind(error)
+    if number is not None:
+        click.echo(signals.sentence(number), err=True)
+        return signals.SIGNALLED + number
+    match error:
+        case SystemExit():
+            return _status(error)
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case ImagebuilderError():
+            return _say(error)
+        case BrokenPipeError() if streams.unread():
+            streams.drop()
+            return UNREAD
+        case BrokenPipeError():
+            return _say(MachineError("a program that imagebuilder had started was gone when it was told something"))
+        case OSError():
+            place = f"{error.filename}: " if error.filename else ""
+            return _say(OutputError(f"{place}{error.strerror or error}"))
+    return _say(_fault(error))
 
 
-def _pipe_broken() -> int:
-    """Whoever read what we print has left, and there is nobody to tell; else it was one of our programs."""
-    if any(map(_unread, (sys.stdout, sys.stderr))):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
-    return _say(MachineError("a program that imagebuilder had started was gone when it was told something"))
+def _status(error: SystemExit) -> int:
+    streams.flush()
+    return error.code if isinstance(error.code, int) else 0
 
 
-def _unread(stream: TextIO) -> bool:
-    poll = select.poll()
-    poll.register(stream.fileno(), select.POLLOUT)
-    return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+def _fault(error: BaseException) -> ImagebuilderError:
+    """What nobody thought of."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return ToolFailed(
+        f"this is a fault of imagebuilder itself: {type(error).__name__}: {str(error) or 'no more is known'}{place}",
+        status=0,
+        stderr="".join(traceback.format_exception(error)),
+        hint="-v shows where it happened; please report it",
+    )
 
 
 def _say(error: ImagebuilderError) -> int:

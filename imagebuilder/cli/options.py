@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from imagebuilder.errors import OutputError
 from imagebuilder.events import Say
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from imagebuilder.bundle import Bundle
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class RecipeName(click.ParamType[str]):
@@ -31,30 +33,96 @@ class RecipeName(click.ParamType[str]):
 
 
 def names(command: Command) -> Command:
-    """``NAME…``: one recipe or several."""
-    return click.argument("names", nargs=-1, required=True, type=RecipeName(), metavar="NAME...")(command)
+    """``NAME…``: one recipe or several; none is that of the current folder."""
+    argument = click.argument("names", nargs=-1, type=RecipeName(), metavar="[NAME]...", callback=_or_this_folder)
+    return argument(command)
 
 
 def name(command: Command) -> Command:
-    """``NAME``: one recipe."""
-    return click.argument("name", type=RecipeName(), metavar="NAME")(command)
+    """``NAME``: one recipe; none is that of the current folder."""
+    argument = click.argument("name", required=False, type=RecipeName(), metavar="[NAME]", callback=_or_this_folder)
+    return argument(command)
+
+
+def _or_this_folder(ctx: click.Context, param: click.Parameter, given: T) -> T | str | tuple[str, ...]:
+    if given or ctx.resilient_parsing:
+        return given
+    found = or_this_folder("the NAME of a recipe")
+    return found if param.nargs == -1 else found[0]
+
+
+def or_this_folder(wanted: str) -> tuple[str, ...]:
+    """The recipe of the current folder, where nothing else was named. Raises UsageError when there is none."""
+    from imagebuilder.recipe.finding import FILE
+
+    if not Path(FILE).is_file():
+        raise click.UsageError(f"give {wanted}, or go to a folder with a {FILE} (imagebuilder list shows the names)")
+    return (".",)
 
 
 def talk(command: Command) -> Command:
     """``-q`` and ``-v``."""
-    command = click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")(command)
+    command = click.option(
+        "-q", "--quiet", is_flag=True, help="No progress on standard error: warnings and errors only."
+    )(command)
     return click.option("-v", "--verbose", is_flag=True, help="Say more of what is done.")(command)
 
 
 def out(command: Command) -> Command:
     """``--out``: where bundles stand."""
     return click.option(
+        "-o",
         "--out",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("out"),
         show_default=True,
         help="The folder in which images stand, each under its name.",
     )(command)
+
+
+def artefacts(command: Command) -> Command:
+    """``--artefacts``: what failures leave. It stands below ``out``, on whose value its default depends."""
+    return click.option(
+        "--artefacts",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        callback=_beside_images,
+        help="The folder for the logs of what failed.  [default: artefacts in that of --out]",
+    )(command)
+
+
+def _beside_images(ctx: click.Context, _param: click.Parameter, given: Path | None) -> Path:
+    return given if given is not None else Path(ctx.params["out"]) / "artefacts"
+
+
+def report(command: Command) -> Command:
+    """``--json FILE``: the report of what was measured."""
+    text = "Write the report as JSON; - is standard output, which holds nothing else then."
+    target = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+    return click.option("--json", "json_path", type=target, metavar="FILE", help=text)(command)
+
+
+STDOUT = Path("-")
+
+
+def check_writable(path: Path | None) -> None:
+    """A report that could not be written is better known before minutes of measuring. Raises OutputError."""
+    if path not in (None, STDOUT) and not path.absolute().parent.is_dir():
+        raise OutputError(f"{path} cannot be written: the folder {path.absolute().parent} is not there")
+
+
+def write(content: bytes, path: Path) -> None:
+    """Write a file whole or not at all, or print it. Raises OutputError."""
+    from imagebuilder.formats.common import replacing
+
+    if path == STDOUT:
+        click.echo(content, nl=False)
+        return
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:  # no file can be made in this folder
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def refresh(command: Command) -> Command:

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import click
 
-from imagebuilder.cli import figures, standings
+from imagebuilder.cli import figures, options, standings
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.errors import InputError, OutputError
-from imagebuilder.formats.common import replacing
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.given import Given, read
+from imagebuilder.paths import real
 
 Reports = tuple[Given, ...]
 Target = click.Path(path_type=Path, allow_dash=True)
-STDOUT = Path("-")
 
 
 def _html(reports: Reports) -> bytes:
@@ -65,7 +64,7 @@ def command(files: tuple[Path, ...], **targets: Path | None) -> None:
     reports = read(files)
     made = [(path, WRITERS[kind](reports)) for kind, path in wanted.items()]  # all of them, before the first is written
     for path, content in made:
-        _write(path, content)
+        options.write(content, path)
     if not wanted:
         console = stdout()
         for given in reports:
@@ -77,23 +76,11 @@ def command(files: tuple[Path, ...], **targets: Path | None) -> None:
 
 def _check(files: tuple[Path, ...], targets: list[Path]) -> None:
     """Find out what would go wrong before anything is read or written."""
-    taken = {path.resolve() for path in files}
+    taken = {real(path) for path in files}
     for target in targets:
-        if target.resolve() in taken:
+        if real(target) in taken:
             raise InputError(f"{target} is given twice: an output needs a file of its own")
-        taken.add(target.resolve())
-        if target != STDOUT and target.is_dir():
+        taken.add(real(target))
+        if target != options.STDOUT and target.is_dir():
             raise OutputError(f"{target} cannot be written: it is a folder")
-        if target != STDOUT and not target.absolute().parent.is_dir():
-            raise OutputError(f"{target} cannot be written: the folder {target.absolute().parent} is not there")
-
-
-def _write(path: Path, content: bytes) -> None:
-    if path == STDOUT:
-        click.echo(content, nl=False)
-        return
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:  # no file can be made in this folder
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        options.check_writable(target)

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import re
-import signal
 import sys
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +12,7 @@ from typing import BinaryIO
 import click
 
 from imagebuilder.bundle import Bundle
-from imagebuilder.cli import options
+from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener
 from imagebuilder.events import Say
 from imagebuilder.machine.accel import choose
@@ -87,8 +87,8 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Boot the image NAME with its console attached (it is built when something changed). Ctrl-C ends it; the exit
-    status is the application's."""
+    """Boot the image NAME with its console attached (it is built when something changed). The exit status is the
+    application's; Ctrl-C ends it, with 130."""
     cloned = from_template or refresh_template
     if not cloned and (environment or user_data):
         raise click.UsageError("--env and --user-data are for clones: add --from-template")
@@ -105,14 +105,19 @@ def command(
         return
     if verbose:
         click.echo(choice.why, err=True)
+    screen = _Screen()
     if template is None:
-        machine = Instance.start(spec, on_console=_show)
+        machine = Instance.start(spec, on_console=screen)
     else:
         data = user_data.read() if user_data else b""
         identity = Identity.of(template, environment=dict(environment), user_data=data)
-        machine = clone(template, identity, forwards=ports, on_console=_show)
-    found = asyncio.run(_attached(machine, quiet=quiet))
-    if found.how is not How.APPLICATION and not quiet:
+        machine = clone(template, identity, forwards=ports, on_console=screen)
+    found, number = asyncio.run(_attached(machine, screen, quiet=quiet))
+    if screen.error is not None:
+        raise screen.error
+    if number is not None:
+        raise signals.Ended(number)
+    if found.how is not How.APPLICATION:
         click.echo(f"imagebuilder: {found.why}", err=True)
     raise SystemExit(_status(found))
 
@@ -135,35 +140,52 @@ def _status(found: Exit) -> int:
     return SIGNALLED + found.signal if found.signal is not None else FAILED
 
 
-async def _attached(machine: AbstractAsyncContextManager[Instance], *, quiet: bool) -> Exit:
-    """Run it with the terminal as its console until it ends; the first Ctrl-C asks it to end, a second one kills it."""
+async def _attached(
+    machine: AbstractAsyncContextManager[Instance], screen: "_Screen", *, quiet: bool
+) -> tuple[Exit, int | None]:
+    """Run it with the terminal as its console until it ends; the first Ctrl-C asks it to end, a second one kills it.
+    Returns how it ended, and the signal that asked for that."""
     async with machine as instance:
         if not quiet:
             for forward in instance.forwards:
                 click.echo(f"port {forward.guest_port} is at 127.0.0.1:{forward.host_port}", err=True)
         loop = asyncio.get_running_loop()
-        asked: list[asyncio.Task[Exit]] = []
+        asked: dict[int, asyncio.Task[Exit]] = {}
 
-        def stop() -> None:
+        def stop(number: int) -> None:
             if asked:
                 instance.kill()
             else:
-                asked.append(loop.create_task(instance.terminate()))
+                asked[number] = loop.create_task(instance.terminate())
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop)
+        screen.on_error = lambda: stop(0)
+        for each in signals.watched():
+            loop.add_signal_handler(each, stop, each)
         with suppress(OSError, ValueError):  # a file or no standard input at all: nothing to type
             loop.add_reader(sys.stdin.fileno(), _typed, instance, loop)
         try:
-            return await instance.wait_exit()
+            return await instance.wait_exit(), next(filter(None, asked), None)
         finally:
             with suppress(OSError, ValueError):
                 loop.remove_reader(sys.stdin.fileno())
 
 
-def _show(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+class _Screen:
+    """What the guest's console shows. When it cannot be shown any more nobody waits for it: the machine is ended."""
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+        self.on_error: Callable[[], None] = lambda: None
+
+    def __call__(self, data: bytes) -> None:
+        if self.error is not None:
+            return
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            self.error = error
+            self.on_error()
 
 
 def _typed(instance: Instance, loop: asyncio.AbstractEventLoop) -> None:

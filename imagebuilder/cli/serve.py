@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 
-from imagebuilder.cli import options
+from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener
 from imagebuilder.events import Event, Note
 from imagebuilder.fleet.pool import Pool
@@ -23,6 +22,7 @@ from imagebuilder.machine.spec import LOOPBACK
 from imagebuilder.machine.template import Wanted
 from imagebuilder.machine.warming import found_or_made
 from imagebuilder.recipe.load import load
+from imagebuilder.words import counted
 
 PATIENCE_S = 5.0  # for requests that are under way when it ends; a second Ctrl-C gives them none
 READY = 4
@@ -74,21 +74,24 @@ def command(
     pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_stem, say=log.hear)
     asyncio.run(_serve(pool, port, log))
     log.sum_up()
+    if log.ended_by is not None:
+        raise signals.Ended(log.ended_by)
     raise SystemExit(FELL_SHORT if any(each.trouble and each.status in OUR_FAULT for each in log.served) else 0)
 
 
 async def _serve(pool: Pool, port: int, log: "_Log") -> None:
     loop, again = asyncio.get_running_loop(), asyncio.Event()
 
-    def stop() -> None:
+    def stop(number: int) -> None:
+        log.ended_by = log.ended_by or number
         (again if log.over.is_set() else log.over).set()
 
     async with pool:
         front = Front(pool, on_served=log.note)
         try:
             at = await front.listen(port)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, stop)
+            for number in signals.watched():
+                loop.add_signal_handler(number, stop, number)
             await _either(pool.full(), log.over.wait())
             if not log.over.is_set():
                 log.say(f"http://{LOOPBACK}:{at}: a machine of its own for every request; Ctrl-C ends it")
@@ -120,6 +123,7 @@ class _Log:
     most: int | None
     served: list[Served] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    ended_by: int | None = None
 
     def note(self, each: Served) -> None:
         """A request was answered."""
@@ -150,10 +154,17 @@ class _Log:
             figures = {"median_ms": round(median(times), 3), "largest_ms": round(max(times), 3)} if times else {}
             self._print({"requests": len(times), "troubled": troubled, **figures})
         elif times:
-            told = f"{len(times)} requests, median {median(times):.1f} ms, largest {max(times):.1f} ms"
-            click.echo(f"{told}, {troubled} without an answer" if troubled else told)
+            told = f"{counted(len(times), 'request')}, median {median(times):.1f} ms, largest {max(times):.1f} ms"
+            click.echo(", ".join([told, *self._kinds()]))
         else:
             click.echo("no request came")
+
+    def _kinds(self) -> Iterator[str]:
+        """How many requests got no answer of the application, and whose fault that was."""
+        troubled = [each.status in OUR_FAULT for each in self.served if each.trouble is not None]
+        failed = sum(troubled)
+        yield from [f"{failed:,} without an answer"] if failed else []
+        yield from [f"{len(troubled) - failed:,} refused"] if len(troubled) > failed else []
 
     def _print(self, row: dict[str, Any]) -> None:
         click.echo(json.dumps(row))

@@ -17,7 +17,8 @@ from imagebuilder.measure.host import Host
 from imagebuilder.measure.reference import BEFORE, Reference
 from imagebuilder.measure.report import Report
 from imagebuilder.measure.subject import Subject
-from imagebuilder.recipe.finding import find
+from imagebuilder.paths import real
+from imagebuilder.recipe.finding import FILE, find
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 
@@ -80,14 +81,14 @@ class Asked:
 
     def _older(self, vs: str | None, here: Host) -> Report | None:
         """The report that REF names, read before minutes of building; None when it names images."""
-        if vs is None or not (vs.endswith(".json") or Path(vs).is_file()):
+        if vs is None or not (vs.endswith(".json") or (Path(vs).is_file() and Path(vs).name != FILE)):
             return None
         named = [load(name).name for name in self.names] + [subject.load(path).name for path in self.machines]
         return reference.older(Path(vs), here, named)
 
     def _check_kept(self, vs: str | None) -> None:
         """Raises InputError when what is compared with would be written over by what is built."""
-        kept, out = Path(vs or "").resolve(), self.out.resolve()
+        kept, out = real(Path(vs or "")), real(self.out)
         if vs is not None and reference.holds_images(kept) and (kept == out or kept.parent == out):
             raise InputError(
                 f"{vs} is where this run puts its own images: nothing of before would be left to compare with",

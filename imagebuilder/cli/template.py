@@ -27,10 +27,9 @@ def command() -> None:
 @options.accel
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option("--cpus", type=click.IntRange(1), help="Processors, instead of the recipe's.")
-@click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), default=Path("out/artefacts"),
-              show_default=True, help="The folder for the logs of a start that failed.")  # fmt: skip
 @options.kernel
 @options.out
+@options.artefacts
 @options.as_json
 @options.talk
 def create_(
@@ -49,7 +48,7 @@ def create_(
     machine. Older ones of the NAME that nobody used for a week, or that eight others were used after, are removed."""
     store = options.open_store()
     made = []
-    with listener(quiet=quiet or as_json, verbose=verbose) as say:
+    with listener(quiet=quiet, verbose=verbose) as say:
         accelerator = choose(accel, store=store).accelerator
         for name in names:
             bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)

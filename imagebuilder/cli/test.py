@@ -1,19 +1,22 @@
 """``imagebuilder test``: the boot tests of images, their measured starts among them; by pytest itself."""
 
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from imagebuilder.cli import options
+from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import stdout
-from imagebuilder.errors import InputError, OutputError, ToolMissing
+from imagebuilder.errors import InputError, ToolMissing
 from imagebuilder.recipe.finding import find
 from imagebuilder.store import Store
 
 if TYPE_CHECKING:
     from imagebuilder.cli.boot_tests import Session
+    from imagebuilder.measure.report import Report
 
 Target = click.Path(dir_okay=False, path_type=Path)
 WORDS = "imagebuilder.cli.test.words"
@@ -45,11 +48,10 @@ class WithWords(click.Command):
 @click.option("--kernel", "kernels", multiple=True, metavar="KERNEL",
               help="Another kernel than the recipe's; again for several, all measured in this run.")  # fmt: skip
 @click.option("--show-answer", is_flag=True, help="Print what the application answers.")
-@click.option("--json", "json_path", type=Target, metavar="FILE", help="Write the report as JSON.")
+@options.report
 @click.option("--junit", "junit_path", type=Target, metavar="FILE", help="Write the tests as JUnit XML.")
-@click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), default=Path("out/artefacts"),
-              show_default=True, help="The folder for what tests that failed leave.")  # fmt: skip
 @options.out
+@options.artefacts
 @options.refresh
 @options.talk
 @click.pass_context
@@ -78,27 +80,28 @@ def command(
     What stands behind -- goes to pytest: imagebuilder test nginx -- -x -k answers
     """
     for path in (json_path, junit_path):
-        _check_writable(path)
+        options.check_writable(path)
+    printed, to_file = json_path == options.STDOUT, None if json_path == options.STDOUT else json_path
     given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
-    given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": json_path}
+    given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": to_file}
     given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--junitxml": junit_path}
     store = options.open_store()
     folders = [find(name) for name in names]
     if not NAMES_ONLY.intersection(ctx.meta[WORDS]):
         _check(folders, accel, kernels, store)
-    session = _session(quiet=quiet, verbose=verbose)
-    with store.scratch() as scratch:  # pytest would keep what tests leave in temporary folders, for some time
-        status = session.run(folders, {**given, "--basetemp": scratch / "pytest"}, ctx.meta[WORDS])
-    if show_answer:
-        _show_answers(session.answers)
-    report, why = session.gathered
-    if report is None and json_path is not None:
-        click.echo(f"{json_path} was not written: no image was measured", err=True)
+    with redirect_stdout(sys.stderr) if printed else nullcontext():
+        session = _session(quiet=quiet, verbose=verbose)
+        with store.scratch() as scratch:  # pytest would keep what tests leave in temporary folders, for some time
+            status = session.run(folders, {**given, "--basetemp": scratch / "pytest"}, ctx.meta[WORDS])
+        if session.ended_by is not None:
+            raise signals.Ended(session.ended_by)
+        report, why = session.gathered
+        _show(session, report, why, answers=show_answer)
+    if report is None and printed:
+        click.echo("no report is printed: no test that measures an image was run", err=True)
         status = status or InputError.exit_status
-    if report is not None and not quiet:
-        from imagebuilder.cli import figures
-
-        figures.show(stdout(), report, why=why)
+    if report is not None and printed:
+        options.write(report.to_bytes(), options.STDOUT)
     raise SystemExit(status)
 
 
@@ -123,15 +126,18 @@ def _session(*, quiet: bool, verbose: bool) -> "Session":
     return Session(quiet=quiet, verbose=verbose)
 
 
+def _show(session: "Session", report: "Report | None", why: str, *, answers: bool) -> None:
+    if answers:
+        _show_answers(session.answers)
+    if report is not None:
+        from imagebuilder.cli import figures
+
+        figures.show(stdout(), report, why=why)
+
+
 def _show_answers(answers: Iterable[tuple[str, str]]) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
     for title, text in answers:
         stdout().print(Panel(Text(text), title=Text(title), title_align="left"))
-
-
-def _check_writable(path: Path | None) -> None:
-    """A report that could not be written is better known before minutes of measuring."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise OutputError(f"{path} cannot be written: the folder {path.absolute().parent} is not there")

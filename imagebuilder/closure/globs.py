@@ -8,32 +8,20 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from imagebuilder.braces import alternatives
+
 WILD = re.compile(r"[*?\[{]")
 # Each piece of a glob, the longest first, and the regular expression that it stands for.
 PIECE = re.compile(
     r"(?P<below>/\*\*$)|(?P<folders>\*\*/)|(?P<all>\*\*)|(?P<star>\*)|(?P<one>\?)|(?P<set>\[[^]/]+])|.", re.S
 )
 MEANING = {"below": "(?:/.*)?", "folders": "(?:.*/)?", "all": ".*", "star": "[^/]*", "one": "[^/]"}
-MAX_ALTERNATIVES = 256
 
 
 @lru_cache(maxsize=1024)
 def matcher(glob: str) -> re.Pattern[str]:
     """The regular expression, for ``fullmatch``, of a glob. Never fails: what is no glob stands for itself."""
     return re.compile("|".join("".join(map(_meaning, PIECE.finditer(each))) for each in alternatives(glob)), re.S)
-
-
-def alternatives(glob: str) -> list[str]:
-    """The globs without braces that ``{a,b}`` stands for (at most ``MAX_ALTERNATIVES``; braces beyond are plain)."""
-    pending, done = [glob], list[str]()
-    while pending:
-        each = pending.pop()
-        braces = re.search(r"\{([^{}]*,[^{}]*)\}", each)
-        if braces is None or len(pending) + len(done) > MAX_ALTERNATIVES:
-            done.append(each)
-        else:
-            pending += [each[: braces.start()] + word + each[braces.end() :] for word in braces[1].split(",")]
-    return sorted(done)
 
 
 def matches(path: str, globs: Iterable[str]) -> str | None:

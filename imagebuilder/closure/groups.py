@@ -10,7 +10,7 @@ from imagebuilder.tree import Kind, Node, Tree
 
 # Path -> what kind of file stands there; the first row that matches counts.
 CLASSES: Mapping[str, re.Pattern[str]] = {
-    name: re.compile(pattern)
+    name: re.compile(pattern, re.DOTALL)  # a name may have a newline
     for name, pattern in {
         "documentation": r"/usr/share/(doc|man|info|lintian|doc-base|bug|menu|gtk-doc)/.*",
         "locale": r"/usr/(share|lib)/(locale|i18n|locales|nls)/.*|/usr/lib/[^/]+/gconv/.*",

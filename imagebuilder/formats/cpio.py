@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from imagebuilder.errors import OutputError
 from imagebuilder.formats.common import copy_blob, time_s
-from imagebuilder.tree import Kind, Node, Tree
+from imagebuilder.tree import Kind, Node, Tree, encoded
 
 MAGIC = "070701"
 TRAILER = "TRAILER!!!"
@@ -38,15 +38,15 @@ def _header(name: str, node: Node, *, number: int, epoch_s: int) -> bytes:
 
 def _entry(name: str, fields: tuple[int, ...]) -> bytes:
     """A header of 11 fields (ino, mode, uid, gid, nlink, mtime, size, two devices) and the name; the checksum is 0."""
-    encoded = name.encode() + b"\0"
-    numbers = "".join(f"{field:08X}" for field in (*fields, len(encoded), 0))
-    head = (MAGIC + numbers).encode() + encoded
+    named = encoded(name) + b"\0"
+    numbers = "".join(f"{field:08X}" for field in (*fields, len(named), 0))
+    head = (MAGIC + numbers).encode() + named
     return head + _padding(len(head))
 
 
 def _write_content(node: Node, stream: BinaryIO) -> None:
     if node.kind is Kind.SYMLINK:
-        stream.write(node.target.encode())
+        stream.write(encoded(node.target))
     elif node.kind is Kind.FILE:
         copy_blob(node.content, stream)
     stream.write(_padding(node.size_bytes))

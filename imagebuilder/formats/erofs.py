@@ -21,7 +21,7 @@ from typing import BinaryIO
 from imagebuilder.errors import OutputError
 from imagebuilder.formats.common import copy_blob, time_s
 from imagebuilder.store import key_of
-from imagebuilder.tree import Blob, Kind, Node, Tree
+from imagebuilder.tree import Blob, Kind, Node, Tree, encoded
 
 BLOCK_BYTES = 4096
 BLOCK_BITS = 12
@@ -209,13 +209,13 @@ class Volume:
         node = self._tree[path]
         if node.kind is Kind.DIRECTORY:
             return Blob.of(self._folders[path].encode(self._entries(path)))
-        return Blob.of(node.target.encode()) if node.kind is Kind.SYMLINK else node.content
+        return Blob.of(encoded(node.target)) if node.kind is Kind.SYMLINK else node.content
 
     def _entries(self, path: str) -> dict[bytes, tuple[int, int]]:
         here, above = self._inodes[path], self._inodes[path.rpartition("/")[0] or "/"]
         children = {name: self._inodes[f"{path.rstrip('/')}/{name}"] for name in self._names[path]}
         inodes = {".": here, "..": above, **children}
-        return {name.encode(): (inode.nid, TYPES[inode.node.kind]) for name, inode in inodes.items()}
+        return {encoded(name): (inode.nid, TYPES[inode.node.kind]) for name, inode in inodes.items()}
 
     def _super(self, checksum: int) -> bytes:
         compat = COMPAT_CHECKSUM | COMPAT_MTIME
@@ -275,10 +275,10 @@ def _encode_block(names: Sequence[bytes], entries: Mapping[bytes, tuple[int, int
 
 
 def _name(name: str) -> bytes:
-    encoded = name.encode()
-    if len(encoded) > LONGEST_NAME_BYTES:
+    written = encoded(name)
+    if len(written) > LONGEST_NAME_BYTES:
         raise OutputError(f"the name {name[:40]}… is longer than 255 bytes: give the file a shorter one")
-    return encoded
+    return written
 
 
 def _is_device(node: Node) -> bool:

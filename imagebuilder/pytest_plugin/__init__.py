@@ -88,6 +88,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "recipe(name): the recipe whose image the fixtures build and boot")
     config.pluginmanager.register(_ExitStatus(), "imagebuilder-exit-status")
     named = config.getoption("--ib-json")
+    if named == "-":
+        raise pytest.UsageError("--ib-json: give a file: standard output is pytest's own (imagebuilder test has -)")
     path = config.invocation_params.dir / named if named else None
     if path is not None and not path.parent.is_dir():
         raise pytest.UsageError(f"--ib-json: the folder {path.parent} is not there")

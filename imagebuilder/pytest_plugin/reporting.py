@@ -63,7 +63,12 @@ class Gathered:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Before the JUnit XML is written."""
-        if hasattr(session.config, "workerinput") or (report := self.report()) is None:
+        if hasattr(session.config, "workerinput"):
+            return
+        if (report := self.report()) is None:
+            if self._json_path is not None and not session.config.option.collectonly:
+                self._complaint = f"{self._json_path} was not written: no test that measures an image was run"
+                session.exitstatus = session.exitstatus or WRONG
             return
         if self._json_path is not None and not self._written(self._json_path, report):
             session.exitstatus = WRONG

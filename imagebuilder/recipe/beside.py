@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from imagebuilder.braces import alternatives
+
 
 def relative(text: str) -> str:
     """A path or pattern that stays in the recipe's folder. Raises ValueError with a sentence for the user."""
@@ -19,12 +21,16 @@ def relative(text: str) -> str:
 def expand(folder: Path, pattern: str) -> tuple[str, ...]:
     """The files that a pattern means, relative to the folder, sorted.
 
-    ``*``, ``?`` and ``[…]`` as in a shell, ``**`` any number of folders; hidden files count. A folder stands for all
-    files in it. A symbolic link counts as a file; nothing is found behind one to a folder.
+    ``*``, ``?``, ``[…]`` and ``{a,b}`` as in a shell, ``**`` any number of folders; hidden files count. A folder
+    stands for all files in it. A symbolic link counts as a file; nothing is found behind one to a folder.
     """
-    found = glob.glob(relative(pattern), root_dir=folder, recursive=True, include_hidden=True)  # noqa: PTH207
+    found = [match for each in alternatives(relative(pattern)) for match in _matches(folder, each)]
     files = {name for match in found if not _behind_link(folder, match) for name in _files(folder, match)}
     return tuple(sorted(files))
+
+
+def _matches(folder: Path, pattern: str) -> list[str]:
+    return glob.glob(pattern, root_dir=folder, recursive=True, include_hidden=True)  # noqa: PTH207
 
 
 def candidates(folder: Path) -> tuple[str, ...]:
@@ -48,7 +54,7 @@ def is_folder(path: Path) -> bool:
 
 def _files(folder: Path, match: str) -> Iterator[str]:
     path = folder / match
-    if path.is_symlink() or is_file(path):
+    if path.is_symlink() or not is_folder(path):  # a FIFO, too: whoever takes it says what it thinks of that
         yield PurePosixPath(match).as_posix()
         return
     for here, folders, files in os.walk(path):

@@ -11,8 +11,11 @@ FILE = "recipe.toml"
 
 
 def find(name_or_folder: str | Path) -> Path:
-    """The folder of a recipe: absolute. Raises RecipeError with the nearest name when there is none."""
+    """The folder of a recipe, given by its name, by itself, or by its file: absolute. Raises RecipeError with the
+    nearest name when there is none."""
     given = Path(name_or_folder)
+    if given.name == FILE and is_file(given):
+        return given.absolute().parent
     tried = [given, *(folder / given for folder in paths.search("recipes"))]
     for folder in tried:
         if is_file(folder / FILE):

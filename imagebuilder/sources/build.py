@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import process
-from imagebuilder.errors import OutputError, SourceError, ToolFailed
+from imagebuilder.errors import NotExecutable, OutputError, SourceError, ToolFailed
 from imagebuilder.events import Note, step
+from imagebuilder.paths import home as users_home
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.recipe import beside
 from imagebuilder.recipe.model import BuildSource
@@ -76,8 +77,9 @@ def environment(source: BuildSource, work: Path, home: Path) -> dict[str, str]:
 
 def _toolchains() -> dict[str, str]:
     """Where rustup keeps the compilers that its ``rustc`` and ``cargo`` stand for: below the user's own HOME."""
-    folder = Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup")
-    return {"RUSTUP_HOME": str(folder)} if folder.is_dir() else {}
+    own = users_home()
+    named = os.environ.get("RUSTUP_HOME") or (own / ".rustup" if own else None)
+    return {"RUSTUP_HOME": str(named)} if named and Path(named).is_dir() else {}
 
 
 def _lay_down(inputs: Mapping[str, Node], folder: Path, work: Path, home: Path) -> None:
@@ -108,6 +110,9 @@ def _run(source: BuildSource, context: Context, work: Path, home: Path) -> None:
         said = f":\n{_indented(error.stderr, work)}" if error.stderr else ", and said nothing"
         how = "was ended by a signal" if error.status < 0 else f"failed with status {error.status}"
         raise SourceError(f'source.command: "{program}" {how}{said}') from error
+    except NotExecutable as error:
+        hint = f"chmod +x {program}"
+        raise SourceError(f'source.command: "{program}" cannot be run: its mode forbids it', hint=hint) from error
     except OSError as error:
         raise SourceError(f'source.command: "{program}" cannot be run: {error.strerror}') from error
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder.errors import SourceError
+from imagebuilder.paths import real
 from imagebuilder.recipe import beside
 from imagebuilder.recipe.model import FilesSource
 from imagebuilder.sources.hints import did_you_mean
@@ -41,7 +42,7 @@ def collect(folder: Path, patterns: Iterable[str], *, key: str) -> dict[str, Nod
 def node_of(path: Path, folder: Path) -> Node:
     """A file or link as a node. Raises SourceError for what leads out of ``folder``, or is neither file nor link."""
     name = path.relative_to(folder).as_posix()
-    if not path.parent.resolve().is_relative_to(folder.resolve()):
+    if not real(path.parent).is_relative_to(real(folder)):
         raise SourceError(f"{name} leads out of {folder}: copy the files there")
     try:
         if path.is_symlink():
@@ -55,8 +56,8 @@ def node_of(path: Path, folder: Path) -> Node:
 
 def _link(path: Path, folder: Path, name: str) -> Node:
     target = str(path.readlink())
-    end = (path.parent / target).resolve()
-    if target.startswith("/") or not end.is_relative_to(folder.resolve()):
+    end = real(path.parent / target)
+    if target.startswith("/") or not end.is_relative_to(real(folder)):
         raise SourceError(f"{name} is a link to {target}, out of the folder {folder}: copy the file, or link within it")
     return symlink(target)
 

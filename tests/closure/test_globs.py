@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagebuilder.closure.globs import alternatives, fixed_part, matcher
+from imagebuilder.braces import alternatives
+from imagebuilder.closure.globs import fixed_part, matcher
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""How the command line is ended from outside: one rule for all verbs.
+
+Ctrl-C gives the exit status 130, SIGTERM 143, SIGHUP 129 (128 and the signal's number, as shells count), and one
+sentence on standard error. While modules are imported nothing is under way, and we leave at once; while a verb works,
+by an exception, so that whatever is under way is tidied up; afterwards as the system does it. A signal that was ignored
+when we were started, as ``nohup`` does it, stays ignored. Imports next to nothing: it is there before all else.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+SIGNALLED = 128
+LATER_S = 0.01
+
+
+class Ended(KeyboardInterrupt):
+    """We were asked to end by this signal: whichever it is, libraries take it for Ctrl-C and do what they do then.
+
+    (Python 3.11 kills itself at the end when a KeyboardInterrupt came while it was in an ``exec`` of a text, as
+    dataclasses have it, even if it was caught; not so for a class of its own.)
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def sentence(number: int) -> str:
+    """What is said of it."""
+    return f"imagebuilder: ended by {NAMES[signal.Signals(number)]}"
+
+
+def watched() -> list[signal.Signals]:
+    """The signals that end us; not those that are ignored here."""
+    return [number for number in NAMES if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def leave_at_once() -> None:
+    """From now on a signal ends us where we stand."""
+    for number in watched():
+        signal.signal(number, _left)
+
+
+def leave_tidily() -> None:
+    """From now on a signal becomes an exception."""
+    for number in watched():
+        signal.signal(number, _raised)
+    sys.unraisablehook = _once_more
+
+
+def leave_as_usual() -> None:
+    """From now on signals do what they do to any program."""
+    for number in watched():
+        signal.signal(number, signal.SIG_DFL)
+
+
+def behind(error: BaseException | None) -> int | None:
+    """The signal that an exception comes from: a library may have raised one of its own on the way."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return _number(error)
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _left(number: int, _frame: FrameType | None) -> NoReturn:
+    os.write(2, f"{sentence(number)}\n".encode())
+    os._exit(SIGNALLED + number)
+
+
+def _raised(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Ended(number)
+
+
+def _once_more(lost: Any) -> None:
+    """Where no exception can come through, such as in a destructor, the signal is sent again a little later."""
+    if not isinstance(lost.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    import threading
+
+    threading.Timer(LATER_S, signal.raise_signal, [_number(lost.exc_value)]).start()
+
+
+def _number(error: KeyboardInterrupt) -> int:
+    return error.number if isinstance(error, Ended) else signal.SIGINT

@@ -1,0 +1,170 @@
+"""Ended by a signal, every verb does the same: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, and one sentence."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.cli import signals
+from tests.app import OTHERS, lay_down, recipe_text
+
+HTTP = "http = { port = 80 }\ntimeout_s = 120"
+BUILDS = """
+[[source]]
+type = "build"
+inputs = ["app"]
+command = ["sleep", "{token}"]
+outputs = {{ app = "/usr/bin/other" }}
+"""
+SAYS = {
+    signal.SIGINT: "imagebuilder: ended by Ctrl-C",
+    signal.SIGTERM: "imagebuilder: ended by SIGTERM",
+    signal.SIGHUP: "imagebuilder: ended by SIGHUP",
+}
+TCG = ("--accel", "tcg")
+VERBS = {
+    "build": ("build", "app"),
+    "inspect": ("inspect", "app"),
+    "run": ("run", "app", *TCG),
+    "serve": ("serve", "app", "--per-request", "--port", "0", *TCG),
+    "test": ("test", "app", *TCG),
+    "bench": ("bench", "app", *TCG),
+    "density": ("bench", "app", "--density", "2", *TCG),
+    "template create": ("template", "create", "app", *TCG),
+    "learn": ("learn", "app", *TCG),
+}
+
+
+def ended(
+    words: Sequence[str], number: signal.Signals, *, at: str, folder: Path, cache: Path, python: Sequence[str] = ()
+) -> tuple[int, str, str]:
+    """The exit status, and both outputs, of a run that is sent a signal when a line of standard error has ``at``."""
+    given = {**os.environ, "IMAGEBUILDER_CACHE": str(cache), "PYTEST_ADDOPTS": OTHERS}
+    argv = [sys.executable, *python, "-m", "imagebuilder", *words]
+    out = folder / "stdout"
+    with out.open("w") as stdout:
+        run = subprocess.Popen(
+            argv, cwd=folder, env=given, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True
+        )
+        assert run.stderr is not None
+        try:
+            before = ""
+            while at not in (line := run.stderr.readline()):
+                before += line
+                assert line, before
+            run.send_signal(number)
+            _, said = run.communicate(timeout=120)
+        finally:
+            run.kill()
+    return run.returncode, out.read_text(), said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("verb", VERBS)
+def test_while_it_builds(verb: str, number: signal.Signals, application: Path, cache: Path, tmp_path: Path) -> None:
+    text = recipe_text("wait", ready=HTTP).replace("[source]", "[[source]]") + BUILDS.format(
+        token=600 + os.getpid() % 90
+    )
+    lay_down(tmp_path / "app", application, text)
+    status, out, said = ended(VERBS[verb], number, at="sleep", folder=tmp_path, cache=cache)
+    assert (status, said.splitlines()) == (128 + number, [SAYS[number]]), (out, said)
+    assert "Traceback" not in out and "Interrupt" not in out, out
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize(
+    ("verb", "number", "at"),
+    [
+        ("run", signal.SIGINT, "port 80 is at"),
+        ("run", signal.SIGHUP, "port 80 is at"),
+        ("serve", signal.SIGINT, "Ctrl-C ends it"),
+        ("serve", signal.SIGTERM, "Ctrl-C ends it"),
+        ("test", signal.SIGINT, "times …"),
+        ("test", signal.SIGTERM, "times …"),
+        ("bench", signal.SIGINT, "in turn"),
+        ("template create", signal.SIGINT, "first answer"),
+        ("template create", signal.SIGTERM, "first answer"),
+    ],
+)
+def test_while_machines_run(
+    verb: str, number: signal.Signals, at: str, application: Path, cache: Path, tmp_path: Path
+) -> None:
+    lay_down(tmp_path / "app", application, recipe_text("http=200", ready=HTTP))
+    status, out, said = ended(VERBS[verb], number, at=at, folder=tmp_path, cache=cache)
+    assert (status, said.splitlines()[-1:]) == (128 + number, [SAYS[number]]), (out, said)
+    assert "Traceback" not in out + said and "Interrupt" not in out + said, (out, said)
+    assert said.count("ended by") == 1, said
+
+
+def test_while_modules_are_imported(application: Path, cache: Path, tmp_path: Path) -> None:
+    """At whatever import the signal comes."""
+    lay_down(tmp_path / "app", application, recipe_text("say=hello"))
+    words = ("build", "app", "--plan")
+    given = {**os.environ, "IMAGEBUILDER_CACHE": str(cache)}
+    argv = [sys.executable, "-X", "importtime", "-m", "imagebuilder", *words]
+    listed = subprocess.run(argv, cwd=tmp_path, env=given, capture_output=True, text=True, check=True).stderr
+    names = [line.rpartition("|")[2].strip() for line in listed.splitlines() if line.startswith("import time:")]
+    ours = names[names.index("imagebuilder.cli.streams") :]
+    chosen = random.Random(7).sample(ours[:-5], 8)
+    for name, number in zip(chosen, [signal.SIGINT, signal.SIGTERM] * 4, strict=True):
+        status, out, said = ended(
+            words,
+            number,
+            at=f"| {name}\n".replace("| ", " "),
+            folder=tmp_path,
+            cache=cache,
+            python=("-X", "importtime"),
+        )
+        told = [line for line in said.splitlines() if not line.startswith("import time:")]
+        if status == 0:  # it was done before the signal came
+            continue
+        assert (status, told) == (128 + number, [SAYS[number]]), (name, out, told)
+
+
+def test_what_is_ignored_stays_ignored(application: Path, cache: Path, tmp_path: Path) -> None:
+    lay_down(tmp_path / "app", application, recipe_text("say=hello"))
+    given = {**os.environ, "IMAGEBUILDER_CACHE": str(cache)}
+    argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "imagebuilder", "build", "app"]
+    run = subprocess.Popen(argv, cwd=tmp_path, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert run.stderr is not None
+    assert "app …" in run.stderr.readline()
+    run.send_signal(signal.SIGHUP)
+    run.communicate(timeout=120)
+    assert run.returncode == 0
+
+
+LOST = """
+import os, signal, time
+from imagebuilder.cli import main, signals
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+def work(**_):
+    signals.leave_tidily()
+    Deaf()
+    time.sleep(20)
+main.cli.main = work
+main.main()
+"""
+
+
+def test_a_signal_in_a_destructor_is_not_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=15)
+    assert (done.returncode, done.stderr) == (130, f"{SAYS[signal.SIGINT]}\n")
+
+
+def test_a_library_that_puts_its_own_exception_around() -> None:
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("Error calling __set_name__") from error
+    except RuntimeError as error:
+        assert signals.behind(error) == signal.SIGINT
+    assert signals.behind(RuntimeError()) is None
