@@ -85,7 +85,7 @@ def _once_more(lost: Any) -> None:
         return
     import threading
 
-    threading.Timer(LATER_S, signal.raise_signal, [_number(lost.exc_value)]).start()
+    threading.Timer(LATER_S, os.kill, [os.getpid(), _number(lost.exc_value)]).start()
 
 
 def _number(error: KeyboardInterrupt) -> int:

@@ -19,7 +19,7 @@ from tests.cli.conftest import Cli
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((), "give at least one NAME"),
+        ((), "give a NAME, or --machine"),
         (("--machine", "none.toml"), "cannot be read"),
         (("nothing-of-this-name",), "there is no recipe of this name"),
         (("app", "--vs", "none.json"), "cannot be read"),
