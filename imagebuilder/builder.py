@@ -30,7 +30,7 @@ from imagebuilder.paths import PACKAGE, source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.model import FileEntry, Recipe
-from imagebuilder.sources import SOURCES, Context, Layer, known_users
+from imagebuilder.sources import SOURCES, Context, Layer, known_users, package_with
 from imagebuilder.sources.maintainer import Setup, joined
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.sources.state import state_folders
@@ -223,6 +223,14 @@ class Build:
     def _search(self) -> Mapping[str, str]:
         environment = self.recipe.application.environment
         return {name: value for name, value in environment.items() if name == "PATH" or name.startswith("LD_")}
+
+    def _package_with(self, library: str) -> str | None:
+        """The package that should have a library, of the first of the recipe's Debian releases that has one."""
+        for release in dict.fromkeys(source.release for source in self.recipe.source if source.type == "debian"):
+            package = package_with(library, release, self.context)
+            if package is not None:
+                return f"the package {package} of Debian {release}"
+        return None
 
     def _patterns(self, name: str) -> list[str]:
         return [pattern for source in self.recipe.source for pattern in getattr(source, name, ())]

@@ -10,7 +10,7 @@ plug-ins, data, locales, ``libgcc_s.so.1`` (glibc loads it for pthread_cancel, p
 ``/usr/lib/x86_64-linux-gnu/gconv/**`` (iconv), ``libnss_*.so*`` (since glibc 2.34, ``files`` and ``dns`` are in libc).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from imagebuilder.closure import scripts
 from imagebuilder.closure.elf import MAGIC
 from imagebuilder.closure.groups import Group, groups
 from imagebuilder.closure.selection import matching, other_glob, selected
-from imagebuilder.closure.walk import Walk
+from imagebuilder.closure.walk import Walk, nobody_knows
 from imagebuilder.errors import ClosureError
 from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay
@@ -41,11 +41,12 @@ class Slimmed:
 @dataclass(frozen=True)
 class Around:
     """What the image will have besides its sources: ``below`` what every image has, ``above`` the recipe's [[files]];
-    and ``environment``, the application's."""
+    ``environment``, the application's; and ``package_with`` knows in which package a missing library may be."""
 
     below: Tree = field(default_factory=Tree)
     above: Mapping[str, Node] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    package_with: Callable[[str], str | None] = nobody_knows
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def slim(
     merged = merge([Layer(around.below, dict.fromkeys(around.below, SYSTEM), slim=True), *layers])
     tree, added = overlay(merged.tree, around.above)
     dropped = {path: why for path, why in _dropped(exclude, tree).items() if path not in added}
-    walk = Walk(tree, dropped, around.environment)
+    walk = Walk(tree, dropped, around.environment, around.package_with)
     for root in roots:
         walk.command(root)
     whole = sorted(path for path in merged.whole if path in tree and path not in dropped and path not in added)

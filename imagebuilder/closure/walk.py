@@ -1,7 +1,7 @@
 """The walk from programs to all that they need, in one tree."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagebuilder.closure import scripts
@@ -25,6 +25,11 @@ class Missing:
         return f"{self.name} is not in the image: {_needed_by(self.loaded)}"
 
 
+def nobody_knows(_library: str) -> str | None:
+    """Where no source knows packages."""
+    return None
+
+
 @dataclass
 class Walk:
     """``kept`` grows with the reason of each path, ``links`` with links to add, ``idle`` with scripts that cannot run,
@@ -33,6 +38,7 @@ class Walk:
     tree: Tree
     dropped: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    package_with: Callable[[str], str | None] = nobody_knows
     kept: dict[str, str] = field(default_factory=dict)
     links: dict[str, Node] = field(default_factory=dict)
     idle: dict[str, list[str]] = field(default_factory=dict)
@@ -218,18 +224,16 @@ class Walk:
         return next((path for path in fitting if self.tree.resolve(path) not in self.dropped), None)
 
     def _hint(self, missing: Missing) -> Iterator[str]:
-        """What would bring a library: what is elsewhere in the tree, or the package that Debian would call so."""
+        """What would bring a library: what is elsewhere in the tree, or the package that should have it."""
         elsewhere = self._elsewhere(missing, self.tree)
         plug_in = not [*missing.loaded.chain()][-1].elf.is_program
-        stem, _, number = missing.name.partition(".so")
         if elsewhere and plug_in:
             yield f'"{elsewhere}" is there: under source.include it is kept, for a program that loads it first'
         elif elsewhere:
             link = self._linker.place(missing.name, missing.loaded)
             yield f'{elsewhere} is there: [[files]] with path = "{link}" and symlink = "{elsewhere}" has it found'
-        elif stem.startswith("lib"):
-            between = "-" if stem[-1:].isdigit() else ""
-            yield f"Debian usually has {missing.name} in a package like {stem.lower()}{between}{number.lstrip('.')}"
+        elif package := self.package_with(missing.name):
+            yield f"{missing.name} should be in {package}"
 
 
 def _needed_by(loaded: Loaded) -> str:

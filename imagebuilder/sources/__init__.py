@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from imagebuilder.sources import build, debian, files
-from imagebuilder.sources.debian import known_users
+from imagebuilder.sources.debian import known_users, package_with
 from imagebuilder.sources.layer import Context, Layer, Package, SourceKind
 
 SOURCES: Mapping[str, SourceKind] = {
@@ -12,4 +12,4 @@ SOURCES: Mapping[str, SourceKind] = {
     "build": SourceKind(build.describe, build.provide),
 }
 
-__all__ = ["SOURCES", "Context", "Layer", "Package", "SourceKind", "known_users"]
+__all__ = ["SOURCES", "Context", "Layer", "Package", "SourceKind", "known_users", "package_with"]

@@ -77,6 +77,12 @@ def resolve(wish: Wish, *, store: Store, say: Say, refresh: bool = False) -> tup
     return tuple(Package(**package) for package in record["packages"])
 
 
+def names(release: str, *, store: Store, say: Say) -> frozenset[str]:
+    """The packages that a release has, by the lists that are at hand; none without such lists."""
+    with _apt(release, store, say) as apt:
+        return apt.names() if apt.updated.exists() else frozenset()
+
+
 def fetch(release: str, packages: Sequence[Package], *, store: Store, say: Say) -> dict[str, Path]:
     """The files of packages, by package name: from the store, or downloaded; each has the digest that was resolved."""
     missing = [package for package in packages if not _at_hand(package, store, say)]
@@ -186,13 +192,17 @@ class Apt:
         known = self.updated.read_text() if self.updated.is_file() else ""
         return known or sources_list(self.stanzas)
 
+    def names(self) -> frozenset[str]:
+        """The packages that can be had."""
+        return frozenset(self._run(["apt-cache", "pkgnames"]).split())
+
     def _know(self, wanted: Sequence[str]) -> None:
         """Raise SourceError for packages that the release lacks; apt would take their names for patterns."""
         known = set(self._run(["apt-cache", "-oAPT::Cache::AllNames=true", "pkgnames"]).split())
         for word in wanted:
             name = word.partition("=")[0]
             if name not in known:
-                hint = did_you_mean(name, (each for each in known if each[:1] == name[:1]))
+                hint = did_you_mean(name, (each for each in self.names() if each[:1] == name[:1]))
                 raise SourceError(f'source.packages: Debian {self.release} has no package "{name}"', hint=hint)
 
     def _keep(self, packages: Sequence[Package], folder: Path) -> None:

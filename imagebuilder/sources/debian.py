@@ -4,11 +4,13 @@ What these would make when the packages are installed is made from the tree, as 
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from imagebuilder.errors import ImagebuilderError
 from imagebuilder.events import step
 from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import apt, deb
+from imagebuilder.sources import apt, deb, sonames
 from imagebuilder.sources.layer import Context, Layer, Package, kept
 from imagebuilder.sources.maintainer import Control, set_up
 from imagebuilder.sources.overlay import overlay
@@ -50,6 +52,16 @@ def provide(source: DebianSource, context: Context) -> Layer:
     origins |= dict.fromkeys(links, "base-files")  # the package that has them since Debian 13
     tree, made, setup = set_up(Tree({**tree, **links}), origins, controls)
     return Layer(tree, {**origins, **made}, packages, slim=True, setup=setup)
+
+
+def package_with(library: str, release: str, context: Context) -> str | None:
+    """The release's package that should have a library, as far as the lists at hand tell."""
+    key = f"names of {release}"
+    if key not in context.asked:
+        context.asked[key] = frozenset[str]()
+        with suppress(ImagebuilderError):  # it is for a hint only
+            context.asked[key] = apt.names(release, store=context.store, say=context.say)
+    return sonames.package_with(library, context.asked[key])
 
 
 def merge_usr(nodes: Mapping[str, Node]) -> dict[str, Node]:

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
-from imagebuilder.closure import Slimmed, slim
+from imagebuilder.closure import Around, Slimmed, slim
 from imagebuilder.closure.binding import bound
 from imagebuilder.closure.scripts import PACKAGES
+from imagebuilder.errors import ClosureError
 from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import SOURCES, Context
+from imagebuilder.sources import SOURCES, Context, Layer, package_with
 from imagebuilder.store import Store
-from imagebuilder.tree import Kind, Tree
+from imagebuilder.tree import Kind, Tree, file
 
-from .elves import LINKER
+from .elves import LINKER, program
 
 pytestmark = pytest.mark.network
 
@@ -111,3 +112,20 @@ def test_debians_packages_have_the_interpreters_that_the_hints_say(context: Cont
     kept = slim([layer], roots=["/usr/bin/awk"], include=["/usr/lib/x86_64-linux-gnu/lapack/**"], exclude=[]).tree
     assert {"/usr/bin/awk", "/etc/alternatives/awk", "/usr/bin/mawk"} <= {*kept}
     assert kept.resolve("/usr/lib/x86_64-linux-gnu/libblas.so.3") == "/usr/lib/x86_64-linux-gnu/blas/libblas.so.3.11.0"
+
+
+def test_a_missing_library_is_told_with_a_package_that_has_it(context: Context) -> None:
+    """A program of the recipe's own, and a Debian source without what it needs: the hint is followed."""
+    nodes = {"/srv/app": file(program("libcrypto.so.3", "libc.so.6"), mode=0o755)}
+    own = Layer(Tree(nodes), dict.fromkeys(nodes, "files"))
+
+    def slimmed(*packages: str) -> Tree:
+        source = DebianSource(type="debian", release="bookworm", packages=packages)
+        around = Around(package_with=lambda library: package_with(library, "bookworm", context))
+        layers = [SOURCES["debian"].provide(source, context), own]
+        return slim(layers, roots=["/srv/app"], include=[], exclude=[], around=around).tree
+
+    with pytest.raises(ClosureError, match=r"libcrypto\.so\.3 is not in the image") as raised:
+        slimmed("dash")
+    package = (raised.value.hint or "").removeprefix("libcrypto.so.3 should be in ")
+    assert slimmed("dash", package).resolve("/usr/lib/x86_64-linux-gnu/libcrypto.so.3")

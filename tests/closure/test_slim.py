@@ -192,7 +192,7 @@ def test_the_linkers_own_folders_are_those_that_it_says() -> None:
         ({"/usr/bin/app": executable(elf(machine=AARCH64))}, "is built for another machine .EM_AARCH64, 64 bits"),
         (
             {"/usr/bin/app": executable(program("liba.so.1"))},
-            r"liba\.so\.1 is not in the image: needed by /usr/bin/app .*a package like liba1",
+            r"liba\.so\.1 is not in the image: needed by /usr/bin/app$",
         ),
         (
             {"/usr/bin/app": executable(program("liba.so")), f"{MULTIARCH}/own/liba.so": file(elf())},
