@@ -67,7 +67,7 @@ class Child:
         words = [str(process.require("setpriv")), "--pdeathsig", "KILL", str(process.require(argv[0])), *argv[1:]]
         variables = {**process.environment(), **(environment or {})}
         output_fd = output_file()
-        words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{_nothing()}")
+        words += ("-object", f"secret,id=parent,file=/proc/{os.getpid()}/fd/{empty_file()}")
         try:
             with _small_pages() if small_pages else nullcontext():
                 spawned_ns = time.monotonic_ns()
@@ -152,8 +152,8 @@ def output_file() -> int:
 
 
 @cache
-def _nothing() -> int:
-    """An open file of ours with nothing in it."""
+def empty_file() -> int:
+    """An open file of ours with nothing in it, for all of our machines; it stays open."""
     return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 

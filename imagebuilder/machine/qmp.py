@@ -19,8 +19,7 @@ from imagebuilder.machine.waiting import readable
 MOST_EVENTS = 1000
 # It logs the end of a QEMU as an error, with a traceback; for us every instance ends so, and our errors say what is to
 # be said of it.
-logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
-logging.getLogger("qemu.qmp").propagate = False
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, slots=True)

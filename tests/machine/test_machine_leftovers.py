@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.errors import GuestFailed, NotReady
-from imagebuilder.machine.child import Child
+from imagebuilder.machine.child import Child, empty_file
 from imagebuilder.machine.ending import How
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import with_ports
@@ -85,6 +85,7 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr("tempfile.tempdir", None)
+    empty_file()  # the one that all machines share stays open
     before = descriptors()
     yield name
     assert processes(name) == []

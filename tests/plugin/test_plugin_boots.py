@@ -142,6 +142,24 @@ def test_images_that_fail(
     assert gone(name)
 
 
+def test_a_machine_that_qemu_refuses(write: Write, run: Run, pytester: pytest.Pytester) -> None:
+    """Its root does not fit into its memory: a broken promise, with what there is to see; no word of the library that
+    talks to QEMU."""
+    name = write(
+        "say=hello", "wait", more='[[files]]\npath = "/large"\nsource = "large"\n[root]\nformat = "initramfs"\n'
+    )
+    (pytester.path / "app" / "large").write_bytes(os.urandom(8 << 20))
+    result = run("app/recipe.toml", "-k", "boots", "--ib-memory=5")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([f"{name}: its root (*MiB) does not fit into a machine of 5 MiB (give it more: *"])
+    folder = pytester.path / "out" / "artefacts" / "app-recipe.toml-boots"
+    result.stdout.fnmatch_lines(
+        [f"artefacts: {folder} (command.txt, qemu-stderr.log)", "by hand: qemu-system-x86_64 *"]
+    )
+    for word in ("*Traceback*", "*qmp*", "*not connected*"):
+        result.stdout.no_fnmatch_line(word)
+
+
 def test_a_server_that_answers_with_another_status(write: Write, run: Run, pytester: pytest.Pytester) -> None:
     name = write("http=500", ready=WEB)
     (pytester.path / "app" / "test_app.py").write_text(

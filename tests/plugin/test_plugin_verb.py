@@ -53,6 +53,16 @@ def test_the_number_of_starts_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.vm
+def test_the_answer_of_a_tcp_recipe_is_what_came_over_tcp(write: Write, pytester: pytest.Pytester, cache: Path) -> None:
+    ready = 'tcp = { port = 80, send = "PING", expect = "It works" }\ntimeout_s = 120'
+    write("say=on the console", "http=200", ready=ready)
+    done = imagebuilder_test(pytester.path, cache, "--show-answer", "--", "-k", "answers", COLUMNS="200")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"TCP 127\.0\.0\.1:\d+, sent 'PING'.*HTTP/1\.1 200 Told.*It works", done.stdout, re.DOTALL)
+    assert "on the console" not in done.stdout
+
+
+@pytest.mark.vm
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 def test_all_that_the_verb_gives(
     write: Write, pytester: pytest.Pytester, cache: Path, workers: tuple[str, ...]
