@@ -197,7 +197,7 @@ BAD = {
     "port missing": Bad("port = 80, ", "", "ready.http.port", "this key is missing"),
     "status": Bad("port = 80", "status = 99, port = 80", "ready.http.status", "expected at least 100"),
     "url path": Bad("port = 80", 'path = "x", port = 80', "ready.http.path", "expected the path of a URL"),
-    "expression": Bad(READY, 'console = "(x"' + HERE, "ready.console", "expected a regular expression (RE2), but missing )"),
+    "expression": Bad(READY, 'console = "(x"' + HERE, "ready.console", "a regular expression (RE2), but missing )"),
     "exit": Bad(READY, "exit = 256" + HERE, "ready.exit", "expected at most 255"),
     "time limit": Bad(READY, READY + "\ntimeout_s = 0" + HERE, "ready.timeout_s", "expected at least 1"),
     "budget is no number": Bad("[ready]", '[budget]\nimage_bytes = "6 MB"' + HERE + "\n[ready]", "budget.image_bytes",
