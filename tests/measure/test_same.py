@@ -12,6 +12,7 @@ from imagebuilder.measure.bench import FURTHER, RUNS, Wish
 from imagebuilder.measure.change import Change, Rule, Verdict, apart, in_turn
 from imagebuilder.measure.compare import apart as apart_whole
 from imagebuilder.measure.compare import paired
+from imagebuilder.measure.report import Startup
 from imagebuilder.measure.statistics import Summary
 
 from .test_compare import calm, started
@@ -110,6 +111,16 @@ def test_ranks_must_agree_too(monkeypatch: pytest.MonkeyPatch) -> None:
         assert judge("ready", this, that).verdict is judge("ready", same, that).verdict is Verdict.UNDECIDED
 
 
+def test_the_interval_must_lie_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks alone do not make two figures the same either."""
+    this, that = Summary.of([301.0] * 12), Summary.of([300.0] * 12)
+    for interval in ((0.8, 1.05), (0.95, 1.2)):
+        for name in ("of_median", "of_ratio"):
+            monkeypatch.setattr(bootstrap, name, lambda *_args, found=interval, **_words: found)
+        for judge in (in_turn, apart):
+            assert judge("ready", this, that).verdict is Verdict.UNDECIDED
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_processor_time_may_object(seed: int) -> None:
     """Against a report: slower by the clock in ms and in floors, and quicker by the processor time, is undecided."""
@@ -144,11 +155,25 @@ def test_what_the_weather_hides_is_not_the_same() -> None:
     assert found.verdict is Verdict.UNDECIDED
 
 
-def test_a_phase_may_speak_where_the_whole_is_the_same() -> None:
+def phase_apart() -> tuple[Startup, Startup]:
+    """Two images of which the whole is the same, and a phase longer by 3 % of the whole."""
     generator = random.Random(3)
     these, those = (started(generator, calm(20), noise=0.005, init=more) for more in (15, 0))
-    found = paired(these, those, reference="before", rule=Rule(0.1))
-    assert found.verdict is Verdict.SLOWER
+    return these.model_copy(update={"ready_ms": those.ready_ms}), those
+
+
+def test_a_phase_may_speak_where_the_whole_is_the_same() -> None:
+    found = paired(*phase_apart(), reference="before")
+    assert found.changes[0].verdict is Verdict.SAME
+    assert found.verdict is Verdict.SLOWER and "init" in found.why
+
+
+def test_a_phase_that_speaks_is_clearer_than_any_would_be_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are four phases, and each has a chance to deceive: they share that of the whole."""
+    these, those = phase_apart()
+    for chance, verdict in ((0.002 / 4, Verdict.SLOWER), (0.002 / 3, Verdict.SAME)):
+        monkeypatch.setattr(bootstrap, "chance_apart", lambda *_args, found=chance, **_words: found)
+        assert paired(these, those, reference="before").verdict is verdict
 
 
 def test_instructions_that_are_the_same_do_not_speak_for_the_clock() -> None:
