@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_PACKAGES := qemu-system-x86 python3-venv
 TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools gnupg zstd patch
+FUZZ_PACKAGES := gcc libc6-dev python3-venv clang-14 libclang-rt-14-dev
+FUZZ_SECONDS ?= 3600
 RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
 
 .DEFAULT_GOAL := help
@@ -42,6 +44,9 @@ check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layout.py
+
+fuzz: system-fuzz $(VENV)/installed-dev ## feed the parsers of foreign input at random, for an hour (FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 images: $(addprefix image-,$(RECIPES)) ## build the images of all recipes
 
@@ -85,3 +90,6 @@ system:
 
 system-test:
 	$(call install,$(TEST_PACKAGES))
+
+system-fuzz:
+	$(call install,$(FUZZ_PACKAGES))
