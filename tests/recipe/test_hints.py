@@ -42,7 +42,8 @@ def followed(bad: Bad, problem: Problem) -> str | None:
 
 def last_quoted(message: str) -> str:
     """The wrong word, which messages name last."""
-    return QUOTED.findall(message)[-1]
+    words: list[str] = QUOTED.findall(message)
+    return words[-1]
 
 
 HINTED = {name: bad for name, bad in BAD.items() if bad.hint and re.search("did you mean|write ", bad.hint)}
