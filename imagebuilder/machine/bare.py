@@ -105,8 +105,8 @@ async def _once(spec: MachineSpec, ready: Ready, quiet_s: float) -> Answer:
             probe.cancel()
             await all_of(probe)
     if in_time:
-        raise GuestFailed(f"{spec.name} ended before it was ready, by its bare command line")
-    raise NotReady(f"{spec.name} was not ready within {ready.timeout_s:g} s, by its bare command line")
+        raise GuestFailed(f"{spec.name}, started by its command line alone, ended before it was ready")
+    raise NotReady(f"{spec.name}, started by its command line alone, was not ready within {ready.timeout_s:g} s")
 
 
 def _cpu_ns(pid: int) -> int | None:

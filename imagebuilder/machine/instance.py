@@ -285,7 +285,7 @@ class Instance:
             probe.cancel()
             await all_of(probe)
         if in_time:
-            raise self._failed("before it was ready")
+            raise self.failure("before it was ready")
         listens = await self.listening() if ready.port is not None else None
         sentence, hint = late(replace(self._seen(), listens=listens), limit_s, wanted(ready, attempts), ready.port)
         raise NotReady(sentence, hint=hint)
@@ -303,7 +303,7 @@ class Instance:
         if self._channel.started.is_set():
             return
         if in_time:
-            raise self._failed("before the application started")
+            raise self.failure("before the application started")
         sentence = f"{self.spec.name}: init did not start the application within {timeout_s:g} s"
         raise NotReady(sentence, hint=last_words(self.console))
 
@@ -346,7 +346,7 @@ class Instance:
         future.cancel()
         if in_time:
             await all_of(self._ended, timeout_s=LAST_WORDS_S)
-            raise self._failed(f"before {what}")
+            raise self.failure(f"before {what}")
         raise MachineError(f"{self.spec.name}: {what} did not come within {timeout_s:g} s")
 
     def went_on(self, at_ns: int) -> None:
@@ -416,7 +416,7 @@ class Instance:
         found, at_ns = judge(self._facts()), self._channel.reports.end_ns
         if found.how is How.APPLICATION and found.status == status and at_ns is not None:
             return at_ns
-        raise self._failed(f"and status {status} was expected")
+        raise self.failure(f"where status {status} was expected")
 
     @property
     def listens(self) -> bool:
@@ -487,7 +487,8 @@ class Instance:
         found = re.search(PANIC + r"(.*)", self.console)
         return found[1].strip() if found else "its console tells more"
 
-    def _failed(self, when: str) -> GuestFailed:
+    def failure(self, when: str) -> GuestFailed:
+        """The error for what was seen of it so far; ``when`` completes the sentence: "before it was ready"."""
         sentence, hint = failed(self._seen(), judge(self._facts()), when)
         return GuestFailed(sentence, hint=hint)
 

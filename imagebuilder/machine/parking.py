@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from imagebuilder.errors import MachineError
+from imagebuilder.machine.ending import reason
 from imagebuilder.machine.instance import Instance
 
 PATIENCE_S = 30.0
@@ -132,7 +133,9 @@ async def load(instance: Instance) -> None:
     await _all(instance, _loading(instance))
     event = await instance.outcome(settled, "its state was read", timeout_s=PATIENCE_S)
     if event.data["status"] == "failed":
-        raise MachineError(f"{instance.spec.name}: QEMU cannot take the state over: {instance.qemu_output.strip()}")
+        raise MachineError(
+            f"{instance.spec.name}: QEMU cannot load the state of its template: {reason(instance.qemu_output)}"
+        )
 
 
 def _allow() -> Command:

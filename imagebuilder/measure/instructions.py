@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 from imagebuilder import process
-from imagebuilder.errors import GuestFailed, ImagebuilderError, NotReady
+from imagebuilder.errors import ImagebuilderError, NotReady
 from imagebuilder.events import Progress, Say, silent, step
 from imagebuilder.machine.answers import Unanswered, ask_http, ask_tcp
 from imagebuilder.machine.instance import Instance
@@ -97,14 +97,14 @@ async def _counted(instance: Instance, ready: Ready, limit_s: float) -> int:
         if answered:
             return executed
         if await instance.ended():
-            raise GuestFailed(f"{instance.spec.name} ended before it was ready", hint=f"{instance.console[-200:]!r}")
+            raise instance.failure("before it was ready")
 
 
 async def _started(instance: Instance) -> None:
     """Until init says that the application has started, or the machine has ended."""
     while instance.started is not None and not instance.started.is_set():
         if await instance.ended():
-            raise GuestFailed(f"{instance.spec.name} ended before its application had started")
+            raise instance.failure("before the application started")
         await asyncio.sleep(POLL_S)
 
 

@@ -44,7 +44,7 @@ def powers_off_with_status_0(course: "Course") -> None:
     image = running.image.image
     expected, asked = running.ready.exit or 0, StopSignal(image.recipe["application"]["stop_signal"]).number
     if found.how is not How.APPLICATION or (found.status != expected and found.signal != asked):
-        pytest.fail(f"{image.name}: {found.why}, and status {expected} was expected", pytrace=False)
+        pytest.fail(f"{image.name}: {found.why}, where status {expected} was expected", pytrace=False)
 
 
 def starts_every_time(course_figures: "ImageReport", course: "Course") -> None:

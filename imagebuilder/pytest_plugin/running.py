@@ -211,7 +211,7 @@ class Probe:
         try:
             return Answer(*self._background.run(asked))
         except (Unanswered, TimeoutError) as error:
-            why = str(error) or f"has not answered within {ANSWER_S:g} s"
+            why = str(error) or f"has not given a whole answer within {ANSWER_S:g} s"
             raise MachineError(f"{self._running.spec.name}: port {self._port(port)} {why}") from error
 
     def tcp(self, send: bytes = b"", *, until: bytes | None = None, port: int | None = None) -> bytes:

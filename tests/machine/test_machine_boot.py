@@ -110,7 +110,7 @@ async def test_an_application_that_ends_is_not_waited_for(make: Make) -> None:
 
 async def test_another_exit_status_than_expected(make: Make) -> None:
     async with Instance.start(make("exit=3")) as instance:
-        with pytest.raises(GuestFailed, match="exited with status 3 and status 0 was expected"):
+        with pytest.raises(GuestFailed, match="exited with status 3 where status 0 was expected"):
             await instance.wait_ready(Ready(exit=0, timeout_s=120))
 
 

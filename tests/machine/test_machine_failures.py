@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
-from imagebuilder.machine.diagnosis import last_words
+from imagebuilder.machine.diagnosis import Seen, failed, last_words, late
+from imagebuilder.machine.ending import Exit, How
 from imagebuilder.machine.failures import write_evidence
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.messages import Listens
 from imagebuilder.machine.spec import Forward
 from imagebuilder.recipe.model import Http, Ready, Tcp
 
@@ -162,3 +166,47 @@ async def test_what_a_guest_says_fits_into_a_sentence(make: Make) -> None:
         with pytest.raises(GuestFailed) as caught:
             await instance.wait_ready(Ready(console=f"^({long})$", timeout_s=120))
     assert len(str(caught.value)) < 500 and "\x1b" not in str(caught.value)
+
+
+KILLED = "[   12.345678] Out of memory: Killed process 45 (worker) total-vm:1kB\n"
+
+
+@pytest.mark.parametrize(
+    ("listens", "sentence"),
+    [
+        (None, "port 80 says no"),
+        ({Listens("0.0.0.0", 80)}, "port 80 says no"),
+        ({Listens("::", 80), Listens("127.0.0.1", 80)}, "port 80 says no"),
+        ({Listens("::1", 80)}, "port 80 is listened on at [::1]:80 only"),
+        (set(), "nobody listens at port 80, nor at another one"),
+        (
+            {Listens("127.0.0.1", port) for port in range(1000, 1064)},
+            "nobody listens at port 80, but at 127.0.0.1:1000, ",
+        ),
+    ],
+)
+def test_who_listens(listens: set[Listens] | None, sentence: str) -> None:
+    found, hint = late(Seen("app", 32, listens=listens), 5, "port 80 says no", 80)
+    assert found.startswith(f"app was not ready within 5 s: {sentence}") and len(f"{found} {hint}") < 300
+
+
+def test_a_worker_that_was_killed_for_memory_is_told() -> None:
+    """The application itself may wait for it for ever."""
+    _, hint = late(Seen("app", 32, console=KILLED + "waiting\n"), 5, "port 80 says no", 80)
+    assert hint is not None and f"the guest ran out of memory, and its kernel killed worker: {MORE}" in hint
+    ended, hint = failed(Seen("app", 32, console=KILLED), Exit(How.APPLICATION, "", signal=9), "before it was ready")
+    assert ended == "app: the guest ran out of memory (32 MiB): its kernel killed the application before it was ready"
+    assert hint is not None and hint.endswith(MORE)
+
+
+@given(st.text(), st.binary(max_size=300), st.sets(st.builds(Listens, st.just("127.0.0.1"), st.integers(0, 65535))))
+def test_whatever_a_guest_says_the_sentence_is_short_and_in_one_line(
+    said: str, console: bytes, listens: set[Listens]
+) -> None:
+    seen = Seen("app", 32, console=console.decode(errors="replace") * 50 + said, listens=listens)
+    for sentence, hint in (
+        late(seen, 5, "port 80 says no", 80),
+        failed(seen, Exit(How.APPLICATION, "", status=3), "before it was ready"),
+    ):
+        text = f"{sentence} ({hint})"
+        assert len(text) < 900 and text.isprintable(), text
