@@ -33,9 +33,10 @@ def is_executable(node: Node) -> bool:
 
 
 def first_line(node: Node) -> list[str] | None:
-    """The words of a script's first line behind ``#!``; None for what is no script."""
+    """The words of a script's first line behind ``#!``, which blanks and tabs part; None for what is no script."""
     head = node.content.read()[:SHEBANG_BYTES] if node.kind is Kind.FILE else b""
-    return head[2:].split(b"\n")[0].decode(errors="replace").split() if head.startswith(b"#!") else None
+    line = head[2:].split(b"\n")[0].decode(errors="replace")
+    return [word for word in re.split("[ \t]+", line) if word] if head.startswith(b"#!") else None
 
 
 def is_imported(path: str) -> bool:
@@ -52,10 +53,17 @@ def interpreters(words: Sequence[str], tree: Tree, path: Sequence[str]) -> Itera
         yield next((name for name in names if tree.resolve(name)), names[-1])
 
 
-def package_hint(program: str) -> str | None:
-    """Which of Debian's packages has an interpreter, where that is known."""
+def remedy(program: str) -> str | None:
+    """What brings an interpreter that is missing: where it is known, which of Debian's packages has it."""
+    if program.endswith("\r"):
+        return "a line end of Windows is read as part of the name: write the script with line ends of Linux"
     name = PACKAGES.get(program.rpartition("/")[2])
     return f"Debian has it in the package {name}" if name else None
+
+
+def shown(program: str) -> str:
+    """The name on one line."""
+    return program if program.isprintable() else repr(program)
 
 
 def programs_named(node: Node, tree: Tree) -> Iterator[str]:
@@ -78,8 +86,8 @@ def cannot_run(scripts_by_lack: Mapping[str, Sequence[str]]) -> Iterator[str]:
 def _lacking(program: str, paths: Sequence[str]) -> str:
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     needs = "need" if len(paths) > 1 else "needs"
-    hint = package_hint(program)
-    return f"{', '.join(paths[:SHOWN])}{more} {needs} {program}{f' ({hint})' if hint else ''}"
+    hint = remedy(program)
+    return f"{', '.join(paths[:SHOWN])}{more} {needs} {shown(program)}{f' ({hint})' if hint else ''}"
 
 
 def _of_env(words: Sequence[str]) -> str | None:

@@ -12,6 +12,7 @@ from imagebuilder.sources.hints import nearest_path
 from imagebuilder.tree import Kind, Node, Tree, symlink
 
 SHOWN = 10
+RUNNABLE = 'with mode = "0755" it is, under [[files]]; or with chmod +x beside the recipe'
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,11 @@ class Walk:
         real = self.tree.resolve(path)
         if real is None:
             near = nearest_path(path, _programs(self.tree))
-            hint = f'did you mean "{near}"?' if near else scripts.package_hint(path)
+            hint = f'did you mean "{near}"?' if near else scripts.remedy(path)
             raise ClosureError(f'the command "{path}" is not in the image', hint=hint)
         if not scripts.is_executable(self.tree[real]):
-            raise ClosureError(f'the command "{path}" is no file that may be executed')
+            hint = RUNNABLE if self.tree[real].kind is Kind.FILE else None
+            raise ClosureError(f'the command "{path}" is no file that may be executed', hint=hint)
         self._program(path, real, "the command")
         for name in _folders(self.environment.get("LD_PRELOAD", "").replace(" ", ":")):
             self._preload(name, real)
@@ -143,8 +145,8 @@ class Walk:
     def _need_program(self, program: str, path: str) -> None:
         real = self.tree.resolve(program)
         if real is None:
-            message = f"{program} is not in the image: needed by {path}, whose first line names it"
-            raise ClosureError(message, hint=scripts.package_hint(program))
+            message = f"{scripts.shown(program)} is not in the image: needed by {path}, whose first line names it"
+            raise ClosureError(message, hint=scripts.remedy(program))
         if not scripts.is_executable(self.tree[real]):
             raise ClosureError(
                 f"{program} is no file that may be executed: needed by {path}, whose first line names it"

@@ -78,3 +78,19 @@ def test_a_glob_that_matches_nothing(glob: str) -> None:
     nodes = {"/usr/bin/app": executable(elf()), "/usr/lib/mods/a.so": file(elf())}
     (meant,) = re.findall('did you mean "([^"]+)"', hint_of(lambda: slimmed(nodes, include=[glob])))
     assert "/usr/lib/mods/a.so" in paths(slimmed(nodes, include=[meant]))
+
+
+def test_a_command_that_may_not_be_executed() -> None:
+    nodes = {"/usr/bin/bash": executable(elf()), "/bin": symlink("usr/bin")}
+    text = b"#!/bin/bash\n"
+    hint = hint_of(lambda: slimmed(nodes, "/srv/start", around=added({"/srv/start": file(text)})))
+    (mode,) = re.findall('mode = "([0-7]+)"', hint)
+    assert slimmed(nodes, "/srv/start", around=added({"/srv/start": file(text, mode=int(mode, 8))})).tree
+
+
+def test_a_line_end_of_windows() -> None:
+    nodes = {"/usr/bin/bash": executable(elf()), "/bin": symlink("usr/bin")}
+    start = {"/srv/start": executable(b"#!/bin/bash\r\necho\r\n")}
+    assert "with line ends of Linux" in hint_of(lambda: slimmed(nodes, "/srv/start", around=added(start)))
+    (warning,) = slimmed({**nodes, "/usr/bin/app": executable(elf())}, around=added(start)).warnings
+    assert "/srv/start needs '/bin/bash\\r' (a line end of Windows" in warning

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagebuilder import process
-from imagebuilder.closure import Group, merge, slim
-from imagebuilder.errors import ClosureError, ImagebuilderError
+from imagebuilder.closure import Around, Group, merge, slim
+from imagebuilder.errors import ClosureError, ImagebuilderError, InputError
 from imagebuilder.sources import Layer
+from imagebuilder.sources.overlay import overlay
 from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
 
 from .elves import AARCH64, LINKER, elf, program
@@ -286,20 +287,24 @@ NODES = st.one_of(CONTENTS.map(executable), st.sampled_from(PLACES).map(symlink)
 @given(
     st.dictionaries(st.sampled_from(PLACES), NODES),
     st.lists(st.sampled_from(["/usr/**", "/lib/*", "/{lib,usr}/**/*.so"])),
+    st.dictionaries(st.sampled_from(PLACES), NODES, max_size=2),
 )
-def test_any_tree_is_slimmed_or_refused_with_a_sentence(nodes: dict[str, Node], globs: list[str]) -> None:
+def test_any_tree_is_slimmed_or_refused_with_a_sentence(
+    nodes: dict[str, Node], globs: list[str], above: dict[str, Node]
+) -> None:
     try:
         tree = Tree({**BASE, **nodes})
     except ImagebuilderError:
         return
     try:
-        result = slim([Layer(tree, slim=True)], roots=["/usr/bin/app"], include=globs[:1], exclude=globs[1:])
-    except ClosureError as error:
+        asked = {"roots": ["/usr/bin/app"], "around": Around(above=above)}
+        result = slim([Layer(tree, slim=True)], include=globs[:1], exclude=globs[1:], **asked)  # type: ignore[arg-type]
+    except InputError as error:
         assert str(error)
         return
     assert set(result.tree) <= set(tree)
-    assert result.tree.resolve("/usr/bin/app")
-    assert slim([Layer(result.tree, slim=True)], roots=["/usr/bin/app"], include=[], exclude=[]).tree
+    assert overlay(result.tree, above)[0].resolve("/usr/bin/app")
+    assert slim([Layer(result.tree, slim=True)], include=[], exclude=[], **asked)  # type: ignore[arg-type]
 
 
 # A real result, by the real linker
