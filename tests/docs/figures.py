@@ -8,6 +8,7 @@ A page has them between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->
 
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def _starts() -> str:
     ]
     floors = [image.startup.floor_ms.median for image in document.images if image.startup]
     where = f"{_where(document, clones)} Medians of {_rounds(document)} rounds; the floor was {min(floors):.0f} ms."
-    return "\n".join([where, "", *rows])
+    return "\n".join([_lines(where), "", *rows])
 
 
 def _start(image: ImageReport, least: ImageReport | None) -> str:
@@ -84,7 +85,8 @@ def _clones() -> str:
         times = f"{_time(ready.median)} ({ready.min:.0f} to {ready.max:.0f})"
         kind = _kind(image.name).removeprefix(", ") or "cold start"
         rows.append(f"| {kind} | {times} | {startup.floors.median:.1f} | {startup.cpu_ms.median:.0f} ms |")
-    return "\n".join([f"{_where(document)} Medians of {_rounds(document)} rounds of nginx, all in turn.", "", *rows])
+    where = f"{_where(document)} Medians of {_rounds(document)} rounds of nginx, all in turn."
+    return "\n".join([_lines(where), "", *rows])
 
 
 def _kernels() -> str:
@@ -94,15 +96,15 @@ def _kernels() -> str:
     assert ours.startup and theirs.startup and theirs.bytes
     factor = theirs.startup.ready_ms.median / ours.startup.ready_ms.median
     mib = theirs.machine.memory_mib if theirs.machine else 0
-    return "\n".join(
-        (
-            _where(document),
-            f"The same nginx on Debian's cloud kernel, both with {mib} MiB and in turn, takes "
-            f"{_time(theirs.startup.ready_ms.median)} beside",
-            f"{_time(ours.startup.ready_ms.median)} on `{ours.kernel}`, {factor:.0f} times as long, "
-            f"and ships as {theirs.bytes / 1e6:.1f} MB.",
-        )
+    return _lines(
+        f"{_where(document)} The same nginx on Debian's cloud kernel, both with {mib} MiB and in turn, takes "
+        f"{_time(theirs.startup.ready_ms.median)} beside {_time(ours.startup.ready_ms.median)} on `{ours.kernel}`, "
+        f"{factor:.0f} times as long, and ships as {theirs.bytes / 1e6:.1f} MB."
     )
+
+
+def _lines(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False)
 
 
 def _where(*documents: Report) -> str:

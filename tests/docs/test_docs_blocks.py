@@ -42,6 +42,13 @@ def test_code_is_fenced(page: str) -> None:
     assert re.findall(r"(?:^|\n)\n( {4,}\S.*)", prose(page)) == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_have_120_characters_at_most(page: str) -> None:
+    """But for tables, headings, and what must not be broken."""
+    lines = [line for line in prose(page).splitlines() if not line.startswith(("|", "#", "`")) and " " in line[:120]]
+    assert [line for line in lines if len(line) > 120] == []
+
+
 @pytest.mark.parametrize("block", of("text"))
 def test_text_is_accounted_for(block: Block) -> None:
     assert any(block.text.startswith(words) for words in TEXTS), f"{block.where}: {block.first}"
