@@ -11,6 +11,7 @@ from imagebuilder import cache
 from imagebuilder.cache import MEANING, Entry, Kind
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import stdout
+from imagebuilder.cli.tables import show
 from imagebuilder.words import counted
 
 DAMAGED = 1
@@ -29,7 +30,7 @@ class Size(click.ParamType[int]):
         return found
 
 
-@click.group("cache")
+@click.group("cache", cls=options.Verbs)
 def command() -> None:
     """List, prune and verify what builds keep for the next time: packages, kernels, results of steps, templates.
 
@@ -53,7 +54,7 @@ def ls(as_json: bool) -> None:
     table = Table("what", "entries", "size", "last used")
     for row in kinds:
         table.add_row(row["what"], str(row["entries"]), options.megabytes(row["bytes"]), row["last_used"] or "")
-    stdout().print(table)
+    show(stdout(), table)
     most = "no limit" if limit is None else f"at most {options.megabytes(limit)}"
     click.echo(f"{store.root}: {options.megabytes(total)}, {most}")
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.tables import show
 from imagebuilder.doctor import Finding, examine
 from imagebuilder.errors import MachineLacks
 from imagebuilder.events import step
@@ -36,4 +37,4 @@ def _show(findings: list[Finding]) -> None:
         table.add_row(
             sign, *(Text(word or "") for word in (finding.name, finding.found, finding.needed_for, finding.mend))
         )
-    stdout().print(table)
+    show(stdout(), table)

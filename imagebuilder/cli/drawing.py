@@ -1,6 +1,7 @@
 """Draws what the engine says: bars on a terminal, plain lines elsewhere, warnings alone with ``-q``. Everything goes to
 standard error, so that standard output holds results only."""
 
+import os
 import sys
 import threading
 import time
@@ -23,7 +24,8 @@ def stdout(*, beside: bool = False) -> Console:
     """Where results are printed; as wide as it needs to be when nobody looks at it. With ``beside`` they go to standard
     error, because standard output is to hold a document and nothing else."""
     stream = sys.stderr if beside else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 120, highlight=False)
+    asked = stream.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return Console(file=stream, width=None if asked else 120, highlight=False)
 
 
 def stderr() -> Console:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from imagebuilder.cli import tables
 from imagebuilder.cli.options import megabytes
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.phases import MEANING
@@ -22,7 +23,7 @@ def show(console: Console, report: Report, *, why: str) -> None:
     """Print every image of a report, then what it was measured on."""
     for image in report.images:
         for part in _image(image, wide=console.width >= WIDE_CELLS):
-            console.print(part)
+            tables.show(console, part)
     host = report.host
     where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
     console.print(Text(f"measured on {where}, {host.accelerator} ({why})", style="dim"), soft_wrap=True)

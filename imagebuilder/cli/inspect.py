@@ -11,7 +11,9 @@ from rich.text import Text
 from imagebuilder.bundle import Bundle, ContentLine
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.tables import show
 from imagebuilder.tree import Kind, Tree
+from imagebuilder.words import counted
 
 BAR_CELLS = 24
 
@@ -42,14 +44,16 @@ def command(name: str, largest: int, kernel: str | None, out: Path, as_json: boo
         click.echo(json.dumps({"image": image, "bytes": size, "root_bytes": tree.size_bytes, "files": files}, indent=1))
         return
     console = stdout()
-    console.print(_parts(bundle, tree, size))
-    console.print(_contents(bundle))
+    show(console, _parts(bundle, tree, size))
+    show(console, _contents(bundle))
     if bundle.image.alternatives:
-        console.print(_alternatives(bundle))
+        show(console, _alternatives(bundle))
     for package, what in bundle.image.unmade.items():
-        console.print(f"Not done of what {package} does when it is installed: {', '.join(what)}", markup=False)
+        console.print(
+            f"Not done of what {package} does when it is installed: {', '.join(what)}", markup=False, soft_wrap=True
+        )
     if files:
-        console.print(_files(files, tree.size_bytes))
+        show(console, _files(files, tree.size_bytes))
 
 
 def _largest(tree: Tree, count: int) -> list[dict[str, Any]]:
@@ -64,7 +68,9 @@ def _parts(bundle: Bundle, tree: Tree, shipped: int) -> Table:
     table.add_column(justify="right")
     table.add_row(f"kernel {image.kernel.name}", options.megabytes(image.kernel.bytes))
     table.add_row(f"root as {image.root.format}", options.megabytes(image.root.bytes))
-    table.add_row(f"{sum(node.kind is Kind.FILE for node in tree.values())} files", options.megabytes(tree.size_bytes))
+    table.add_row(
+        counted(sum(node.kind is Kind.FILE for node in tree.values()), "file"), options.megabytes(tree.size_bytes)
+    )
     table.add_row("shipped (tar, zstd -19)", options.megabytes(shipped))
     table.add_row("digest", image.digest[:12])
     return table

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuilder import kernel
-from imagebuilder.cli import options
+from imagebuilder.cli import options, tables
 from imagebuilder.cli.drawing import listener, stdout
 
 fragments = click.option(
@@ -20,7 +20,7 @@ fragments = click.option(
 )
 
 
-@click.group("kernel")
+@click.group("kernel", cls=options.Verbs)
 def command() -> None:
     """List, show, build and verify kernels."""
 
@@ -36,7 +36,7 @@ def list_(as_json: bool) -> None:
     table = Table("name", "machine", "what it is")
     for row in rows:
         table.add_row(row.name, row.boot.machine, Text(row.summary))
-    stdout().print(table)
+    tables.show(stdout(), table)
 
 
 @command.command("show")

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import stdout
+from imagebuilder.cli.tables import show
 
 
 @click.command("list")
@@ -24,7 +25,7 @@ def command(as_json: bool) -> None:
     table = Table("name", "version", "what it is")
     for row in rows:
         table.add_row(*(Text(row[key] or "") for key in ("name", "version", "summary")))
-    stdout().print(table)
+    show(stdout(), table)
 
 
 def _row(name: str) -> dict[str, Any]:

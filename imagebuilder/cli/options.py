@@ -19,6 +19,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
+class Verbs(click.Group):
+    """Verbs of a verb; ``--help`` has the whole first sentence of each, which click would cut."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of them."""
+        rows = [(name, command.get_short_help_str(limit=1000)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 class RecipeName(click.ParamType[str]):
     """A recipe's name or folder, completed in the shell."""
 

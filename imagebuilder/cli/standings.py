@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
+from imagebuilder.cli import tables
 from imagebuilder.cli.columns import Column, draw
 from imagebuilder.cli.figures import initcalls
 from imagebuilder.measure.change import Change, Verdict
@@ -70,7 +71,7 @@ def _below(console: Console, image: ImageReport) -> None:
     if startup is not None and (said := cost(startup)):
         console.print(Text(f"{image.name}: {said}"), soft_wrap=True)
     if startup is not None and startup.initcalls_ms:
-        console.print(initcalls(image.name, startup.initcalls_ms))
+        tables.show(console, initcalls(image.name, startup.initcalls_ms))
 
 
 def _comparison(console: Console, name: str, comparison: Comparison) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.tables import show
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.machine.accel import choose
 from imagebuilder.machine.sweeping import abandoned, unreadable
@@ -17,7 +18,7 @@ from imagebuilder.machine.template import Template, Wanted, remove, templates
 from imagebuilder.machine.warming import create
 
 
-@click.group("template")
+@click.group("template", cls=options.Verbs)
 def command() -> None:
     """Make, list and remove the templates that instances are cloned from."""
 
@@ -101,4 +102,4 @@ def _print(found: list[Template], *, as_json: bool) -> None:
         was = each.circumstances
         key, size = was.key[:12], options.megabytes(each.bytes)
         table.add_row(Text(each.name), key, was.machine, Text(was.qemu.partition(" (")[0]), size, each.made)
-    stdout().print(table)
+    show(stdout(), table)

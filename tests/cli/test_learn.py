@@ -29,7 +29,7 @@ def test_learned_from_one_start(cli: Cli, application: Path, tmp_path: Path) -> 
     read = {page for first, count in program["pages"] for page in range(first, first + count)}
     whole = -(-application.stat().st_size // PAGE)
     assert 0 in read, "the ELF header is read by whoever starts a program"
-    said = re.search(r"(\d+) pages of 1 files are used; (\d+) will be read", ran.out)
+    said = re.search(r"(\d+) pages of 1 file are used; (\d+) will be read", ran.out)
     assert said is not None and int(said[2]) == len(read), ran.out
     assert max(read) < whole and int(said[1]) < 0.9 * whole, "what is not used is not told"
 
