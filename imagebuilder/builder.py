@@ -280,11 +280,15 @@ def _slim(work: Build, wanted: Step) -> Result:
     asked = {name: wanted.inputs[name] for name in ("roots", "include", "exclude")}
     added = {entry.path: node for entry, node in work._files}
     found = Surroundings(debian=any(layer.packages for layer in layers))
-    slimmed = slim(layers, **asked, around=Around(defaults((), found), added, work._search))
+    below = defaults((), found)
+    slimmed = slim(layers, **asked, around=Around(below, added, work._search))
     for sentence in slimmed.warnings:
         work.say(Warned(sentence))
     with work.store.scratch() as scratch:
-        made = byte_code(overlay(slimmed.tree, added)[0], wanted.inputs["byte_code"], scratch)
+        # Links of the packages lead into folders of the OS layer (/var/run).
+        folders = below.filter(lambda _, node: node.kind is Kind.DIRECTORY)
+        whole, _ = overlay(folders.merge(slimmed.tree), added)
+        made = byte_code(whole, wanted.inputs["byte_code"], scratch)
     origins = {path: name for layer in layers for path, name in layer.origins.items()}
     used = {origins[path] for path in slimmed.tree if path in origins}
     packages = [package for layer in layers for package in layer.packages if package.name in used]

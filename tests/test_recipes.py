@@ -27,6 +27,17 @@ SHELLS = ("sh", "bash", "dash", "busybox", "apt", "dpkg", "sshd", "login")
 pytestmark = [pytest.mark.vm, pytest.mark.network]
 Boot = Callable[[str], AbstractAsyncContextManager[Instance]]
 
+BELOW_VAR_RUN = """
+name = "below"
+version = "1"
+summary = "a file below a mount"
+source = { type = "debian", release = "bookworm", packages = ["redis-server"] }
+application = { command = "/usr/bin/redis-server" }
+root = { mounts = ["tmpfs /var/run"] }
+ready = { exit = 0 }
+files = [{ path = "/var/run/app/app.conf", text = "an option" }]
+"""
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
@@ -144,6 +155,21 @@ def test_a_root_in_memory_is_the_image_itself(built: Callable[[str], Bundle]) ->
     image = built("nginx").image
     assert (image.root.format, image.root.file) == ("memory", "root.erofs")
     assert "root=memory ro init=/init" in image.cmdline and "/dev/vda" not in image.cmdline
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_nothing_has_to_be_copied_onto_a_mount(built: Callable[[str], Bundle], store: Store, name: str) -> None:
+    """Only images that have files below a mount pay for it."""
+    built(name)
+    assert b"\ncopy " not in b"\n" + Build(load(name), store, silent).root["/init.conf"].content.read()
+
+
+def test_a_file_below_a_link_of_debian_that_is_mounted(store: Store, tmp_path: Path) -> None:
+    """/var/run is a link to /run, which no package has."""
+    (tmp_path / "recipe.toml").write_text(BELOW_VAR_RUN)
+    tree = Build(load(str(tmp_path)), store, silent).root
+    assert tree["/run/app/app.conf"].content.read() == b"an option"
+    assert b"copy /run\n" in tree["/init.conf"].content.read()
 
 
 async def test_a_root_in_memory_can_have_a_tmpfs_over_it(store: Store, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ def copied(tree: Tree, mounts: Sequence[Mount], system: Tree) -> tuple[str, ...]
     Raises InputError for what would be hidden: by a mount that cannot take it, or a mount by one behind it.
     """
     _check_order(tree, mounts)
+    for mount in (*ALWAYS, *mounts):
+        _check_folder(tree, mount)
     places = {_real(tree, mount.target): mount for mount in (*ALWAYS, *mounts)}
     onto: dict[str, dict[str, Node]] = {}
     for path, node in tree.items():
@@ -43,19 +45,22 @@ def copied(tree: Tree, mounts: Sequence[Mount], system: Tree) -> tuple[str, ...]
 
 def _check_order(tree: Tree, mounts: Sequence[Mount]) -> None:
     for number, mount in enumerate(mounts):
-        place = _real(tree, mount.target)
-        node = tree.get(place)
-        if node is not None and node.kind is not Kind.DIRECTORY:
-            raise InputError(
-                f"root.mounts: {_words(mount)} has no folder to be mounted on: {place} is a {node.kind}",
-                hint="mount it elsewhere, or leave that out of the image",
-            )
         for later in mounts[number + 1 :]:
-            if later.type != "overlay" and _inside(place, _real(tree, later.target)):
+            if later.type != "overlay" and _inside(_real(tree, mount.target), _real(tree, later.target)):
                 raise InputError(
                     f"root.mounts: {_words(later)} hides {_words(mount)}, which is mounted before it",
                     hint="put the outer one first, and each target once",
                 )
+
+
+def _check_folder(tree: Tree, mount: Mount) -> None:
+    place = _real(tree, mount.target)
+    if place in tree and tree[place].kind is not Kind.DIRECTORY:
+        who = f"{mount.type}, which every image has on {mount.target}," if mount in ALWAYS else _words(mount)
+        raise InputError(
+            f"root.mounts: {who} has no folder to be mounted on: {place} is a {tree[place].kind}",
+            hint="mount it elsewhere, or leave that out of the image",
+        )
 
 
 def _check_takes(mount: Mount, nodes: Mapping[str, Node]) -> None:

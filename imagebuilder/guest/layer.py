@@ -29,8 +29,10 @@ FOLDERS: Mapping[str, Node] = {
 # Where Debian's programs look for what is mounted, and keep what they write.
 DEBIAN: Mapping[str, Node] = {
     "/etc/mtab": symlink("/proc/self/mounts"),
+    "/run/lock": TEMPORARY,
     "/var/cache": directory(),
     "/var/lib": directory(),
+    "/var/lock": symlink("/run/lock"),
     "/var/log": directory(),
     "/var/run": symlink("/run"),
     "/var/tmp": TEMPORARY,

@@ -19,6 +19,7 @@ RUN = Mount("tmpfs", "/run", "mode=0755")
         (("/run/app/app.conf",), (RUN,), ("/run",)),
         (("/run/app/app.conf",), (), ()),
         (("/dev/log",), (), ("/dev",)),
+        (("/run/lock/x",), (RUN,), ("/run",)),
         (("/runner/x",), (RUN,), ()),
         (("/run/a/b", "/run/c"), (RUN, Mount("tmpfs", "/run/a")), ("/run",)),
         (("/run/a/b",), (RUN, Mount("tmpfs", "/run/a")), ("/run/a",)),
@@ -48,11 +49,13 @@ def test_what_init_copies(paths: tuple[str, ...], mounts: tuple[Mount, ...], fou
          "too small for /run/x and 1 more, which init copies onto it: 16384 bytes"),
         (("/run/a/b",), (Mount("ext4", "/run/a", "source=/dev/vda"), RUN), '"tmpfs /run mode=0755" hides "ext4 /run/a'),
         ((), (RUN, RUN), "hides"),
+        (("/dev",), (), "devtmpfs, which every image has on /dev, has no folder to be mounted on: /dev is a file"),
         (("/srv/x",), (Mount("tmpfs", "/srv/x"),), "has no folder to be mounted on: /srv/x is a file"),
     ],
 )  # fmt: skip
 def test_what_nobody_would_find_is_refused(paths: tuple[str, ...], mounts: tuple[Mount, ...], sentence: str) -> None:
-    image = SYSTEM.merge(Tree({path: file(b"x" * 5000) for path in paths}))
+    given = {path: file(b"x" * 5000) for path in paths}
+    image = Tree({**{path: node for path, node in SYSTEM.items() if not path.startswith("/dev/")}, **given})
     with pytest.raises(InputError) as caught:
         copied(image, mounts, SYSTEM)
     assert sentence in str(caught.value)
