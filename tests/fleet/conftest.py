@@ -16,7 +16,6 @@ from imagebuilder.machine.answers import fetch
 from imagebuilder.machine.spec import Accelerator
 from imagebuilder.machine.template import Template, Wanted
 from imagebuilder.machine.warming import create
-from imagebuilder.paths import cache_dir
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 
@@ -64,9 +63,9 @@ def none_shares(told: list[Told], *, at_once: bool = True) -> None:
 
 
 @pytest.fixture(scope="session")
-def teller(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def teller(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The image of ``teller``."""
-    return build(load(str(TELLER)), tmp_path_factory.mktemp("out"), store=Store(cache_dir()), say=silent)
+    return build(load(str(TELLER)), tmp_path_factory.mktemp("out"), store=Store(cache), say=silent)
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,9 @@ def make(makings: Makings) -> Make:
 
 
 @pytest.fixture(scope="session")
-def store() -> Store:
-    """The cache of this run."""
-    return Store(cache_dir())
+def store(cache: Path) -> Store:
+    """A cache of this run: templates in the user's own may be in use, and theirs would be swept."""
+    return Store(cache)
 
 
 @pytest.fixture(scope="session")

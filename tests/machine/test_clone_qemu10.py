@@ -44,12 +44,11 @@ def unpacked(root: Path, store: Store) -> None:
                 target.chmod(node.mode)
 
 
-def test_templates_and_clones_under_qemu_10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(cache_dir())
+def test_templates_and_clones_under_qemu_10(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = build(load(str(Path(__file__).parent / "who")), tmp_path / "out", store=store, say=silent)
     older = asyncio.run(create(Wanted.of(bundle, Accelerator.TCG), store))
     root, programs = tmp_path / "root", tmp_path / "bin"
-    unpacked(root, store)
+    unpacked(root, Store(cache_dir()))
     programs.mkdir()
     wrapper = programs / "qemu-system-x86_64"
     wrapper.write_text(WRAPPER.format(root=root))

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from imagebuilder.bundle import Bundle
+from imagebuilder.builder import Build
 from imagebuilder.errors import MachineError
-from imagebuilder.events import Event, Note
+from imagebuilder.events import Event, Note, silent
 from imagebuilder.machine import template as templates
 from imagebuilder.machine.child import Child
 from imagebuilder.machine.clone import Identity, clone
@@ -30,6 +30,7 @@ from imagebuilder.machine.stem.control import Control
 from imagebuilder.machine.template import Template, Wanted
 from imagebuilder.machine.warming import create
 from imagebuilder.machine.wires import Wires
+from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 
 from .clones import PATIENCE_S, ask, strangers
@@ -319,7 +320,8 @@ def test_copies_keep_to_the_processors_of_their_stem(template: Template) -> None
 
 
 @pytest.mark.vm
-def test_a_machine_with_two_processors(store: Store, bundle: Bundle) -> None:
+def test_a_machine_with_two_processors(store: Store, tmp_path: Path) -> None:
+    bundle = Build(load(str(Path(__file__).parent / "who")), store, silent).able(2).run(tmp_path)
     made = asyncio.run(create(Wanted(bundle, spec_of(bundle, accelerator=Accelerator.TCG, cpus=2)), store))
 
     async def two() -> list[dict[str, str]]:

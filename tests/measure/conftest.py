@@ -26,13 +26,13 @@ MOUNTED = "    mount_all(&conf);\n"  # a line of init's main.c, in the phase ini
 
 
 @pytest.fixture(scope="session")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+def make(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Make an image; keywords are what its ``image.json`` says of readiness and budget, and what init does besides."""
     folder = tmp_path_factory.mktemp("images")
-    store = Store(cache_dir())
+    store = Store(cache)
     process.run(["gcc", "-O1", "-static", "-s", "-o", folder / "application", Path(__file__).parent / "application.c"])
     application, init = Blob.at(folder / "application"), provide_init(store, silent)
-    kernel = kernels.provide(kernels.load_definition("micro"), store=store, say=silent)
+    kernel = kernels.provide(kernels.load_definition("micro"), store=Store(cache_dir()), say=silent)
 
     def image(
         *words: object, timeout_s: int = 120, budget: Mapping[str, float] | None = None, init_too: str = ""
