@@ -104,9 +104,10 @@ def slim(
 
 def needed(tree: Tree, command: str) -> tuple[str, ...]:
     """The files that a program is made of in an image: itself, its interpreter, its libraries; in the order in which
-    they are loaded. Raises ClosureError."""
+    they are loaded; of a script then what it calls by its path. Raises ClosureError."""
     walk = Walk(tree, {})
     walk.command(command)
+    walk.calls(command)
     return tuple(path for path in walk.kept if path in tree and tree[path].kind is Kind.FILE)
 
 

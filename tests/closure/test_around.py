@@ -2,12 +2,12 @@
 
 import pytest
 
-from imagebuilder.closure import Around, described
+from imagebuilder.closure import Around, described, needed
 from imagebuilder.errors import ClosureError
 from imagebuilder.tree import Node, Tree, directory, file, symlink
 
 from .elves import elf, program
-from .trees import MULTIARCH, added, executable, paths, slimmed
+from .trees import BASE, MULTIARCH, added, executable, paths, slimmed
 
 APP = {"/usr/bin/app": executable(program("libc.so.6"))}
 JVM = "/usr/lib/jvm/java-17/lib"
@@ -23,6 +23,15 @@ def test_a_start_script_of_the_recipe_is_the_command() -> None:
     result = slimmed(nodes, "/srv/start", around=added(start))
     assert {"/bin", "/usr/bin/sh", "/usr/bin/dash", f"{MULTIARCH}/libc.so.6"} <= set(paths(result))
     assert "/srv/start" not in result.tree
+
+
+def test_an_application_behind_a_start_script_is_read_ahead_as_well() -> None:
+    nodes = {**BASE, "/srv/start": executable(b"#!/usr/bin/dash\nexec /usr/sbin/server\n")}
+    nodes |= {
+        path: executable(program("libc.so.6")) for path in ("/usr/bin/dash", "/usr/sbin/server", "/usr/bin/other")
+    }
+    linker, libc = f"{MULTIARCH}/ld-linux-x86-64.so.2", f"{MULTIARCH}/libc.so.6"
+    assert needed(Tree(nodes), "/srv/start") == ("/srv/start", "/usr/bin/dash", linker, libc, "/usr/sbin/server")
 
 
 def test_a_link_of_the_recipe_to_an_alternative_is_the_command_and_followed() -> None:
