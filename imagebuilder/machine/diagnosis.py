@@ -20,7 +20,7 @@ OUT_OF_MEMORY = re.compile(r"Out of memory: Killed process \d+ \(([^)\n]{1,64})\
 NO_MEMORY_LEFT = re.compile(r"deadlocked on memory|[Oo]ut of memory|unable to allocate|[Ff]ailed to allocate")
 FOREGROUND = "have it stay in the foreground, as nginx with -g 'daemon off;' and redis-server with --daemonize no"
 MORE_MEMORY = "give it more: machine.memory_mib of the recipe, or --memory"
-NO_IPV6 = 'the kernel "micro" has no IPv6: have it listen on 0.0.0.0, or set kernel.fragments = ["ipv6"]'
+NO_IPV6 = 'its kernel may lack IPv6: have it listen on 0.0.0.0, or add that with kernel.fragments = ["ipv6"]'
 FAMILY = re.compile(r"Address family not supported|EAFNOSUPPORT|[Ee]rr(no|or)? ?=?:? ?97\b|\(97[:)]")
 SIGKILL = 9
 

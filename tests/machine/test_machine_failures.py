@@ -28,7 +28,7 @@ PONG = Ready(tcp=Tcp(port=80, send="PING", expect="-PANG"), timeout_s=2)
 LINE = Ready(console="^never$", timeout_s=120)
 MORE = "give it more: machine.memory_mib of the recipe, or --memory"
 FOREGROUND = "have it stay in the foreground, as nginx with -g 'daemon off;' and redis-server with --daemonize no"
-IPV6 = 'the kernel "micro" has no IPv6: have it listen on 0.0.0.0, or set kernel.fragments = ["ipv6"]'
+IPV6 = 'its kernel may lack IPv6: have it listen on 0.0.0.0, or add that with kernel.fragments = ["ipv6"]'
 LATE = "imagebuilder was not ready within 2 s:"
 
 
