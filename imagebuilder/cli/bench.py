@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from imagebuilder.cli import crowds, options
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.names import KERNEL, RECIPE
 from imagebuilder.cli.standings import show
 from imagebuilder.cli.subjects import Asked
 from imagebuilder.events import Say
@@ -30,7 +31,7 @@ Target = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("bench")
-@click.argument("names", nargs=-1, type=options.RecipeName(), metavar="[NAME]...")
+@click.argument("names", nargs=-1, type=RECIPE, metavar="[NAME]...")
 @click.option("--machine", "machines", multiple=True, metavar="FILE.toml", type=Target,
               help="Somebody else's machine, as the file describes it; again for several.")  # fmt: skip
 @click.option("--vs", "reference", metavar="REF",
@@ -41,7 +42,9 @@ Target = click.Path(dir_okay=False, path_type=Path)
               f"{FURTHER} times as many with --fail-undecided]")  # fmt: skip
 @click.option("--within", type=click.FloatRange(0, 100, min_open=True), metavar="PERCENT",
               help=f"What counts as the same.  [default: the recipe's, else {WITHIN:.0%}]")  # fmt: skip
-@click.option("--kernel", "kernels", multiple=True, metavar="KERNEL", help="Another kernel; again for several.")
+@click.option(
+    "--kernel", "kernels", type=KERNEL, multiple=True, metavar="KERNEL", help="Another kernel; again for several."
+)
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option(
     "--instructions", "count", is_flag=True, help="Count the guest's instructions too, in starts of their own."

@@ -8,11 +8,12 @@ import click
 
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.names import FORMAT
 
 
 @click.command("build")
 @options.names
-@click.option("--format", "format_name", default="direct", show_default=True, metavar="FORMAT",
+@click.option("--format", "format_name", type=FORMAT, default="direct", show_default=True, metavar="FORMAT",
               help="direct: the bundle folder; cpio, tar, erofs or squashfs: the root alone, as one file.")  # fmt: skip
 @click.option("--plan", "only_plan", is_flag=True, help="Print the steps and their ids as JSON; build nothing.")
 @options.out

@@ -9,7 +9,10 @@ from click.shell_completion import get_completion_class
 def command(shell: str) -> None:
     """Print the completion script for SHELL.
 
+    \b
     bash: eval "$(imagebuilder completion bash)" in ~/.bashrc
+    zsh:  eval "$(imagebuilder completion zsh)" in ~/.zshrc, below compinit
+    fish: imagebuilder completion fish | source, in ~/.config/fish/config.fish
     """
     from imagebuilder.cli.main import cli
 

@@ -10,10 +10,12 @@ from rich.text import Text
 from imagebuilder import kernel
 from imagebuilder.cli import options, tables
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.names import FRAGMENT, KERNEL
 
 fragments = click.option(
     "--fragment",
     "fragments",
+    type=FRAGMENT,
     multiple=True,
     metavar="FRAGMENT",
     help="A further fragment: a file, or the name of a shared one such as ipv6 (again for more).",
@@ -40,7 +42,7 @@ def list_(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=KERNEL)
 @options.as_json
 def show(name: str, as_json: bool) -> None:
     """Show a kernel's definition, and whether the ready-built one is up to date."""
@@ -60,7 +62,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 @command.command("build")
-@click.argument("name")
+@click.argument("name", type=KERNEL)
 @fragments
 @options.talk
 def build(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> None:
@@ -74,7 +76,7 @@ def build(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> 
 
 
 @command.command("verify")
-@click.argument("name")
+@click.argument("name", type=KERNEL)
 @fragments
 @options.talk
 def verify(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> None:

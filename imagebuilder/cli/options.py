@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
+from imagebuilder.cli.names import KERNEL, RECIPE
 from imagebuilder.errors import OutputError
 from imagebuilder.events import Say
 from imagebuilder.paths import cache_dir
@@ -29,28 +29,15 @@ class Verbs(click.Group):
             formatter.write_dl(rows)
 
 
-class RecipeName(click.ParamType[str]):
-    """A recipe's name or folder, completed in the shell."""
-
-    name = "NAME"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names of the recipes at hand, then folders."""
-        from imagebuilder.recipe.finding import names
-
-        found = [name for name in names() if name.startswith(incomplete)]
-        return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="dir")]
-
-
 def names(command: Command) -> Command:
     """``NAME…``: one recipe or several; none is that of the current folder."""
-    argument = click.argument("names", nargs=-1, type=RecipeName(), metavar="[NAME]...", callback=_or_this_folder)
+    argument = click.argument("names", nargs=-1, type=RECIPE, metavar="[NAME]...", callback=_or_this_folder)
     return argument(command)
 
 
 def name(command: Command) -> Command:
     """``NAME``: one recipe; none is that of the current folder."""
-    argument = click.argument("name", required=False, type=RecipeName(), metavar="[NAME]", callback=_or_this_folder)
+    argument = click.argument("name", required=False, type=RECIPE, metavar="[NAME]", callback=_or_this_folder)
     return argument(command)
 
 
@@ -155,7 +142,7 @@ def accel(command: Command) -> Command:
 def kernel(command: Command) -> Command:
     """``--kernel``: another kernel than the recipe's."""
     text = "Another kernel than the recipe's; the image then stands in NAME@KERNEL."
-    return click.option("--kernel", metavar="KERNEL", help=text)(command)
+    return click.option("--kernel", type=KERNEL, metavar="KERNEL", help=text)(command)
 
 
 def no_stem(command: Command) -> Command:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.names import TEMPLATE
 from imagebuilder.cli.tables import show
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.machine.accel import choose
@@ -66,7 +67,7 @@ def list_(as_json: bool) -> None:
 
 
 @command.command("rm")
-@click.argument("names", nargs=-1, metavar="[NAME|KEY]...")
+@click.argument("names", nargs=-1, type=TEMPLATE, metavar="[NAME|KEY]...")
 @click.option("--all", "everything", is_flag=True, help="Remove every template.")
 @click.option("--stale", is_flag=True, help="Only those that nobody used for a week, or that eight others were used "
               "after (of every NAME when none is given), and what another imagebuilder has made.")  # fmt: skip

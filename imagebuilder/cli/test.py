@@ -10,6 +10,7 @@ import click
 
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import stdout
+from imagebuilder.cli.names import KERNEL
 from imagebuilder.errors import InputError, ToolMissing
 from imagebuilder.recipe.finding import find
 from imagebuilder.store import Store
@@ -45,7 +46,7 @@ class WithWords(click.Command):
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option("--min-memory", "minimum", is_flag=True, help="Look for the least memory with which it answers.")
 @click.option("--initcalls", is_flag=True, help="List what the kernel's own start spent, in one more start.")
-@click.option("--kernel", "kernels", multiple=True, metavar="KERNEL",
+@click.option("--kernel", "kernels", type=KERNEL, multiple=True, metavar="KERNEL",
               help="Another kernel than the recipe's; again for several, all measured in this run.")  # fmt: skip
 @click.option("--show-answer", is_flag=True, help="Print what the application answers.")
 @options.report
