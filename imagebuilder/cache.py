@@ -5,9 +5,10 @@ a build makes anew what it misses. What was chosen (which packages in which vers
 """
 
 import fcntl
+import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Note, Say
-from imagebuilder.store import Store, remove
+from imagebuilder.store import Store, remove, sha256_file
 
 LIMIT = "IMAGEBUILDER_CACHE_LIMIT"
 USUAL_LIMIT_BYTES = 5_000_000_000
@@ -141,21 +142,43 @@ def sweep(store: Store, say: Say) -> None:
 
 
 def verify(store: Store) -> tuple[int, list[Path]]:
-    """Read every content and every result; returns how many there are, and those that were damaged and are removed."""
+    """Read every content, result and template; returns how many there are, and those that were damaged and are removed
+    (a template in use only when nobody uses it any more). Package lists are apt's, which checks them."""
     damaged, count = [], 0
     for entry in entries(store):
-        if entry.kind not in (Kind.CONTENT, Kind.RESULT):
+        if entry.kind is Kind.LISTS:
             continue
         count += 1
-        if entry.kind is Kind.RESULT:
-            whole = store.record(entry.path.name, touch=False) is not None
-        else:
-            with suppress(CacheError):
-                store.blob(entry.path.name, touch=False)
-            whole = entry.path.exists()
-        if not whole:
+        if not _WHOLE[entry.kind](store, entry.path):
+            entry.remove(store)
             damaged.append(entry.path)
     return count, damaged
+
+
+def _content_whole(store: Store, path: Path) -> bool:
+    with suppress(CacheError):
+        store.blob(path.name, touch=False)
+    return path.exists()
+
+
+def _result_whole(store: Store, path: Path) -> bool:
+    return store.record(path.name, touch=False) is not None
+
+
+def _template_whole(_store: Store, folder: Path) -> bool:
+    """Whether its files are those that its document names; an older document names none."""
+    try:
+        known = json.loads((folder / "template.json").read_bytes()).get("sha256", {})
+        return all(sha256_file(folder / name) == digest for name, digest in known.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+_WHOLE: Mapping[Kind, Callable[[Store, Path], bool]] = {
+    Kind.CONTENT: _content_whole,
+    Kind.RESULT: _result_whole,
+    Kind.TEMPLATE: _template_whole,
+}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The cache is kept small and whole, and whoever builds does not notice but by the time that it takes."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.events import Event, Warned, silent
 from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import Recipe
-from imagebuilder.store import Store, key_of
+from imagebuilder.store import Store, key_of, sha256
 
 LONG_AGO_S = 1_000_000.0
 
@@ -93,6 +94,20 @@ def test_damage_is_found_and_removed(store: Store) -> None:
     assert verify(store) == (1, []) and kept(store, good) == [True]
     into_a_folder(store.blob(good))
     assert prune(store, 0).removed == 1 and not list(entries(store))
+
+
+def test_a_damaged_template_is_found_and_removed(store: Store) -> None:
+    folders = [store.root / "templates" / name for name in ("good", "older", "bad", "torn")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "memory").write_bytes(b"memory")
+        known = {} if folder.name == "older" else {"memory": sha256(b"memory")}
+        (folder / "template.json").write_text(json.dumps({"sha256": known}))
+    flip(folders[2] / "memory")
+    (folders[3] / "template.json").write_text("[")
+    count, damaged = verify(store)
+    assert count == 4 and sorted(damaged) == sorted(folders[2:])
+    assert [folder.exists() for folder in folders] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(

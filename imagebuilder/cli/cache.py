@@ -90,7 +90,7 @@ def prune(most: int | None, as_json: bool) -> None:
 @command.command("verify")
 @options.as_json
 def verify(as_json: bool) -> None:
-    """Read every content and every result, and remove what is damaged: builds make it anew. Exit status 1 when there
+    """Read every content, result and template, and remove what is damaged: it is made anew. Exit status 1 when there
     was something."""
     count, damaged = cache.verify(options.open_store())
     if as_json:

@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -39,7 +39,7 @@ from imagebuilder.machine.spec import (
     check_forwards,
     spec_of,
 )
-from imagebuilder.store import Store, key_of
+from imagebuilder.store import Store, key_of, sha256
 
 SCHEMA = "imagebuilder.template/1"
 TEMPLATE_JSON, MEMORY, STATE, KERNEL = "template.json", "memory", "state", "kernel"
@@ -108,11 +108,17 @@ class Template:
     signal: int = 0
     made: str = ""
     """When it was made (UTC, ISO 8601)."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """What its files must be; none are known of a template from before that was written down."""
 
     @cached_property
     def state(self) -> bytes:
-        """The devices, as QEMU writes them."""
-        return (self.folder / STATE).read_bytes()
+        """The devices, as QEMU writes them. Raises InputError when they are damaged."""
+        state = (self.folder / STATE).read_bytes()
+        if self.sha256.get(STATE, sha256(state)) != sha256(state):
+            hint = f"imagebuilder template create {self.name}"
+            raise InputError(f"the template {self.folder} is damaged: its {STATE} is not what was kept", hint=hint)
+        return state
 
     @property
     def bytes(self) -> int:

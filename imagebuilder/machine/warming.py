@@ -22,7 +22,7 @@ from imagebuilder.machine.sweeping import sweep
 from imagebuilder.machine.template import FOLDER, KERNEL, MEMORY, STATE, TEMPLATE_JSON, Template, Wanted, remove
 from imagebuilder.recipe.model import Ready, Tcp
 from imagebuilder.recipe.values import CloneSignal
-from imagebuilder.store import Store
+from imagebuilder.store import Store, sha256_file
 
 ATTEMPTS = 3
 COARSE_NS = 1_000_000  # a guest's clock of larger steps could not be set right in its clones
@@ -177,6 +177,7 @@ def _described(wanted: Wanted, work: Path, parked: Parked) -> Template:
         hook=recipe.get("hook"),
         signal=CloneSignal(recipe["signal"]).number if recipe.get("signal") else 0,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
+        sha256={path.name: sha256_file(path) for path in sorted(work.iterdir()) if path.name != USED},
     )
     (work / TEMPLATE_JSON).write_text(json.dumps(template.describe(), indent=1) + "\n", encoding="utf-8")
     return template

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder import process
+from imagebuilder import cache, process
 from imagebuilder.builder import build
 from imagebuilder.bundle import Bundle
 from imagebuilder.cache import USED
@@ -272,6 +272,11 @@ def test_a_damaged_template_is_refused(template: Template, store: Store, tmp_pat
         (copy / "template.json").write_text(damage)
         with pytest.raises(InputError, match="holds no template that can be used"):
             Template.read(copy)
+    (copy / "template.json").write_text(json.dumps(document))
+    (copy / "state").write_bytes(template.state[:-1])
+    with pytest.raises(InputError, match="is damaged: its state is not what was kept"):
+        _ = Template.read(copy).state
+    assert cache.verify(store)[1] == []
 
 
 @pytest.mark.vm
