@@ -19,7 +19,7 @@ from imagebuilder.closure.bytecode import byte_code
 from imagebuilder.closure.groups import Group
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Ended, Say, Warned, step
-from imagebuilder.formats import FORMATS
+from imagebuilder.formats import FORMATS, Format
 from imagebuilder.guest.config import MOST_LINES, Ahead
 from imagebuilder.guest.covered import copied, mount_points
 from imagebuilder.guest.layer import Surroundings, defaults, init_layer
@@ -79,6 +79,7 @@ class Build:
         row = FORMATS[format_name]
         out.mkdir(parents=True, exist_ok=True)
         path = out / f"{self.folder_name}{row.suffix}"
+        _tell_lost(self, self.root, row, format_name)
         row.write(self.root, path, epoch_s=source_date_epoch_s())
         return path
 
@@ -327,7 +328,8 @@ def _root(work: Build, wanted: Step) -> Result:
     setup = Setup.load(work.result(slimmed)["setup"])
     mounts = translate.mounts(work.recipe)
     above = (work.tree(slimmed), files, work.kernel.modules, mount_points(mounts))
-    chosen = _root_format(work, sum(part.size_bytes for part in above))
+    attributed = any(node.xattrs for part in above for node in part.values())
+    chosen = _root_format(work, sum(part.size_bytes for part in above), attributed=attributed)
     system = tree = defaults((user, *owners), _surroundings(work, slimmed, chosen, setup))
     for part in above:
         tree, _ = overlay(tree, part)
@@ -388,6 +390,7 @@ def _pack(work: Build, wanted: Step) -> Result:
     tree = work.tree(wanted.needs[0])
     chosen = work.result(wanted.needs[0])["format"]
     row = FORMATS[bundle.IN_MEMORY.get(chosen, chosen)]
+    _tell_lost(work, tree, row, chosen)
     with work.store.scratch() as scratch:
         path = scratch / f"root{row.suffix}"
         row.write(tree, path, epoch_s=wanted.inputs["epoch_s"])
@@ -464,8 +467,19 @@ MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
 }
 
 
-def _root_format(work: Build, size_bytes: int) -> str:
-    """The format of the root: the recipe's, or what the size of its files and the kernel suggest."""
+def _tell_lost(work: Build, tree: Tree, row: Format, chosen: str) -> None:
+    """Say which files lose their extended attributes (capabilities), where the format or the kernel has none."""
+    paths = [path for path, node in tree.items() if node.xattrs]
+    if not paths or row.xattrs == "" or (row.xattrs and work.kernel_has(row.xattrs, "y")):
+        return
+    more = f" and {len(paths) - 1} more" if paths[1:] else ""
+    why = f"{work.kernel.name} is built without {row.xattrs}" if row.xattrs else f"a root as {chosen} holds none"
+    what = "the kernel micro" if work.kernel.module_paths else 'root.format = "erofs"'
+    work.say(Warned(f"the file capabilities of {paths[0]}{more} are lost: {why}; {what} keeps them"))
+
+
+def _root_format(work: Build, size_bytes: int, *, attributed: bool) -> str:
+    """The format of the root: the recipe's, or what its files (size, attributes) and the kernel suggest."""
     asked: str = work.recipe.root.format
     # A distribution's kernel has file systems and disks as modules, which it must find in its initramfs: the one root
     # in memory that it can use.
@@ -478,5 +492,5 @@ def _root_format(work: Build, size_bytes: int) -> str:
         )
     if asked != "auto":
         return asked
-    in_memory = work.kernel.module_paths or size_bytes <= LARGEST_INITRAMFS_BYTES
+    in_memory = work.kernel.module_paths or (size_bytes <= LARGEST_INITRAMFS_BYTES and not attributed)
     return "initramfs" if in_memory else "erofs"

@@ -1,6 +1,7 @@
 """A file system as a value: what stands at which path, with mode, owner and time, before anything is written.
 
-Owners, modes and devices live here and never on the build machine's disk, so that nothing needs root.
+Owners, modes, devices and extended attributes live here and never on the build machine's disk, so that nothing needs
+root. Names may hold every byte but NUL and ``/`` (``encoded``).
 """
 
 import stat

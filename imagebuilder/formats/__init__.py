@@ -29,7 +29,8 @@ class WriteStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One way to write a root. ``disk`` tells a disk that the guest mounts from an initramfs or an archive."""
+    """One way to write a root. ``disk`` tells a disk that the guest mounts from an initramfs or an archive; ``xattrs``
+    is the kernel's symbol for its extended attributes: empty where none is needed, None where the format has none."""
 
     name: str
     suffix: str
@@ -37,6 +38,7 @@ class Format:
     write: Write
     tools: tuple[str, ...] = ()
     disk: bool = False
+    xattrs: str | None = None
 
 
 def _to_path(write: WriteStream) -> Write:
@@ -50,9 +52,22 @@ def _to_path(write: WriteStream) -> Write:
 ROWS = (
     Format("cpio", ".cpio", "the initramfs: unpacked into memory", _to_path(cpio.write)),
     Format(
-        "erofs", ".erofs", "a read-only disk, not compressed: mapped, never copied", _to_path(erofs.write), disk=True
+        "erofs",
+        ".erofs",
+        "a read-only disk, not compressed: mapped, never copied",
+        _to_path(erofs.write),
+        disk=True,
+        xattrs="EROFS_FS_XATTR",
     ),
-    Format("squashfs", ".squashfs", "a read-only disk, compressed", squashfs.write, (squashfs.TOOL,), disk=True),
-    Format("tar", ".tar", "an archive to look at with other tools", _to_path(tar.write)),
+    Format(
+        "squashfs",
+        ".squashfs",
+        "a read-only disk, compressed",
+        squashfs.write,
+        (squashfs.TOOL,),
+        disk=True,
+        xattrs="SQUASHFS_XATTR",
+    ),
+    Format("tar", ".tar", "an archive to look at with other tools", _to_path(tar.write), xattrs=""),
 )
 FORMATS: Mapping[str, Format] = {row.name: row for row in ROWS}

@@ -3,7 +3,8 @@
 The layout follows Documentation/filesystems/erofs.rst and the structures of fs/erofs/erofs_fs.h of Linux 6.12::
 
     block 0                superblock at byte 1024; inodes from byte 1152
-    further blocks         inodes, each followed by its content when all of it fits into the same block
+    further blocks         inodes, each followed by its extended attributes, and by its content when all of it fits
+                           into the same block
     data blocks            folders, links and files that do not fit, block by block; equal contents once
 
 An inode takes 32 bytes (compact) when its time is the image's own and its numbers are small, else 64 (extended).
@@ -21,7 +22,7 @@ from typing import BinaryIO
 from imagebuilder.errors import OutputError
 from imagebuilder.formats.common import copy_blob, time_s
 from imagebuilder.store import key_of
-from imagebuilder.tree import Blob, Kind, Node, Tree, encoded
+from imagebuilder.tree import Blob, Kind, Node, Tree, Xattrs, encoded
 
 BLOCK_BYTES = 4096
 BLOCK_BITS = 12
@@ -37,6 +38,10 @@ FLAT_PLAIN, FLAT_INLINE = 0 << 1, 2 << 1  # the data layout, as it stands in i_f
 LONGEST_NAME_BYTES = 255
 LARGEST_16, LARGEST_32 = 0xFFFF, 0xFFFF_FFFF
 UUIDS = uuid.UUID("6f0c6c4e-6a5d-5d0b-9b0e-0d8f6d2f7a11")  # our own namespace for version 5
+XATTR_HEAD = struct.Struct("<IB7x")  # a filter that is not used, and how many attributes are shared: none
+XATTR_ENTRY = struct.Struct("<BBH")  # bytes of the name, which prefix it lacks, bytes of the value
+XATTR_UNIT_BYTES = 4
+PREFIXES: Mapping[str, int] = {"user.": 1, "trusted.": 4, "security.": 6}
 OPEN_BLOCKS = 8  # how many blocks of inodes are looked at for room: a gap that is left is small
 
 TYPES: Mapping[Kind, int] = {  # as in a directory entry of Linux (FT_*)
@@ -90,7 +95,7 @@ class Folder:
         return b"".join(block.ljust(BLOCK_BYTES, b"\0") for block in blocks[:-1]) + blocks[-1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inode:
     """One node, and where it and its content stand. ``offset`` and ``block`` are counted from the disk's begin."""
 
@@ -110,8 +115,13 @@ class Inode:
 
     @property
     def head_bytes(self) -> int:
-        """The bytes of the inode itself."""
-        return COMPACT.size if self.compact else EXTENDED.size
+        """The bytes of the inode itself and of its attributes."""
+        return (COMPACT.size if self.compact else EXTENDED.size) + len(self.attributes)
+
+    @cached_property
+    def attributes(self) -> bytes:
+        """The extended attributes as they stand behind the inode."""
+        return _attributes(self.node.xattrs)
 
     @property
     def beside_bytes(self) -> int:
@@ -125,14 +135,18 @@ class Inode:
         return self.size_bytes > 0 and self.beside_bytes <= BLOCK_BYTES - self.head_bytes
 
     def encode(self) -> bytes:
-        """The inode, without the content beside it."""
+        """The inode with its attributes, without the content beside it."""
+        attributes, units = self.attributes, 0
+        if attributes:
+            units = 1 + (len(attributes) - XATTR_HEAD.size) // XATTR_UNIT_BYTES
         form = (FLAT_INLINE if self.inline else FLAT_PLAIN) | (0 if self.compact else 1)
         node, place = self.node, _device(self.node) if _is_device(self.node) else self.block
         if self.compact:
             owner = (node.uid, node.gid)
-            return COMPACT.pack(form, 0, node.st_mode, self.links, self.size_bytes, 0, place, self.number, *owner, 0)
+            small = (node.st_mode, self.links, self.size_bytes, 0, place, self.number, *owner, 0)
+            return COMPACT.pack(form, units, *small) + attributes
         rest = (self.number, node.uid, node.gid, self.time_s, 0, self.links)
-        return EXTENDED.pack(form, 0, node.st_mode, 0, self.size_bytes, place, *rest)
+        return EXTENDED.pack(form, units, node.st_mode, 0, self.size_bytes, place, *rest) + attributes
 
 
 class Room:
@@ -263,6 +277,24 @@ def _with_blocks(inodes: Mapping[str, Inode], *, first: int) -> tuple[list[str],
             stored.append(path)
         result[path] = replace(inode, block=places[content])
     return stored, result
+
+
+def _attributes(xattrs: Xattrs) -> bytes:
+    if not xattrs:
+        return b""
+    body = XATTR_HEAD.pack(0, 0) + b"".join(_attribute(name, value) for name, value in xattrs)
+    if len(body) > BLOCK_BYTES - EXTENDED.size:
+        raise OutputError(f"the extended attributes {', '.join(name for name, _ in xattrs)} are too large for EROFS")
+    return body
+
+
+def _attribute(name: str, value: bytes) -> bytes:
+    prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), None)
+    rest = encoded(name.removeprefix(prefix or ""))
+    if prefix is None or not 0 < len(rest) <= LONGEST_NAME_BYTES:
+        raise OutputError(f"the extended attribute {name!a} cannot stand in EROFS: {', '.join(PREFIXES)} can")
+    entry = XATTR_ENTRY.pack(len(rest), PREFIXES[prefix], len(value)) + rest + value
+    return entry + b"\0" * (-len(entry) % XATTR_UNIT_BYTES)
 
 
 def _encode_block(names: Sequence[bytes], entries: Mapping[bytes, tuple[int, int]]) -> bytes:

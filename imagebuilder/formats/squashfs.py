@@ -41,15 +41,20 @@ def write(tree: Tree, path: Path, *, epoch_s: int, compressor: Compressor = Comp
     with replacing(path) as temporary:
         # it is the only way to say the time of the root folder and of the disk, which would be now
         when = {"SOURCE_DATE_EPOCH": str(epoch_s)}
-        words = argv(temporary, root_mode=tree["/"].mode, compressor=compressor)
+        attributes = any(node.xattrs for node in tree.values())
+        words = argv(temporary, root_mode=tree["/"].mode, compressor=compressor, xattrs=attributes)
         process.run(words, stdin=archive.getvalue(), env=when)
 
 
-def argv(path: Path, *, root_mode: int, compressor: Compressor) -> list[str]:
+def argv(path: Path, *, root_mode: int, compressor: Compressor, xattrs: bool = False) -> list[str]:
     """The command that makes the disk at ``path`` (which may exist) from a tar at its standard input."""
     return [
         *(TOOL, "-", str(path), "-tar", "-noappend"),
         *("-comp", compressor.value, *OPTIONS[compressor]),
-        *("-no-xattrs", "-root-mode", f"{root_mode:o}"),  # the archive's own entry of the root is left aside
+        *(
+            "-xattrs" if xattrs else "-no-xattrs",
+            "-root-mode",
+            f"{root_mode:o}",
+        ),  # the archive's own entry of the root is left aside
         *("-quiet", "-no-progress", "-exit-on-error"),
     ]

@@ -7,6 +7,7 @@ from typing import BinaryIO
 from imagebuilder.formats.common import open_blob, time_s
 from imagebuilder.tree import Kind, Node, Tree
 
+XATTR = "SCHILY.xattr."  # the header in which GNU tar, libarchive and squashfs-tools look for an extended attribute
 TYPES: Mapping[Kind, bytes] = {
     Kind.FILE: tarfile.REGTYPE,
     Kind.DIRECTORY: tarfile.DIRTYPE,
@@ -37,4 +38,5 @@ def _entry(name: str, node: Node, epoch_s: int) -> tarfile.TarInfo:
     entry.size = node.size_bytes if node.kind is Kind.FILE else 0
     entry.linkname = node.target
     entry.devmajor, entry.devminor = node.device
+    entry.pax_headers = {f"{XATTR}{name}": value.decode(errors="surrogateescape") for name, value in node.xattrs}
     return entry

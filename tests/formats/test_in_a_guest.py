@@ -1,5 +1,6 @@
 """The formats as the guest's kernel reads them, down to what the tools on the host lose on the way."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,20 @@ def full_tree() -> Tree:
     return Tree({**plain_tree(), **edges, **many, **names, **twins, **more})
 
 
+def attributed_tree() -> Tree:
+    """The same with extended attributes: of files beside their inode and not, of a folder, of one name and of two."""
+    tree = full_tree()
+    capability = ("security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+    note = ("user.note", b"\0\xff" * 700)
+    given = {"/edges/100": (capability,), "/edges/300000": (capability, note), "/edges/4032": (note,), "/deep": (note,)}
+    return Tree({**tree, **{path: replace(tree[path], xattrs=xattrs) for path, xattrs in given.items()}})
+
+
 def hashed(node: Node) -> str:
     """FNV-1a with 64 bits, as ``walk.c`` has it."""
     value = 0xCBF29CE484222325
-    for byte in node.target.encode() or node.content.read():
+    attributes = b"".join(value for _, value in node.xattrs)
+    for byte in (node.target.encode() or node.content.read()) + attributes:
         value = (value ^ byte) * 0x100000001B3 & (1 << 64) - 1
     return f"{value:016x}"
 
@@ -92,9 +103,9 @@ async def walked(
 
 
 async def test_erofs_disk(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
-    FORMATS["erofs"].write(full_tree(), tmp_path / "disk", epoch_s=EPOCH_S)
+    FORMATS["erofs"].write(attributed_tree(), tmp_path / "disk", epoch_s=EPOCH_S)
     found = await walked(kernel, tmp_path, system(walker), kind="erofs", disk=tmp_path / "disk")
-    assert found == described(full_tree())
+    assert found == described(attributed_tree())
 
 
 async def test_damaged_erofs_superblock_is_not_mounted(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
@@ -116,10 +127,10 @@ async def test_initramfs(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
 
 async def test_erofs_in_memory(kernel: Kernel, walker: Path, tmp_path: Path) -> None:
     """Read, mapped and sent out of where it lies, by the kernel alone."""
-    below = Tree({f"/tree{path.rstrip('/')}": node for path, node in full_tree().items()})
+    below = Tree({f"/tree{path.rstrip('/')}": node for path, node in attributed_tree().items()})
     tree = system(walker).merge(below)
     found = await walked(kernel, tmp_path, tree, kind="memory", root="erofs", words="root=memory ro init=/walk")
-    assert found == described(full_tree())
+    assert found == described(attributed_tree())
 
 
 async def test_no_erofs_in_memory(kernel: Kernel, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ owners = st.sampled_from((0, 33, 65_534, 100_000))
 modes = st.sampled_from((0o400, 0o644, 0o755, 0o600))
 times = st.sampled_from((None, 0, 1_000_000_000, EPOCH_S, EPOCH_S + 1))
 contents = st.builds(lambda size, byte: bytes([byte]) * size, st.sampled_from(SIZES), st.integers(0, 3))
+attributes = st.dictionaries(st.sampled_from(("user.a", "trusted.long", "security.x")), st.binary(max_size=300)).map(
+    lambda given: tuple(sorted(given.items()))
+)
 files = st.builds(
     lambda data, mode, uid, gid, at: Node(Kind.FILE, mode, uid, gid, at, content=file(data).content),
     contents,

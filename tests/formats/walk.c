@@ -2,7 +2,7 @@
  *
  * walk=initramfs and walk=memory look at /tree, walk=TYPE at the disk /dev/vda as a file system of that type. One line
  * a node: "walk: MODE UID GID MTIME MAJOR:MINOR HASH PATH", the numbers as stat has them (mode in octal) and the FNV-1a hash of
- * a file's content or a link's target; then "walk: end". A file must be the same however it is read: mapped (where what
+ * a file's content or a link's target, and of its extended attributes; then "walk: end". A file must be the same however it is read: mapped (where what
  * is written to a private copy is nobody else's) and sent; else its hash is 0.
  */
 #define _XOPEN_SOURCE 700
@@ -19,6 +19,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -101,6 +102,20 @@ static uint64_t content(const char *path, const struct stat *found)
     return hash;
 }
 
+/* The hash goes on over the extended attributes that the tests give. */
+static uint64_t attributes(const char *path, uint64_t hash)
+{
+    static const char *const names[] = { "security.capability", "user.note" };
+
+    for (size_t name = 0; name < sizeof names / sizeof *names; name++) {
+        ssize_t length = lgetxattr(path, names[name], buffer, sizeof buffer);
+
+        if (length > 0)
+            hash = fnv(hash, buffer, length);
+    }
+    return hash;
+}
+
 static int show(const char *path, const struct stat *found, int kind, struct FTW *place)
 {
     const char *below = path[root_length] ? path + root_length : "/";
@@ -108,7 +123,7 @@ static int show(const char *path, const struct stat *found, int kind, struct FTW
     (void)kind, (void)place;
     printf("walk: %o %u %u %lld %u:%u %016llx %s\n", found->st_mode, found->st_uid, found->st_gid,
            (long long)found->st_mtime, major(found->st_rdev), minor(found->st_rdev),
-           (unsigned long long)content(path, found), below);
+           (unsigned long long)attributes(path, content(path, found)), below);
     return 0;
 }
 

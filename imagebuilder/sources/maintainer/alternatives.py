@@ -78,4 +78,10 @@ def _is_sound(offer: Alternative) -> bool:
     paths = (offer.link, offer.target)
     parts = [part for path in paths for part in path.split("/")[1:]]
     named = bool(offer.name) and "/" not in offer.name and offer.name not in (".", "..")
-    return named and all(path.startswith("/") for path in paths) and all(part not in ("", ".", "..") for part in parts)
+    whole = all(text.isprintable() for text in (*paths, offer.name))
+    return (
+        named
+        and whole
+        and all(path.startswith("/") for path in paths)
+        and all(part not in ("", ".", "..") for part in parts)
+    )

@@ -123,7 +123,7 @@ class System:
     def note(self, did: Did, what: str) -> None:
         """Remember that something is not made."""
         noted = self.unmade.setdefault(self.package, [])
-        silent = did.doubtful or UNKNOWN in what or any(folder in what for folder in harmless.FOLDERS)
+        silent = did.doubtful or not what.isprintable() or any(folder in what for folder in harmless.FOLDERS)
         if not silent and what not in noted and len(noted) < MOST_UNMADE:
             noted.append(what)
 
