@@ -29,7 +29,7 @@ from imagebuilder.pages import PageList
 from imagebuilder.paths import PACKAGE, source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe.describe import describe
-from imagebuilder.recipe.model import FileEntry, Recipe
+from imagebuilder.recipe.model import DebianSource, FileEntry, Recipe
 from imagebuilder.sources import SOURCES, Context, Layer, known_users, package_with
 from imagebuilder.sources.maintainer import Setup, joined
 from imagebuilder.sources.overlay import overlay
@@ -215,6 +215,11 @@ class Build:
         return [(entry, translate.added(entry, self.recipe)) for entry in self.recipe.files]
 
     @property
+    def _source_owners(self) -> Sequence[str]:
+        """Whose the files of sources are that say so."""
+        return [source.owner for source in self.recipe.source if not isinstance(source, DebianSource)]
+
+    @property
     def _roots(self) -> Sequence[str]:
         """The programs that must run."""
         programs = (self.recipe.application.command, self.recipe.template.hook)
@@ -278,6 +283,8 @@ def _source(work: Build, wanted: Step) -> Result:
 
 def _slim(work: Build, wanted: Step) -> Result:
     layers = [Layer.load(work.result(need), work.store) for need in wanted.needs]
+    known: dict[str, Ids] = {name: ids for layer in layers for name, ids in known_users(layer).items()}
+    layers = [_owned(layer, known) for layer in layers]
     asked = {name: wanted.inputs[name] for name in ("roots", "include", "exclude")}
     added = {entry.path: node for entry, node in work._files}
     found = Surroundings(debian=any(layer.packages for layer in layers))
@@ -293,7 +300,6 @@ def _slim(work: Build, wanted: Step) -> Result:
     origins = {path: name for layer in layers for path, name in layer.origins.items()}
     used = {origins[path] for path in slimmed.tree if path in origins}
     packages = [package for layer in layers for package in layer.packages if package.name in used]
-    known: dict[str, Ids] = {name: ids for layer in layers for name, ids in known_users(layer).items()}
     setup = joined(layer.setup.of(used) for layer in layers)
     for package, what in setup.unmade.items():
         work.say(Warned(f"{package}: not done here is what its postinst does: {', '.join(what)}"))
@@ -304,6 +310,13 @@ def _slim(work: Build, wanted: Step) -> Result:
         "contents": [group.describe() for group in (*slimmed.groups, *_byte_code_group(made))],
         "users": known,
     }
+
+
+def _owned(layer: Layer, known: Mapping[str, Ids]) -> Layer:
+    if layer.owner == "root":
+        return layer
+    user = resolve(layer.owner, known, key="source.owner")
+    return layer.owned((user.uid, user.gid))
 
 
 def _byte_code_group(made: Tree) -> tuple[Group, ...]:
@@ -319,6 +332,7 @@ def _root(work: Build, wanted: Step) -> Result:
     application = work.recipe.application
     user = resolve(application.user, known, key="application.user")
     owners = [resolve(entry.owner, known, key=f"files.owner of {entry.path}") for entry, _ in work._files]
+    named = [resolve(word, known, key="source.owner") for word in work._source_owners]
     files = Tree(
         {
             entry.path: replace(node, uid=owner.uid, gid=owner.gid)
@@ -330,7 +344,7 @@ def _root(work: Build, wanted: Step) -> Result:
     above = (work.tree(slimmed), files, work.kernel.modules, mount_points(mounts))
     attributed = any(node.xattrs for part in above for node in part.values())
     chosen = _root_format(work, sum(part.size_bytes for part in above), attributed=attributed)
-    system = tree = defaults((user, *owners), _surroundings(work, slimmed, chosen, setup))
+    system = tree = defaults((user, *owners, *named), _surroundings(work, slimmed, chosen, setup))
     for part in above:
         tree, _ = overlay(tree, part)
     packed = bound(tree, application.environment) if work.recipe.root.bind_libraries else tree

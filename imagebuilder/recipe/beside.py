@@ -19,14 +19,20 @@ def relative(text: str) -> str:
 
 
 def expand(folder: Path, pattern: str) -> tuple[str, ...]:
-    """The files that a pattern means, relative to the folder, sorted.
+    """The files and empty folders that a pattern means, relative to the folder, sorted.
 
     ``*``, ``?``, ``[…]`` and ``{a,b}`` as in a shell, ``**`` any number of folders; hidden files count. A folder
-    stands for all files in it. A symbolic link counts as a file; nothing is found behind one to a folder.
+    stands for all files and empty folders in it. A symbolic link counts as a file; nothing is found behind one to a
+    folder. A pattern that finds empty folders only finds nothing: it was meant for files.
     """
     found = [match for each in alternatives(relative(pattern)) for match in _matches(folder, each)]
     files = {name for match in found if not _behind_link(folder, match) for name in _files(folder, match)}
-    return tuple(sorted(files))
+    meant_for_files = any(sign in pattern for sign in "*?[")
+    return () if meant_for_files and all(_is_plain_folder(folder / name) for name in files) else tuple(sorted(files))
+
+
+def _is_plain_folder(path: Path) -> bool:
+    return is_folder(path) and not path.is_symlink()
 
 
 def _matches(folder: Path, pattern: str) -> list[str]:
@@ -54,11 +60,15 @@ def is_folder(path: Path) -> bool:
 
 def _files(folder: Path, match: str) -> Iterator[str]:
     path = folder / match
+    if not os.path.lexists(path):
+        return  # ``nothing/**`` is said to match "nothing/"
     if path.is_symlink() or not is_folder(path):  # a FIFO, too: whoever takes it says what it thinks of that
         yield PurePosixPath(match).as_posix()
         return
     for here, folders, files in os.walk(path):
         links = [name for name in folders if (Path(here) / name).is_symlink()]
+        if not folders and not files and Path(here) != folder:
+            yield Path(here).relative_to(folder).as_posix()
         yield from ((Path(here) / name).relative_to(folder).as_posix() for name in (*files, *links))
 
 

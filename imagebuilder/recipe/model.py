@@ -47,6 +47,10 @@ class FilesSource(Part):
     """Paths or patterns beside the recipe; a folder stands for all in it."""
     target: fields.ImagePath = "/"
     """The folder in the image under which they stand with their path beside the recipe."""
+    mode: fields.Mode | None = None
+    """Their permissions in octal (folders may be entered by whoever may read them); else 0755 or 0644."""
+    owner: fields.User = "root"
+    """Their owner: a name, "uid", "uid:gid" or "name:uid"."""
 
 
 class BuildSource(Part):
@@ -62,6 +66,10 @@ class BuildSource(Part):
     """What is taken from the scratch folder afterwards: path in it = path in the image."""
     environment: Mapping[fields.Variable, fields.Text] = {}
     """Variables for the command, besides the few that every build gets."""
+    mode: fields.Mode | None = None
+    """The outputs' permissions in octal (folders may be entered by whoever may read them); else as the command set."""
+    owner: fields.User = "root"
+    """The outputs' owner: a name, "uid", "uid:gid" or "name:uid"."""
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:

@@ -1,5 +1,6 @@
 """What a command makes out of files beside the recipe: it runs in a scratch folder over copies of just those.
 
+What it makes keeps the mode that the command gives it; it runs with umask 022, whatever ours is.
 The folder's path is different each time, so compilers are told to write ``.`` for it (``ENVIRONMENT``). The command is
 not locked in: it could read elsewhere, and then its result would no longer depend on its inputs alone.
 """
@@ -18,13 +19,13 @@ from imagebuilder.paths import home as users_home
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.recipe import beside
 from imagebuilder.recipe.model import BuildSource
-from imagebuilder.sources.files import collect, node_of
+from imagebuilder.sources.files import collect, node_of, with_mode
 from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Context, Layer, kept
 from imagebuilder.store import key_of, sha256_file
 from imagebuilder.tree import Kind, Node, Tree
 
-REVISION = 1
+REVISION = 2
 # Variables of the build; {work} is the scratch folder, {home} a folder beside it. The recipe's come over them.
 ENVIRONMENT: Mapping[str, str] = {
     "CARGO_HOME": "{home}/cargo",
@@ -52,6 +53,8 @@ def describe(source: BuildSource, context: Context) -> Any:
         "inputs": {path: node.describe() for path, node in inputs.items()},
         "command": [*source.command],
         "tool": _identity(source.command[0], inputs),
+        "mode": source.mode,
+        "owner": source.owner,
         "outputs": [[*output] for output in source.outputs.items()],  # in their order: the later one stands
         "environment": {**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment},
     }
@@ -65,8 +68,9 @@ def provide(source: BuildSource, context: Context) -> Layer:
         work, home = scratch / "build", scratch / "home"
         _lay_down(inputs, context.folder, work, home)
         _run(source, context, work, home)
-        tree = Tree({path: node for output in source.outputs for path, node in _output(source, output, work, context)})
-    return Layer(tree, dict.fromkeys(tree, "build"))
+        made = dict(each for output in source.outputs for each in _output(source, output, work, context))
+    nodes = {path: with_mode(node, source.mode) for path, node in made.items()}
+    return Layer(Tree(nodes), dict.fromkeys(nodes, "build"), owner=source.owner)
 
 
 def environment(source: BuildSource, work: Path, home: Path) -> dict[str, str]:
@@ -92,6 +96,10 @@ def _lay_down(inputs: Mapping[str, Node], folder: Path, work: Path, home: Path) 
             (work / path).parent.mkdir(parents=True, exist_ok=True)
             if node.kind is Kind.SYMLINK:
                 (work / path).symlink_to(node.target)
+                continue
+            if node.kind is Kind.DIRECTORY:
+                (work / path).mkdir(parents=True, exist_ok=True)
+                (work / path).chmod(node.mode)
                 continue
             shutil.copyfile(folder / path, work / path)
             (work / path).chmod(node.mode)
@@ -127,7 +135,15 @@ def _output(source: BuildSource, output: str, work: Path, context: Context) -> l
     if not (work / output).exists() or not found:
         hint = did_you_mean(output, beside.candidates(work))
         raise SourceError(f'source.outputs: the command ended well but did not make "{output}"', hint=hint)
-    return [(target + path.removeprefix(output), _kept(node_of(work / path, work), context)) for path in found]
+    paths = dict.fromkeys((*_folders(work, output), *found))
+    return [(target + path.removeprefix(output), _kept(node_of(work / path, work), context)) for path in paths]
+
+
+def _folders(work: Path, output: str) -> list[str]:
+    """The folders of an output, of which the modes count too; none when it is a file or a link."""
+    if (work / output).is_symlink():
+        return []
+    return [Path(here).relative_to(work).as_posix() for here, _, _ in os.walk(work / output)]
 
 
 def _kept(node: Node, context: Context) -> Node:

@@ -1,30 +1,42 @@
-"""Files beside the recipe, as they are: contents, links and the executable bit; owner root, the image's own time."""
+"""Files beside the recipe: contents, links, empty folders; the image's own time.
 
-from collections.abc import Iterable
+Of a file's mode count whether its owner may execute it, and the bits that no umask sets (set-user-ID, set-group-ID,
+sticky). Who may read and write it is in a checkout a matter of the umask: it becomes 0644 or 0755, so that a checkout
+gives the same bytes on every machine, unless the recipe says a ``mode``.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from imagebuilder.errors import SourceError
+from imagebuilder.events import Warned
 from imagebuilder.paths import real
 from imagebuilder.recipe import beside
 from imagebuilder.recipe.model import FilesSource
 from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Context, Layer
-from imagebuilder.tree import Blob, Node, Tree, file, symlink
+from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file, symlink
 
 
 def describe(source: FilesSource, context: Context) -> Any:
     """The files by path with the hash of each."""
     found = collect(context.folder, source.files, key="source.files")
     described = {path: node.describe() for path, node in found.items()}
-    return {"type": source.type, "target": source.target, "files": described}
+    asked = {"mode": source.mode, "owner": source.owner}
+    return {"type": source.type, "target": source.target, "files": described, **asked}
 
 
 def provide(source: FilesSource, context: Context) -> Layer:
     """The files below ``target``, each with its path beside the recipe."""
     found = collect(context.folder, source.files, key="source.files")
-    tree = Tree({f"{source.target.rstrip('/')}/{path}": node for path, node in found.items()})
-    return Layer(tree, dict.fromkeys(tree, "files"))
+    if source.mode is None:
+        _tell_narrowed(context, found)
+    nodes = {f"{source.target.rstrip('/')}/{path}": with_mode(node, source.mode) for path, node in found.items()}
+    return Layer(Tree(nodes), dict.fromkeys(nodes, "files"), owner=source.owner)
 
 
 def collect(folder: Path, patterns: Iterable[str], *, key: str) -> dict[str, Node]:
@@ -35,23 +47,58 @@ def collect(folder: Path, patterns: Iterable[str], *, key: str) -> dict[str, Nod
     found: dict[str, Node] = {}
     for pattern in patterns:
         for path in _expand(folder, pattern, key):
-            found[path] = node_of(folder / path, folder)
+            found[path] = usual(node_of(folder / path, folder))
     return dict(sorted(found.items()))
 
 
 def node_of(path: Path, folder: Path) -> Node:
-    """A file or link as a node. Raises SourceError for what leads out of ``folder``, or is neither file nor link."""
+    """A file, link or empty folder as a node with its own mode. Raises SourceError for what leads out of ``folder``,
+    or is none of these."""
     name = path.relative_to(folder).as_posix()
     if not real(path.parent).is_relative_to(real(folder)):
         raise SourceError(f"{name} leads out of {folder}: copy the files there")
     try:
         if path.is_symlink():
             return _link(path, folder, name)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if path.is_dir():
+            return directory(mode=mode)
         if not path.is_file():
             raise SourceError(f"{name} is neither a file, a folder nor a link: leave it out")
-        return file(Blob.at(path), mode=0o755 if path.stat().st_mode & 0o111 else 0o644)
+        return file(Blob.at(path), mode=mode)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def usual(node: Node) -> Node:
+    """The node with the mode that it has whatever the umask was when it was checked out."""
+    if node.kind is Kind.SYMLINK:
+        return node
+    runs = node.kind is Kind.DIRECTORY or node.mode & 0o111
+    return replace(node, mode=(node.mode & 0o7000) | (0o755 if runs else 0o644))
+
+
+def with_mode(node: Node, mode: str | None) -> Node:
+    """The node with the mode that the recipe says; a folder may be entered by whoever may read it."""
+    if mode is None or node.kind is Kind.SYMLINK:
+        return node
+    bits = int(mode, 8)
+    return replace(node, mode=bits | (bits & 0o444) >> 2 if node.kind is Kind.DIRECTORY else bits)
+
+
+def _tell_narrowed(context: Context, found: Mapping[str, Node]) -> None:
+    """Name files that were closed to others on purpose: more than the umask of this process would close them."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    modes = {
+        path: stat.S_IMODE((context.folder / path).lstat().st_mode) for path, node in found.items() if node.content
+    }
+    closed = [path for path, mode in modes.items() if found[path].kind is Kind.FILE and 0o444 & ~umask & ~mode]
+    if closed:
+        more = f" and {len(closed) - 1} more" if closed[1:] else ""
+        path = closed[0]
+        text = f"{path}{more}: mode {modes[path]:04o} here, {found[path].mode:04o} in the image"
+        context.say(Warned(f'{text}; say it in the recipe to keep it (mode = "{modes[path]:04o}")'))
 
 
 def _link(path: Path, folder: Path, name: str) -> Node:

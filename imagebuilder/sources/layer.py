@@ -1,7 +1,7 @@
 """What a source gets to know, and what it gives."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +40,33 @@ class Package:
 @dataclass(frozen=True)
 class Layer:
     """The files of one source: ``origins`` names the package (or source) of each path, ``slim`` says that only what
-    the application needs is to be kept, ``setup`` what packages made besides files."""
+    the application needs is to be kept, ``setup`` what packages made besides files, ``owner`` whose its files
+    are to be, in the recipe's words."""
 
     tree: Tree
     origins: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[Package, ...] = ()
     slim: bool = False
     setup: Setup = field(default_factory=Setup)
+    owner: str = "root"
+
+    def owned(self, ids: tuple[int, int]) -> "Layer":
+        """The layer with all its files (not the folders that only stand above them) given to a user."""
+        given = {path: replace(self.tree[path], uid=ids[0], gid=ids[1]) for path in self.origins}
+        return replace(self, tree=Tree({**self.tree, **given}))
 
     def save(self, store: Store) -> dict[str, Any]:
         """Keep the contents in the store; returns the document from which ``load`` gives the layer back."""
         packages = [package.describe() for package in self.packages]
         document = {"tree": self.tree.save(store), "origins": {**self.origins}, "packages": packages, "slim": self.slim}
-        return {**document, "setup": self.setup.describe()}
+        return {**document, "setup": self.setup.describe(), "owner": self.owner}
 
     @classmethod
     def load(cls, document: Mapping[str, Any], store: Store) -> "Layer":
         """The layer that ``save`` described. Raises CacheError when a content is missing or damaged."""
         packages = tuple(Package(**package) for package in document["packages"])
         tree, setup = Tree.load(document["tree"], store), Setup.load(document["setup"])
-        return cls(tree, document["origins"], packages, document["slim"], setup)
+        return cls(tree, document["origins"], packages, document["slim"], setup, document["owner"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,9 @@ def test_files_that_a_pattern_means(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "static/link").symlink_to("deep")
     (tmp_path / "static/empty").mkdir()
-    below = ("static/.z", "static/deep/y.css", "static/link", "static/x.css")
+    below = ("static/.z", "static/deep/y.css", "static/empty", "static/link", "static/x.css")
+    assert expand(tmp_path, "static/empty") == ("static/empty",)
+    assert expand(tmp_path, "static/empt*") == ()  # it was meant for files
     assert expand(tmp_path, "*.c") == (".hidden.c", "a.c", "b.c")
     assert expand(tmp_path, "[ab].c") == ("a.c", "b.c")
     assert expand(tmp_path, "static") == expand(tmp_path, "static/**") == below
