@@ -218,7 +218,7 @@ def test_files_folders_owners_and_modes() -> None:
 @pytest.mark.parametrize(
     ("script", "unmade"),
     [
-        ("deb-systemd-helper enable x; py3compile -p x; ldconfig; dpkg-maintscript-helper rm_conffile /etc/x", ()),
+        ("deb-systemd-helper enable x; py3compile -p x; ldconfig; dpkg-maintscript-helper rm_conffile /usr/bin", ()),
         ('[ -z "$2" ] || make-things /etc', ()),
         ("make-things --into /usr/bin", ("make-things",)),
         ("sed -i s/a/b/ /usr/bin/tool", ("/usr/bin/tool",)),

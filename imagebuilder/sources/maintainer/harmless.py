@@ -2,16 +2,16 @@
 
 # Ask and talk, or work on the package database, on services, on menus and on the documentation of an installed system.
 _COMMANDS = """
-aa-enabled aa-status add-shell apparmor_parser appstreamcli awk basename bash cat chattr chfn cmp comm cut date deb-
-systemd-helper deb-systemd-invoke debconf-escape debconf-show delgroup deluser diff dirname dpkg dpkg-divert dpkg-
-maintscript-helper dpkg-query dpkg-trigger echo egrep env expr fc-cache fgrep find fold getcap getent gpasswd grep
-groupmod gsettings gtk-update-icon-cache head helpztags hostname id initctl install-docs install-info invoke-rc.d
+aa-enabled aa-status add-shell apparmor_parser appstreamcli awk basename bash cat chattr chfn cmp comm cut date
+deb-systemd-helper deb-systemd-invoke debconf-escape debconf-show delgroup deluser diff dirname dpkg dpkg-divert
+dpkg-maintscript-helper dpkg-query dpkg-trigger echo egrep env expr fc-cache fgrep find fold getcap getent gpasswd
+grep groupmod gsettings gtk-update-icon-cache head helpztags hostname id initctl install-docs install-info invoke-rc.d
 ischroot journalctl kill ldconfig locale logger logname ls mandb md5sum mktemp mountpoint pidof pkill printf ps pwck
 py3clean py3compile py3versions pyclean pycompile pypy3compile read readlink realpath remove-shell restorecon rm rmdir
 runit-helper selinuxenabled seq service setsebool sh sha256sum sleep sort start-stop-daemon stat stop su sync
-systemctl systemd-detect-virt tail tee telinit test tr true tty ucfq ucfr udevadm uname uniq update-binfmts update-
-desktop-database update-icon-caches update-initramfs update-locale update-menus update-mime update-rc.d update-shells
-upstart wc which xargs yes zgrep
+systemctl systemd-detect-virt tail tee telinit test tr true tty ucfq ucfr udevadm uname uniq update-binfmts
+update-desktop-database update-icon-caches update-initramfs update-locale update-menus update-mime update-rc.d
+update-shells upstart wc which xargs yes zgrep
 """
 COMMANDS = frozenset(_COMMANDS.split())
 # Talk with debconf, and functions of the libraries of scripts that print.
