@@ -42,6 +42,7 @@ Result = Mapping[str, Any]
 # A root up to this size goes into memory with the kernel; a larger one is a disk that is read as needed. docs/root.md
 # holds the measurements behind both the figure and the choice of EROFS.
 LARGEST_INITRAMFS_BYTES = 2 << 20
+WITHOUT_CAPABILITIES = "A program that needs them has to run as root"
 NO_BUILDERS = ("cli", "machine", "measure", "pytest_plugin")
 KERNEL_FILES: Mapping[str, str] = {"microvm": "vmlinux", "q35": "vmlinuz"}
 
@@ -342,7 +343,9 @@ def _root(work: Build, wanted: Step) -> Result:
     setup = Setup.load(work.result(slimmed)["setup"])
     mounts = translate.mounts(work.recipe)
     above = (work.tree(slimmed), files, work.kernel.modules, mount_points(mounts))
-    attributed = any(node.xattrs for part in above for node in part.values())
+    attributed = work.kernel_has("EROFS_FS_SECURITY", "y") and any(
+        node.xattrs for part in above for node in part.values()
+    )
     chosen = _root_format(work, sum(part.size_bytes for part in above), attributed=attributed)
     system = tree = defaults((user, *owners, *named), _surroundings(work, slimmed, chosen, setup))
     for part in above:
@@ -482,14 +485,13 @@ MAKERS: Mapping[StepKind, Callable[[Build, Step], Result]] = {
 
 
 def _tell_lost(work: Build, tree: Tree, row: Format, chosen: str) -> None:
-    """Say which files lose their extended attributes (capabilities), where the format or the kernel has none."""
+    """Say which files lose their capabilities, where the format has no attributes or the kernel does not see them."""
     paths = [path for path, node in tree.items() if node.xattrs]
     if not paths or row.xattrs == "" or (row.xattrs and work.kernel_has(row.xattrs, "y")):
         return
     more = f" and {len(paths) - 1} more" if paths[1:] else ""
-    why = f"{work.kernel.name} is built without {row.xattrs}" if row.xattrs else f"a root as {chosen} holds none"
-    what = "the kernel micro" if work.kernel.module_paths else 'root.format = "erofs"'
-    work.say(Warned(f"the file capabilities of {paths[0]}{more} are lost: {why}; {what} keeps them"))
+    why = f"{work.kernel.name} is built without {row.xattrs}" if row.xattrs else f"{chosen} has no room for them"
+    work.say(Warned(f"the file capabilities of {paths[0]}{more} have no effect: {why}. {WITHOUT_CAPABILITIES}"))
 
 
 def _root_format(work: Build, size_bytes: int, *, attributed: bool) -> str:

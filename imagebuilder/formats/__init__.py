@@ -30,7 +30,8 @@ class WriteStream(Protocol):
 @dataclass(frozen=True, slots=True)
 class Format:
     """One way to write a root. ``disk`` tells a disk that the guest mounts from an initramfs or an archive; ``xattrs``
-    is the kernel's symbol for its extended attributes: empty where none is needed, None where the format has none."""
+    is the kernel's symbol by which file capabilities are seen on it (attributes whose names begin with "security."):
+    empty where none is needed, None where the format has no attributes."""
 
     name: str
     suffix: str
@@ -57,7 +58,7 @@ ROWS = (
         "a read-only disk, not compressed: mapped, never copied",
         _to_path(erofs.write),
         disk=True,
-        xattrs="EROFS_FS_XATTR",
+        xattrs="EROFS_FS_SECURITY",
     ),
     Format(
         "squashfs",

@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from imagebuilder.builder import Build
+from imagebuilder.builder import Build, _tell_lost
 from imagebuilder.errors import InputError
 from imagebuilder.events import Event, Warned, silent
+from imagebuilder.formats import FORMATS
 from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import BuildSource, FilesSource
 from imagebuilder.sources import SOURCES, Context, Layer
 from imagebuilder.store import Store
-from imagebuilder.tree import Tree
+from imagebuilder.tree import Tree, file
 
 
 @pytest.fixture
@@ -133,3 +136,35 @@ def test_modes_and_owners_in_the_image(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE.replace("app:500", "aap"))
     with pytest.raises(InputError, match=r'source\.owner: no package of the image knows a user "aap"'):
         _ = Build(load(tmp_path), Store(tmp_path / "store"), silent).root
+
+
+class Kernels:
+    """What ``_tell_lost`` asks of a build."""
+
+    def __init__(self, *symbols: str) -> None:
+        self.symbols, self.said = symbols, list[Event]()
+        self.kernel, self.say = SimpleNamespace(name="tiny"), self.said.append
+
+    def kernel_has(self, symbol: str, value: str) -> bool:
+        return symbol in self.symbols
+
+
+@pytest.mark.parametrize(
+    ("name", "symbols", "why"),
+    [
+        ("cpio", ("EROFS_FS_SECURITY",), "has no room for them"),
+        ("erofs", (), "tiny is built without EROFS_FS_SECURITY"),
+        ("erofs", ("EROFS_FS_SECURITY",), None),
+        ("squashfs", (), "tiny is built without SQUASHFS_XATTR"),
+        ("tar", (), None),
+    ],
+)
+def test_capabilities_that_have_no_effect_are_told(name: str, symbols: tuple[str, ...], why: str | None) -> None:
+    build: Any = Kernels(*symbols)
+    ping = replace(file(b"ping"), xattrs=(("security.capability", b"x"),))
+    _tell_lost(build, Tree({"/usr/bin/ping": ping, "/a": file(b"")}), FORMATS[name], name)
+    said = [event.text for event in build.said]
+    assert len(said) == (1 if why else 0)
+    assert all("capabilities of /usr/bin/ping have no effect" in text and why and why in text for text in said)
+    _tell_lost(build, Tree({"/a": file(b"")}), FORMATS[name], name)
+    assert len(build.said) == len(said)
