@@ -59,6 +59,7 @@ class Repository:
         depends: str = "",
         files: Mapping[str, bytes] | None = None,
         control: Mapping[str, str] | None = None,
+        modes: Mapping[str, int] | None = None,
     ) -> Path:
         """Build a package with these files and scripts."""
         root = self.folder / "work" / name
@@ -66,6 +67,8 @@ class Repository:
         for path, data in {f"usr/share/{name}/about": name.encode(), **(files or {})}.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(data)
+        for path, mode in (modes or {}).items():
+            (root / path).chmod(mode)
         fields = {
             "Package": name,
             "Version": version,

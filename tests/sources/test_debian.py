@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
+from imagebuilder.builder import Build
 from imagebuilder.errors import SourceError
+from imagebuilder.events import Event, Warned
+from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import DebianSource
 from imagebuilder.sources import SOURCES, Context, Layer, Package, apt, known_users
 from imagebuilder.sources.debian import merge_usr
+from imagebuilder.sources.maintainer.accounts import usual_number
 from imagebuilder.sources.state import state_folders
 from imagebuilder.store import Store, canonical
 from imagebuilder.tree import Kind, Tree, directory, file, symlink
@@ -189,3 +193,44 @@ def test_folders_of_packages_that_are_in_the_image_are_kept() -> None:
         "/var/run": symlink("/run"),
     }
     assert "/var/lib/a" not in state_folders([layer], Tree({"/var/lib": symlink("/x")}), {"a"})
+
+
+RECIPE = """
+name = "scripted"
+version = "1"
+summary = "what scripts make, in an image"
+source = { type = "debian", release = "bookworm", packages = ["whole"], include = ["/etc/made"] }
+application = { command = "/usr/bin/tool", user = "whole" }
+ready = { exit = 0 }
+"""
+
+
+def test_an_image_has_what_scripts_make(
+    repository: Repository, context: Context, events: list[Event], tmp_path: Path
+) -> None:
+    (tmp_path / "tool.c").write_text("int main(void) { return 0; }")
+    process.run(["gcc", "-static", "-o", tmp_path / "tool", tmp_path / "tool.c"])
+    script = """#!/bin/sh
+update-alternatives --install /usr/bin/tool tool /usr/lib/tools/tool 1
+adduser --system --group --home /var/lib/whole whole
+install -d -o whole -g whole -m 750 /var/lib/whole
+echo made > /etc/made
+some-tool /usr
+"""
+    files = {"usr/lib/tools/tool": (tmp_path / "tool").read_bytes()}
+    repository.add("whole", files=files, modes={"usr/lib/tools/tool": 0o755}, control={"postinst": script})
+    repository.publish()
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    build = Build(load(tmp_path), context.store, context.say)
+    root = build.root
+    assert root["/etc/made"].content.read() == b"made\n"
+    assert root["/usr/bin/tool"] == symlink("/etc/alternatives/tool")
+    passwd = root["/etc/passwd"].content.read().decode()
+    number = usual_number("whole")
+    assert f"whole:*:{number}:{number}::/var/lib/whole:" in passwd and "\nwww-data:*:33:33:" in passwd
+    assert (root["/var/lib/whole"].mode, root["/var/lib/whole"].uid) == (0o750, number)
+    image = build.run(tmp_path / "out").image
+    assert [(line.link, line.target) for line in image.alternatives] == [("/usr/bin/tool", "/usr/lib/tools/tool")]
+    assert image.unmade == {"whole": ("some-tool",)}
+    sentence = "whole: not done here is what its postinst does: some-tool"
+    assert [event.text for event in events if isinstance(event, Warned)].count(sentence) == 1
