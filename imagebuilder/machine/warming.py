@@ -13,6 +13,7 @@ from imagebuilder.cache import USED
 from imagebuilder.errors import GuestFailed, InputError, MachineError, OutputError
 from imagebuilder.events import Note, Say, silent, step
 from imagebuilder.machine.answers import Unanswered, ask_tcp, fetch
+from imagebuilder.machine.artefacts import watched
 from imagebuilder.machine.excerpt import quoted
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.parking import Parked, park, rest, save
@@ -68,18 +69,13 @@ async def found_or_made(wanted: Wanted, store: Store, *, say: Say = silent) -> T
 async def _made(wanted: Wanted, work: Path, artefacts: Path | None, say: Say) -> Template:
     for attempt in range(1, ATTEMPTS + 1):
         spec = _prepared(wanted.source, work)
-        async with Instance.start(spec) as instance:
-            try:
-                parked = await _warmed(instance, wanted)
-                if parked is not None:
-                    (work / STATE).write_bytes(await save(instance))
-                    await instance.execute("quit")
-                    await instance.wait_exit()
-                    return _described(wanted, work, parked)
-            except MachineError:
-                if artefacts is not None:
-                    instance.write_artefacts(artefacts)
-                raise
+        async with watched(Instance.start(spec), artefacts) as instance:
+            parked = await _warmed(instance, wanted)
+            if parked is not None:
+                (work / STATE).write_bytes(await save(instance))
+                await instance.execute("quit")
+                await instance.wait_exit()
+                return _described(wanted, work, parked)
         say(Note(f"the guest's clock is coarse (attempt {attempt} of {ATTEMPTS}): started again"))
     raise MachineError(
         f"{wanted.source.name}: its kernel finds no clock finer than its timer on this host: try again on a quieter one"

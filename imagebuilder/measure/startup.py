@@ -1,15 +1,15 @@
 """Starts of an image, in turn with an empty machine, so that both feel the same weather."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from imagebuilder.errors import MachineError
 from imagebuilder.events import Progress, Say, silent, step
+from imagebuilder.machine.artefacts import watched
 from imagebuilder.machine.cloner import Cloner
-from imagebuilder.machine.failures import write_evidence
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.messages import GuestMemory
@@ -101,19 +101,8 @@ async def boot_once(
     Raises NotReady, GuestFailed, MachineError; what there is to see of the failure is then written to ``artefacts``.
     """
     machine = Instance.start(spec) if cloner is None else cloner.clone()
-    async with AsyncExitStack() as stack:
-        try:
-            instance = await stack.enter_async_context(machine)
-        except MachineError as error:
-            if artefacts is not None:
-                write_evidence(error, artefacts)
-            raise
-        try:
-            ready_ns = await instance.wait_ready(wanted, timeout_s)
-        except MachineError:
-            if artefacts is not None:
-                instance.write_artefacts(artefacts)
-            raise
+    async with watched(machine, artefacts) as instance:
+        ready_ns = await instance.wait_ready(wanted, timeout_s)
         cpu_ns = _cpu_ns(instance)
         host, guest = await _memory(instance)
         start = start_of(instance, ready_ns)

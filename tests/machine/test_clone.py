@@ -301,6 +301,16 @@ def test_an_application_that_ends_cannot_be_kept(store: Store, tmp_path: Path) -
 
 
 @pytest.mark.vm
+def test_a_template_that_cannot_be_made_leaves_what_there_is_to_see(
+    store: Store, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Whether QEMU was gone before it greeted, or the guest after."""
+    with pytest.raises(GuestFailed, match="memory"):
+        asyncio.run(create(Wanted.of(bundle, Accelerator.TCG, memory_mib=5), store, artefacts=tmp_path / "left"))
+    assert "-m 5M" in (tmp_path / "left" / "command.txt").read_text()
+
+
+@pytest.mark.vm
 def test_a_new_template_takes_the_place_of_abandoned_ones(store: Store, template: Template, tmp_path: Path) -> None:
     other = build(load(str(HERE / "who")), tmp_path, store=store, say=silent)
     abandoned = template.folder.with_name("abandoned")
