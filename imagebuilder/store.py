@@ -187,6 +187,7 @@ class Store:
             fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             alone = True
         except BlockingIOError:
+            fcntl.flock(self._users, fcntl.LOCK_SH)  # flock(2): to ask for more in vain loses what one had
             alone = False
         try:
             yield alone
