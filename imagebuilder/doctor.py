@@ -11,6 +11,7 @@ from pathlib import Path
 from imagebuilder import process
 from imagebuilder.errors import ToolFailed
 from imagebuilder.paths import cache_dir
+from imagebuilder.words import counted
 
 ENOUGH_DISK_BYTES = 2_000_000_000
 
@@ -122,5 +123,5 @@ def _disk() -> Finding:
 
 def _memory() -> Finding:
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    found = f"{available / 1e9:.1f} GB free, {os.cpu_count()} CPUs"
+    found = f"{available / 1e9:.1f} GB free, {counted(os.cpu_count() or 1, 'CPU')}"
     return Finding("memory", available >= 512_000_000, found, "run, test", mend="close other programs")

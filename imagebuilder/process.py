@@ -75,7 +75,7 @@ def _folders() -> str:
 def _present(tool: str) -> Path | None:
     """Where the file of a program is that cannot be executed."""
     found = shutil.which(tool, mode=os.F_OK, path=_folders())
-    return Path(found) if found else None
+    return Path(found) if found and not os.access(found, os.X_OK) else None
 
 
 def _not_executable(path: Path) -> ImagebuilderError:

@@ -18,6 +18,7 @@ from imagebuilder.measure.density import Density, Wish
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Report
 from imagebuilder.measure.subject import Subject
 from imagebuilder.store import Store
+from imagebuilder.words import counted
 
 MOST = "max"
 
@@ -70,9 +71,11 @@ def show(console: Console, report: Report, *, why: str) -> None:
             console.print(Text(told, style="dim"), soft_wrap=True)
         if each.why is not None:
             style = "" if each.holds else "red"
-            console.print(Text(f"{name}: {each.answered} clones, then {each.why}", style=style), soft_wrap=True)
+            console.print(
+                Text(f"{name}: {counted(each.answered, 'clone')}, then {each.why}", style=style), soft_wrap=True
+            )
     host = report.host
-    where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
+    where = f"{host.cpu or 'an unknown processor'}, {counted(host.cores or 0, 'core')}, QEMU {host.qemu or 'unknown'}"
     console.print(Text(f"measured on {where}, {host.accelerator} ({why})", style="dim"), soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.phases import MEANING
 from imagebuilder.measure.report import ImageReport, Report, Startup
 from imagebuilder.measure.statistics import Summary
+from imagebuilder.words import counted
 
 BAR_CELLS, NARROW_BAR_CELLS = 40, 30
 WIDE_CELLS = 100  # with less there is no room to say what each phase is
@@ -25,7 +26,7 @@ def show(console: Console, report: Report, *, why: str) -> None:
         for part in _image(image, wide=console.width >= WIDE_CELLS):
             tables.show(console, part)
     host = report.host
-    where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
+    where = f"{host.cpu or 'an unknown processor'}, {counted(host.cores or 0, 'core')}, QEMU {host.qemu or 'unknown'}"
     console.print(Text(f"measured on {where}, {host.accelerator} ({why})", style="dim"), soft_wrap=True)
 
 
@@ -50,7 +51,7 @@ def _title(image: ImageReport) -> str:
     words = [image.name, image.version or ""]
     if image.kernel and image.machine:
         shape = image.machine
-        words.append(f"on {image.kernel}, {shape.type} with {shape.memory_mib} MiB and {shape.cpus} CPU")
+        words.append(f"on {image.kernel}, {shape.type} with {shape.memory_mib} MiB and {counted(shape.cpus, 'CPU')}")
     return " ".join(word for word in words if word)
 
 

@@ -28,7 +28,7 @@ def show(console: Console, report: Report, *, why: str, commands: bool = False) 
             console.print(Text(f"# {image.name}, bare\n{image.command}"), soft_wrap=True)
     host = report.host
     kept = f"pinned to processors {_listed(report.pinned)}" if report.pinned else "not pinned: too few processors"
-    where = f"{host.cpu or 'an unknown processor'}, {host.cores} cores, QEMU {host.qemu or 'unknown'}"
+    where = f"{host.cpu or 'an unknown processor'}, {counted(host.cores or 0, 'core')}, QEMU {host.qemu or 'unknown'}"
     console.print(Text(f"measured on {where}, {host.accelerator} ({why}), {kept}", style="dim"), soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from imagebuilder.errors import InputError
+from imagebuilder.words import counted
 
 # What the reader has room for; it refuses more, so the writer does.
 MOST_WORDS = 256
@@ -97,7 +98,9 @@ def init_conf(config: InitConfig) -> bytes:
         content = data.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"init: {data[error.start : error.end]!r} cannot be written as UTF-8") from error
-    _require(len(content) <= MOST_BYTES, f"its configuration has {len(content)} bytes, at most {MOST_BYTES} fit")
+    _require(
+        len(content) <= MOST_BYTES, f"its configuration has {counted(len(content), 'byte')}, at most {MOST_BYTES} fit"
+    )
     return content
 
 

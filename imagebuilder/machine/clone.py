@@ -15,6 +15,7 @@ from imagebuilder.machine.origin import Spawned
 from imagebuilder.machine.parking import Parked, go_on, load, load_and_go_on
 from imagebuilder.machine.spec import Forward, address_words
 from imagebuilder.machine.template import Template
+from imagebuilder.words import counted
 
 SEED_BYTES = 32
 PART_BYTES = 256  # of a file, in one line to init
@@ -49,7 +50,9 @@ class Identity:
                 raise InputError(f"the variable {name!r} cannot be given to a clone: NAME=VALUE in one line")
         for what, size in (("the environment", len(self._lines)), ("the user data", len(self.user_data))):
             if size > MOST_FILE_BYTES:
-                raise InputError(f"{what} of a clone has {size} bytes, and at most {MOST_FILE_BYTES} can be given")
+                raise InputError(
+                    f"{what} of a clone has {counted(size, 'byte')}, and at most {MOST_FILE_BYTES} can be given"
+                )
 
     @property
     def _lines(self) -> bytes:

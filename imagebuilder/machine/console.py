@@ -8,6 +8,7 @@ from typing import cast
 
 from imagebuilder.machine.waiting import resolve
 from imagebuilder.patterns import Pattern, compiled
+from imagebuilder.words import counted
 
 HEAD_BYTES = 256 << 10
 TAIL_BYTES = 256 << 10
@@ -65,7 +66,7 @@ class Console(asyncio.Protocol):
     def text(self) -> str:
         """What was printed so far; bytes that are no UTF-8 are replaced, and a line says what was left out."""
         left_out = self.total_bytes - len(self._head) - len(self._tail)
-        gap = f"\n[… {left_out} bytes left out …]\n".encode() if left_out else b""
+        gap = f"\n[… {counted(left_out, 'byte')} left out …]\n".encode() if left_out else b""
         return (self._head + gap + self._tail).decode(errors="replace")
 
     def watch(self, pattern: str) -> asyncio.Future[int]:

@@ -32,6 +32,7 @@ from imagebuilder.measure.statistics import LEAST_SAMPLES, WIDEST, Summary
 from imagebuilder.measure.subject import Subject
 from imagebuilder.process import shell_line
 from imagebuilder.store import Store
+from imagebuilder.words import counted
 
 RUNS = 10
 FURTHER = 16  # times as many rounds as were asked for, at most, while a comparison that must be decided is not
@@ -142,7 +143,7 @@ async def measure(
             for done, each in enumerate(taken, 1):
                 await _boot(each, wish)
                 say(Progress("first", done))
-        with step(say, "rounds", f"start {_names(subjects)} {wish.runs} times in turn", total=wish.runs):
+        with step(say, "rounds", f"start {_names(subjects)} {counted(wish.runs, 'time')} in turn", total=wish.runs):
             await _rounds(taken, wish, say, enough)
     for each in taken:
         await _looked_into(each, wish, say)
@@ -307,7 +308,8 @@ def warnings(startup: Startup) -> list[str]:
     """Why nothing should be concluded from these figures."""
     ready = startup.ready_ms
     if len(ready.samples) < LEAST_SAMPLES:
-        return [f"{len(ready.samples)} starts say nothing about how they scatter: give --runs {RUNS}"]
+        taken = counted(len(ready.samples), "start")
+        return [f"how times scatter cannot be told from {taken}: give --runs {RUNS}"]
     if ready.inconclusive and ready.ci95:
         low, high = ready.ci95
         return [

@@ -25,6 +25,7 @@ from imagebuilder.machine.template import Template
 from imagebuilder.machine.usage import HostMemory
 from imagebuilder.measure.statistics import Summary
 from imagebuilder.recipe.model import Ready
+from imagebuilder.words import counted
 
 TIMEOUT_S = 60.0
 LEAST_RESERVE_BYTES, RESERVE_SHARE = 512 << 20, 0.1  # of the host's memory, which stays free
@@ -116,7 +117,7 @@ async def measure(template: Template, wish: Wish, *, say: Say = silent) -> Densi
     ready = Ready.model_validate(template.ready)
     if ready.port is None:
         raise InputError(f"{template.name} answers at no port: give its [ready] an http or a tcp question")
-    what = "as many clones as there can be" if wish.clones is None else f"{wish.clones} clones"
+    what = "as many clones as there can be" if wish.clones is None else counted(wish.clones, "clone")
     with step(say, f"density {template.name}", f"{what} of {template.name} at once"), _all_files():
         async with Cloner(template, stems=wish.stems, say=say) as cloner, AsyncExitStack() as stack:
             crowd = _Crowd(cloner, ready, wish, stack, say)

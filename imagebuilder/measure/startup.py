@@ -20,6 +20,7 @@ from imagebuilder.measure.phases import NS_PER_MS, Start, clock_step_ms, ready, 
 from imagebuilder.measure.report import Startup
 from imagebuilder.measure.statistics import Summary
 from imagebuilder.recipe.model import Ready
+from imagebuilder.words import counted
 
 T = TypeVar("T")
 
@@ -127,7 +128,7 @@ async def measure(
     floors: list[Floor] = []
     boots: list[Boot] = []
     name = f"starts {spec.name}"
-    with step(say, name, f"start {spec.name} {runs} times", total=runs):
+    with step(say, name, f"start {spec.name} {counted(runs, 'time')}", total=runs):
         for done in range(1, runs + 1):
             floors.append(await floor(spec.accelerator, spec.machine))
             boots.append(await boot_once(spec, wanted, artefacts=artefacts))

@@ -30,6 +30,7 @@ from imagebuilder.sources.archives import Stanza, sources_list
 from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.sources.layer import Package
 from imagebuilder.store import Store, key_of, sha256_file
+from imagebuilder.words import counted
 
 REVISION = 1
 STATE = ("lists", "cache")  # what apt keeps in folders, and may find damaged
@@ -174,7 +175,7 @@ class Apt:
             self.update()
         total = sum(package.bytes for package in packages)
         name = f"apt-download-{self.release}"
-        title = f"{len(packages)} packages of Debian {self.release}"
+        title = f"{counted(len(packages), 'package')} of Debian {self.release}"
         words = [f"{package.name}={package.version}" for package in packages]
         with self.store.scratch() as scratch, step(self.say, name, title, total=total, unit=Unit.BYTES):
             command = ["apt-get", "download", "-q", "--", *words]

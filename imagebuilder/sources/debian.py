@@ -15,6 +15,7 @@ from imagebuilder.sources.layer import Context, Layer, Package, kept
 from imagebuilder.sources.maintainer import Control, set_up
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tree import Kind, Node, Tree, directory, symlink
+from imagebuilder.words import counted
 
 REVISION = 2
 # Every Debian system has it, so no package depends on it; it knows the numbers of www-data, nobody and so on.
@@ -41,7 +42,7 @@ def provide(source: DebianSource, context: Context) -> Layer:
     packages = _resolve(source, context)
     files = apt.fetch(source.release, packages, store=context.store, say=context.say)
     tree, origins, controls = Tree(), dict[str, str](), dict[str, Control]()
-    with step(context.say, f"unpack-{source.release}", f"unpack {len(packages)} packages"):
+    with step(context.say, f"unpack-{source.release}", f"unpack {counted(len(packages), 'package')}"):
         for package in packages:
             nodes = merge_usr(deb.unpack(files[package.name], lambda data: kept(data, context.store)))
             tree, paths = overlay(tree, nodes)

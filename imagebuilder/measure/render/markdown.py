@@ -7,6 +7,7 @@ from imagebuilder.measure.render import lines, words
 from imagebuilder.measure.render.given import Given
 from imagebuilder.measure.render.lines import Line, Place
 from imagebuilder.measure.report import ImageReport
+from imagebuilder.words import counted
 
 PUNCTUATION = re.compile(r"([!-'*-+/:-@\[-`{-~])")  # all that can mean something; not ( ) , - . which then cannot
 CALLS = re.compile(r"([@#])")  # a name or a number after it becomes a mention on the usual sites
@@ -98,4 +99,5 @@ def _where(place: Place) -> str:
         "imagebuilder": host.imagebuilder,
     }
     said = [f"{name} {escaped(fact or 'unknown')}" for name, fact in facts.items()]
-    return f"<sub>{escaped(host.cpu or 'unknown processor')}, {host.cores or 'unknown'} cores, {', '.join(said)}</sub>"
+    cores = counted(host.cores, "core") if host.cores else "unknown cores"
+    return f"<sub>{escaped(host.cpu or 'unknown processor')}, {cores}, {', '.join(said)}</sub>"

@@ -11,6 +11,7 @@ from imagebuilder.measure.render.pictures import ratios, trend
 from imagebuilder.measure.render.words import Unit
 from imagebuilder.measure.report import ImageReport, Memory
 from imagebuilder.measure.statistics import Summary
+from imagebuilder.words import counted
 
 Values = tuple[float, float, float] | None
 # What is followed over several reports: its name, how it is said, and its (low, value, high) in an image's report.
@@ -55,7 +56,15 @@ def history(line: Line) -> Figure | None:
     followed = {name: (say, [of(image) for image in images]) for name, (say, of) in FOLLOWED.items()}
     followed = {name: row for name, row in followed.items() if any(row[1])}
     pictures = tuple(
-        (name, trend(values, title=f"{name} of {line.last.image.name} over {len(made)} reports", unit=say, below=below))
+        (
+            name,
+            trend(
+                values,
+                title=f"{name} of {line.last.image.name} over {counted(len(made), 'report')}",
+                unit=say,
+                below=below,
+            ),
+        )
         for name, (say, values) in followed.items()
     )
     rows = [

@@ -9,6 +9,7 @@ from imagebuilder.measure.render.pictures import Piece, Row, bars, colour, strip
 from imagebuilder.measure.render.words import Unit
 from imagebuilder.measure.report import ImageReport, Startup
 from imagebuilder.measure.statistics import Summary
+from imagebuilder.words import counted
 
 INITCALLS = 12  # so many are shown
 ADDS_UP_MS, ADDS_UP_SHARE = 1, 0.01  # phases that miss the whole by more than both do not add up
@@ -167,7 +168,7 @@ def initcalls(image: ImageReport) -> Figure | None:
     picture = bars(rows, title=f"The largest initcalls of {image.name}", unit=words.ms)
     cells = [Cells((name, words.ms(took))) for name, took in shown]
     if len(largest) > INITCALLS:
-        cells.append(Cells((f"{len(largest) - INITCALLS} others", words.ms(rest))))
+        cells.append(Cells((counted(len(largest) - INITCALLS, "other"), words.ms(rest))))
     last = Cells(("all", words.ms(sum(spent.values()))), last=True)
     text = "What the kernel's own start spent, largest first, from a run of its own."
     return Figure(
