@@ -145,6 +145,12 @@ def kernel(command: Command) -> Command:
     return click.option("--kernel", type=KERNEL, metavar="KERNEL", help=text)(command)
 
 
+def cpus(command: Command) -> Command:
+    """``--cpus``: more or fewer processors than the recipe's."""
+    text = "Processors, instead of the recipe's. For more than its kernel can use, the image stands in NAME@KERNEL+smp."
+    return click.option("--cpus", type=click.IntRange(1), help=text)(command)
+
+
 def no_stem(command: Command) -> Command:
     """``--no-stem``: no copies of a QEMU that runs."""
     text = "Make every clone a new QEMU, where it could be a copy of one that runs."

@@ -60,7 +60,7 @@ class Variable(click.ParamType[tuple[str, str]]):
 @options.name
 @options.accel
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
-@click.option("--cpus", type=click.IntRange(1), help="Processors, instead of the recipe's.")
+@options.cpus
 @click.option("--port", "ports", multiple=True, type=Port(), help="Reach a guest's port at a fixed one of 127.0.0.1.")
 @click.option("--from-template", is_flag=True, help="Begin where its template stopped (imagebuilder template create).")
 @click.option("--refresh-template", is_flag=True, help="As --from-template; a missing or stale one is made first.")

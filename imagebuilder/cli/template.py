@@ -28,7 +28,7 @@ def command() -> None:
 @options.names
 @options.accel
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
-@click.option("--cpus", type=click.IntRange(1), help="Processors, instead of the recipe's.")
+@options.cpus
 @options.kernel
 @options.out
 @options.artefacts
