@@ -30,7 +30,7 @@ from imagebuilder.paths import PACKAGE, source_date_epoch_s
 from imagebuilder.plan import Ingredients, Plan, Step, StepKind, plan
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.model import DebianSource, FileEntry, Recipe
-from imagebuilder.sources import SOURCES, Context, Layer, known_users, package_with
+from imagebuilder.sources import SOURCES, Context, Layer, is_glibc, known_users, package_with
 from imagebuilder.sources.maintainer import Setup, joined
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.sources.state import state_folders
@@ -233,10 +233,13 @@ class Build:
 
     def _package_with(self, library: str) -> str | None:
         """The package that should have a library, of the first of the recipe's Debian releases that has one."""
-        for release in dict.fromkeys(source.release for source in self.recipe.source if source.type == "debian"):
+        releases = dict.fromkeys(source.release for source in self.recipe.source if source.type == "debian")
+        for release in releases:
             package = package_with(library, release, self.context)
             if package is not None:
                 return f"the package {package} of Debian {release}"
+        if not releases and is_glibc(library):
+            return 'the package libc6, which a [[source]] of type "debian" brings'
         return None
 
     def _patterns(self, name: str) -> list[str]:
@@ -290,7 +293,7 @@ def _slim(work: Build, wanted: Step) -> Result:
     added = {entry.path: node for entry, node in work._files}
     found = Surroundings(debian=any(layer.packages for layer in layers))
     below = defaults((), found)
-    slimmed = slim(layers, **asked, around=Around(below, added, work._search))
+    slimmed = slim(layers, **asked, around=Around(below, added, work._search, work._package_with))
     for sentence in slimmed.warnings:
         work.say(Warned(sentence))
     with work.store.scratch() as scratch:

@@ -9,6 +9,7 @@ from imagebuilder.errors import ClosureError, InputError
 from imagebuilder.events import Event, Warned, silent
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
+from tests.closure.elves import program
 
 RECIPE = """
 name = "app"
@@ -82,3 +83,10 @@ def test_a_user_that_nobody_knows_is_refused_and_the_hint_works(folder: Path) ->
     meant = (raised.value.hint or "").split('"')[1]
     root = build_of(folder, user=f', user = "{meant}"').root
     assert f"app:x:{meant.partition(':')[2]}:".encode() in root["/etc/passwd"].content.read()
+
+
+def test_a_dynamic_program_without_a_c_library_is_told_what_has_it(folder: Path) -> None:
+    (folder / "app").write_bytes(program("libc.so.6"))
+    with pytest.raises(ClosureError, match=r"libc\.so\.6 is not in the image: needed by /usr/lib/app") as raised:
+        _ = build_of(folder).root
+    assert 'libc.so.6 should be in the package libc6, which a [[source]] of type "debian" brings' in str(raised.value)

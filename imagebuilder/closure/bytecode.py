@@ -83,7 +83,8 @@ def _modules(glob: str, tree: Tree) -> list[str]:
     paths = [path for path in selected(glob, tree) if path.endswith(".py") and tree[path].kind is Kind.FILE]
     if not paths:
         message = f'source.byte_code: "{glob}" names no Python module (*.py) that is kept in the image'
-        raise ClosureError(message, hint=other_glob(glob, tree.filter(lambda path, _: path.endswith(".py"))))
+        near = other_glob(glob, tree.filter(lambda path, _: path.endswith(".py")))
+        raise ClosureError(message, hint=near or "modules are kept that source.include names too")
     return paths
 
 

@@ -18,7 +18,7 @@ def nearest_path(path: str, known: Iterable[str]) -> str | None:
     for each in known:
         by_name.setdefault(_name(each), []).append(each)
     name = _name(path) if _name(path) in by_name else nearest(_name(path), by_name)
-    return min(by_name.get(name or "", ()), key=lambda each: (each.count("/"), each), default=None)
+    return min(by_name[name], key=lambda each: (each.count("/"), each)) if name else None
 
 
 def _name(path: str) -> str:

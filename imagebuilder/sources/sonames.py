@@ -24,10 +24,15 @@ OTHERS: Mapping[str, str] = {
 }
 
 
+def is_glibc(soname: str) -> bool:
+    """Whether it is one of the C library's, which every Debian release has in one package; also its linker's path."""
+    return GLIBC.fullmatch(soname.rpartition("/")[2]) is not None
+
+
 def package_with(soname: str, known: Container[str]) -> str | None:
     """The known package that should have a library; None where none is called so."""
     match = SONAME.fullmatch(soname)
-    names = ["libc6"] if GLIBC.fullmatch(soname) else _names(match) if match else []
+    names = ["libc6"] if is_glibc(soname) else _names(match) if match else []
     return next((name for name in names if name in known), None)
 
 

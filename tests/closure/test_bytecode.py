@@ -12,7 +12,7 @@ from imagebuilder.closure import globs, slim
 from imagebuilder.closure.bytecode import LINKER, _compilers, _pythons, byte_code
 from imagebuilder.errors import ClosureError, MachineLacks
 from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import SOURCES, Context
+from imagebuilder.sources import SOURCES, Context, Layer
 from imagebuilder.store import Store
 from imagebuilder.tree import Kind, Node, Tree, file
 
@@ -35,6 +35,15 @@ def test_a_glob_that_names_no_module_and_the_hint_works(tmp_path: Path, glob: st
     (meant,) = re.findall('did you mean "([^"]+)"', raised.value.hint or "")
     with pytest.raises(ClosureError, match="has no byte code without python3"):
         byte_code(TREE, (meant,), tmp_path)
+
+
+def test_modules_that_are_not_kept_are_by_the_hint(tmp_path: Path) -> None:
+    with pytest.raises(ClosureError) as raised:
+        byte_code(Tree({"/usr/bin/app": file(b"")}), (DEBIAN,), tmp_path)
+    assert raised.value.hint == "modules are kept that source.include names too"
+    kept = slim([Layer(TREE, slim=True)], roots=[], include=[DEBIAN], exclude=[]).tree
+    with pytest.raises(ClosureError, match="has no byte code without"):
+        byte_code(kept, (DEBIAN,), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_the_command_that_was_meant(wanted: str, meant: str) -> None:
 
 
 def test_nothing_is_suggested_that_is_unlike() -> None:
-    assert nearest_path("/usr/bin/java", ["/usr/bin/rev", "/usr/bin/lava-lamp"]) is None
+    assert nearest_path("/usr/bin/java", ["/", "/usr/bin/rev", "/usr/bin/lava-lamp"]) is None
 
 
 @pytest.mark.parametrize("name", ["liba.so", "/opt/x/liba.so", "$ORIGIN/liba.so"])
