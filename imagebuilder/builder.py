@@ -350,6 +350,8 @@ def _root(work: Build, wanted: Step) -> Result:
         node.xattrs for part in above for node in part.values()
     )
     chosen = _root_format(work, sum(part.size_bytes for part in above), attributed=attributed)
+    if work.recipe.root.pages and chosen in bundle.IN_MEMORY:
+        work.say(Warned(f"root.pages has no effect on a root that is in memory ({chosen})"))
     system = tree = defaults((user, *owners, *named), _surroundings(work, slimmed, chosen, setup))
     for part in above:
         tree, _ = overlay(tree, part)

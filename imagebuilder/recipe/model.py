@@ -189,6 +189,13 @@ class Root(Part):
     mounts: tuple[fields.MountLine, ...] = ()
     """File systems to mount before the application starts: "TYPE TARGET OPTIONS", options as in fstab."""
 
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """No list of pages for a root that is in memory already."""
+        if "pages" in raw and raw.get("format") in (RootFormat.INITRAMFS, RootFormat.MEMORY):
+            said = f'a root in memory (format = "{raw["format"]}") reads nothing ahead'
+            yield mistake_at(("pages",), said, 'leave it out, or write format = "erofs"')
+
 
 class Disk(Part):
     """An empty scratch disk."""

@@ -356,3 +356,16 @@ def check(factory: pytest.TempPathFactory, text: str) -> None:
         for problem in error.problems:
             assert 0 <= problem.line <= text.count("\n") + 1
             assert not any(word in problem.message for word in JARGON)
+
+
+@pytest.mark.parametrize("format_name", ["initramfs", "memory"])
+def test_a_list_of_pages_beside_a_root_in_memory(tmp_path: Path, format_name: str) -> None:
+    (tmp_path / "pages.json").write_text("{}")
+    root = f'[root]\nformat = "{format_name}"\npages = "pages.json"\n[machine]'
+    (found,) = (each for each in problems(tmp_path, GOOD.replace("[machine]", root)) if each.key == "root.pages")
+    assert found.message == f'a root in memory (format = "{format_name}") reads nothing ahead'
+
+
+def test_a_recipe_is_found_by_its_folder_and_by_its_file(tmp_path: Path) -> None:
+    folder = write_recipe(tmp_path, GOOD)
+    assert find(folder) == find(folder / "recipe.toml") == folder
