@@ -64,15 +64,22 @@ def show(name: str, as_json: bool) -> None:
 @command.command("build")
 @click.argument("name", type=KERNEL)
 @fragments
+@options.as_json
 @options.talk
-def build(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> None:
+def build(name: str, fragments: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print where a kernel stands: ready-built, out of its package, from the cache, or compiled now, which takes
     minutes (`kernel verify` compiles in any case)."""
     store = options.open_store()
     extra = [kernel.fragment(words, beside=Path.cwd()) for words in fragments]
     with listener(quiet=quiet, verbose=verbose) as say:
         built = kernel.provide(kernel.load_definition(name), extra_fragments=extra, store=store, say=say)
-    click.echo(f"{built.image} {options.megabytes(built.image.stat().st_size)} sha256 {built.digest}")
+    size = built.image.stat().st_size
+    if as_json:
+        click.echo(
+            json.dumps({"name": name, "path": str(built.image), "bytes": size, "sha256": built.digest}, indent=1)
+        )
+        return
+    click.echo(f"{built.image} {options.megabytes(size)} sha256 {built.digest}")
 
 
 @command.command("verify")

@@ -191,3 +191,10 @@ def test_a_port_of_a_machine_without_a_network_is_refused(cli: Cli, tmp_path: Pa
     lay_down(tmp_path / "app", application, recipe_text("say=hello", more="[machine]\nnetwork = false"))
     ran = cli("run", "app", "--accel", "tcg", "--port", "8080:80", "--dry-run")
     assert ran.status == 2 and "its machine has no network" in ran.err, ran
+
+
+def test_what_a_script_would_read(cli: Cli, tmp_path: Path) -> None:
+    files = json.loads(cli("new", "other", "--json").out)["files"]
+    assert files[0] == "recipes/other/recipe.toml" and all((tmp_path / name).is_file() for name in files)
+    built = json.loads(cli("kernel", "build", "micro", "--json", "-q").out)
+    assert Path(built["path"]).stat().st_size == built["bytes"] and len(built["sha256"]) == 64
