@@ -5,7 +5,6 @@ line and no faster. Python's own engine goes back and tries again: ``(a+)+b$`` t
 and nothing can be done meanwhile, since it lets no other thread run and cannot be interrupted.
 """
 
-import re
 from typing import Protocol
 
 MOST_CHARACTERS = 1000
@@ -22,10 +21,8 @@ def compiled(text: str) -> Pattern:
     """Raises ValueError, which says what is wrong with it."""
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"it has more than {MOST_CHARACTERS} characters")
-    try:
-        import re2
-    except ImportError:  # an installation from before it was needed: correct, but for the time that it may take
-        return _by_python(text)
+    import re2  # takes some milliseconds, which are spent for those recipes only that have a pattern
+
     options = re2.Options()
     options.log_errors = False
     try:
@@ -34,10 +31,3 @@ def compiled(text: str) -> Pattern:
         said = error.args[0] if error.args else ""
         raise ValueError(said.decode(errors="replace") if isinstance(said, bytes) else str(error)) from error
     return pattern
-
-
-def _by_python(text: str) -> Pattern:
-    try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(str(error)) from error

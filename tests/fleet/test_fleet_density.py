@@ -158,8 +158,8 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     [
         (("--density", "0"), "1 or more, or max"),
         (("--density", "many"), "1 or more, or max"),
-        (("--density", "2", "--vs", "other"), "--density has clones up at once"),
-        (("--no-stem",), "it goes with --template or --density"),
+        (("--density", "2", "--vs", "other"), "--vs does not go with --density, which has clones up at once"),
+        (("--no-stem",), "--no-stem has no effect without --template or --density"),
     ],
 )
 def test_words_that_are_refused(tmp_path: Path, words: tuple[str, ...], says: str) -> None:

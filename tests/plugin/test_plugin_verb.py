@@ -49,7 +49,7 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[tuple[str, str]]:
 
 def test_the_number_of_starts_is_the_same_everywhere() -> None:
     adds = inspect.getsource(pytest_plugin.pytest_addoption)
-    assert verb.RUNS == image.RUNS and f'"--ib-runs", type=int, default={verb.RUNS},' in adds
+    assert verb.RUNS == image.RUNS and f'"--ib-runs", type=_positive, default={verb.RUNS},' in adds
 
 
 @pytest.mark.vm
