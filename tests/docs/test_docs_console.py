@@ -16,6 +16,8 @@ NOT_RUN = {
     "imagebuilder kernel verify micro": "compiles a kernel: ten minutes",
     "python3 -m imagebuilder.kernel micro": "compiles two kernels, and replaces those of the tree",
     "python3 -m imagebuilder.measure.profiling": "compiles a kernel with counters: ten minutes",
+    'eval "$(imagebuilder completion zsh)"': "of another shell than the one that runs the blocks",
+    "imagebuilder completion fish": "of another shell than the one that runs the blocks",
     "mmdebstrap": "makes somebody else's disk of 1.2 GB out of 200 packages",
     "truncate -s 1200M disk.raw": "the same disk",
     "cp root/boot/vmlinuz-*": "the same disk",
