@@ -22,14 +22,21 @@ BAR_CELLS = 24
 @options.name
 @click.option("--files", "largest", type=click.IntRange(0), default=15, show_default=True, metavar="N",
               help="List the N largest files.")  # fmt: skip
+@click.option(
+    "--packed",
+    is_flag=True,
+    help="Pack it, to say how many bytes one would send: once, some seconds for ten megabytes.",
+)
 @options.kernel
 @options.out
 @options.as_json
 @options.talk
-def command(name: str, largest: int, kernel: str | None, out: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(
+    name: str, largest: int, packed: bool, kernel: str | None, out: Path, as_json: bool, quiet: bool, verbose: bool
+) -> None:
     """Show what is in the image NAME and why, and what was left out (it is built when it is not there)."""
     from imagebuilder.builder import Build
-    from imagebuilder.measure.size import shipped
+    from imagebuilder.measure.size import promised, shipped
     from imagebuilder.recipe.load import load
 
     store = options.open_store()
@@ -37,14 +44,16 @@ def command(name: str, largest: int, kernel: str | None, out: Path, as_json: boo
         build = Build(load(name), store, say, kernel_name=kernel)
         bundle = build.run(out)
         tree = build.root
-        size = shipped(bundle, store, say=say).total_bytes
+        size = (shipped if packed else promised)(bundle, store, say=say)
+        sent_bytes = size.total_bytes if size else None
     files = _largest(tree, largest)
     if as_json:
         image = bundle.image.model_dump(by_alias=True, mode="json")
-        click.echo(json.dumps({"image": image, "bytes": size, "root_bytes": tree.size_bytes, "files": files}, indent=1))
+        found = {"image": image, "bytes": sent_bytes, "root_bytes": tree.size_bytes, "files": files}
+        click.echo(json.dumps(found, indent=1))
         return
     console = stdout()
-    show(console, _parts(bundle, tree, size))
+    show(console, _parts(bundle, tree, sent_bytes))
     show(console, _contents(bundle))
     if bundle.image.alternatives:
         show(console, _alternatives(bundle))
@@ -61,7 +70,7 @@ def _largest(tree: Tree, count: int) -> list[dict[str, Any]]:
     return [{"path": path, "bytes": size} for size, path in sorted(files, key=lambda f: (-f[0], f[1]))[:count]]
 
 
-def _parts(bundle: Bundle, tree: Tree, shipped: int) -> Table:
+def _parts(bundle: Bundle, tree: Tree, sent_bytes: int | None) -> Table:
     image = bundle.image
     table = Table(title=f"{image.name} {image.version}: {image.summary}", title_justify="left", show_header=False)
     table.add_column()
@@ -71,7 +80,7 @@ def _parts(bundle: Bundle, tree: Tree, shipped: int) -> Table:
     table.add_row(
         counted(sum(node.kind is Kind.FILE for node in tree.values()), "file"), options.megabytes(tree.size_bytes)
     )
-    table.add_row("shipped (tar, zstd -19)", options.megabytes(shipped))
+    table.add_row("shipped (tar, zstd -19)", "see --packed" if sent_bytes is None else options.megabytes(sent_bytes))
     table.add_row("digest", image.digest[:12])
     return table
 

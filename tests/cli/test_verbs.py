@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import jsonschema
 import pytest
@@ -83,9 +84,14 @@ def test_the_root_alone_for_other_tools(cli: Cli, recipe: Path, tmp_path: Path, 
 
 
 def test_inspect(cli: Cli, recipe: Path) -> None:
-    ran = cli("inspect", "app", "--json")
+    with (recipe / "recipe.toml").open("a") as stream:  # contents that nobody has packed before
+        stream.write(f'[[files]]\npath = "/srv/chance"\ntext = "{uuid4()}"\n')
+    assert json.loads(cli("inspect", "app", "--json").out)["bytes"] is None  # packing takes a second a megabyte
+    assert "see --packed" in cli("inspect", "app").out
+    ran = cli("inspect", "app", "--packed", "--json")
     assert ran.status == 0, ran
     found = json.loads(ran.out)
+    assert json.loads(cli("inspect", "app", "--json").out) == found  # what is known is shown
     assert found["files"][0]["path"] == "/usr/bin/app"
     assert 0 < found["bytes"] < found["image"]["kernel"]["bytes"] + found["image"]["root"]["bytes"]
     assert "/usr/bin/app" in cli("inspect", "app").out
