@@ -107,7 +107,7 @@ def _stems() -> Finding:
 
     why, needed_for = missing(), "clones in a tenth of their time where there is no KVM"
     mend = None if why is None else "clones work without, slower"
-    return Finding("stems", why is None, why or "a running QEMU can be copied", needed_for, False, mend)
+    return Finding("fork server", why is None, why or "a running QEMU can be copied", needed_for, False, mend)
 
 
 def _disk() -> Finding:

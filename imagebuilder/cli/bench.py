@@ -53,7 +53,7 @@ Target = click.Path(dir_okay=False, path_type=Path)
 @click.option("--template", "cloned", is_flag=True, help="Clone each NAME from its template too (made when needed).")
 @click.option("--density", type=crowds.Clones(), metavar="N|max",
               help="Have N clones of each NAME up at once instead, or as many as there can be.")  # fmt: skip
-@options.no_stem
+@options.no_fork_server
 @click.option("--bare", is_flag=True, help="Start the bare QEMU command line too, in turn: what measuring costs.")
 @click.option("--commands", is_flag=True, help="Print the bare QEMU command line of each image (as -v does).")
 @click.option("--fail-slower", is_flag=True, help="Exit status 1 when an image is slower than its reference.")
@@ -78,7 +78,7 @@ def command(
     initcalls: bool,
     cloned: bool,
     density: DensityWish | None,
-    no_stem: bool,
+    no_fork_server: bool,
     bare: bool,
     commands: bool,
     fail_slower: bool,
@@ -100,10 +100,10 @@ def command(
         here = host(choice.accelerator)
         asked = Asked(names, machines, kernels, memory_mib, choice.accelerator, out, store, say)
         if density is not None:
-            found = crowds.measured(asked.images(), replace(density, stems=not no_stem), store, say)
+            found = crowds.measured(asked.images(), replace(density, stems=not no_fork_server), store, say)
             crowd = report.of(here, found)
         else:
-            subjects, compared = asked.subjects(reference, here, clones=cloned, stems=not no_stem)
+            subjects, compared = asked.subjects(reference, here, clones=cloned, stems=not no_fork_server)
             pinned = bench.pinnable(max(each.spec.cpus for each in subjects))
             most = most or (FURTHER * runs if fail_undecided else runs)
             wish = Wish(runs, pinned, instructions.RUNS if count else 0, artefacts, bare, initcalls, most)
@@ -135,7 +135,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "--within": ("--vs",),
     "--fail-slower": ("--vs",),
     "--fail-undecided": ("--vs",),
-    "--no-stem": ("--template", "--density"),
+    "--no-fork-server": ("--template", "--density"),
 }
 # What does not go with clones that are up at once: these are no starts in turn.
 NOT_WITH_DENSITY = (
@@ -154,7 +154,7 @@ def _check(ctx: click.Context) -> None:
     if "--density" in given and (without := [each for each in NOT_WITH_DENSITY if each in given]):
         raise click.UsageError(
             f"{without[0]} does not go with --density, which has clones up at once: "
-            "it goes with NAME, --kernel, --memory and --no-stem only"
+            "it goes with NAME, --kernel, --memory and --no-fork-server only"
         )
     if asked["most"] is not None and asked["most"] < asked["runs"]:
         raise click.UsageError(f"--max-runs {asked['most']} is less than --runs {asked['runs']}")

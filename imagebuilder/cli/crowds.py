@@ -67,7 +67,9 @@ def show(console: Console, report: Report, *, why: str) -> None:
     draw(console, "clones up at the same time", columns)
     for name, each in found:
         if each.copied:
-            told = f"{name}: copies of one QEMU, which was there before the first was spawned (--no-stem: none is)"
+            told = (
+                f"{name}: copies of one QEMU, which was there before the first was spawned (--no-fork-server: none is)"
+            )
             console.print(Text(told, style="dim"), soft_wrap=True)
         if each.why is not None:
             style = "" if each.holds else "red"

@@ -151,10 +151,10 @@ def cpus(command: Command) -> Command:
     return click.option("--cpus", type=click.IntRange(1), help=text)(command)
 
 
-def no_stem(command: Command) -> Command:
-    """``--no-stem``: no copies of a QEMU that runs."""
+def no_fork_server(command: Command) -> Command:
+    """``--no-fork-server``: no copies of a QEMU that runs."""
     text = "Make every clone a new QEMU, where it could be a copy of one that runs."
-    return click.option("--no-stem", is_flag=True, help=text)(command)
+    return click.option("--no-fork-server", is_flag=True, help=text)(command)
 
 
 def as_json(command: Command) -> Command:

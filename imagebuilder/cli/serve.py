@@ -39,7 +39,7 @@ OUR_FAULT = range(500, 600)  # and not the client's
 @click.option("--requests", type=click.IntRange(1), metavar="N", help="End after N requests.")
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each request, and one at the end.")
-@options.no_stem
+@options.no_fork_server
 @options.accel
 @options.kernel
 @options.out
@@ -52,7 +52,7 @@ def command(
     requests: int | None,
     memory_mib: int | None,
     as_json: bool,
-    no_stem: bool,
+    no_fork_server: bool,
     accel: str,
     kernel: str | None,
     out: Path,
@@ -71,7 +71,7 @@ def command(
         wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib)
         template = asyncio.run(found_or_made(wanted, store, say=say))
     log = _Log(as_json=as_json, quiet=quiet, most=requests)
-    pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_stem, say=log.hear)
+    pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_fork_server, say=log.hear)
     asyncio.run(_serve(pool, port, log))
     log.sum_up()
     if log.ended_by is not None:

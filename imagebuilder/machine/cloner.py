@@ -32,7 +32,7 @@ class Cloner:
         say: Say = silent,
     ) -> None:
         self.template = template
-        self.why = refused(template) if stems else "stems are not wanted"
+        self.why = refused(template) if stems else "a fork server is not wanted"
         """Why clones are no copies of a stem; None as long as they are."""
         self._warm, self._host_cpus, self._say = tuple(warm), host_cpus, say
         self._growing = asyncio.Lock()

@@ -32,7 +32,7 @@ from tests.cli.conftest import Cli
         (("app", "--fail-undecided"), "--fail-undecided has no effect without --vs"),
         (("app", "--within", "5"), "--within has no effect without --vs"),
         (("app", "--max-runs", "20"), "--max-runs has no effect without --vs"),
-        (("app", "--no-stem"), "--no-stem has no effect without --template or --density"),
+        (("app", "--no-fork-server"), "--no-fork-server has no effect without --template or --density"),
         (("app", "--density", "2", "--runs", "3"), "--runs does not go with --density"),
         (("app", "--density", "2", "--vs", "app", "--fail-slower"), "--vs does not go with --density"),
         (("app", "--vs", "app", "--runs", "20", "--max-runs", "10"), "--max-runs 10 is less than --runs 20"),

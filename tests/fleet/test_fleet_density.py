@@ -159,7 +159,7 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         (("--density", "0"), "1 or more, or max"),
         (("--density", "many"), "1 or more, or max"),
         (("--density", "2", "--vs", "other"), "--vs does not go with --density, which has clones up at once"),
-        (("--no-stem",), "--no-stem has no effect without --template or --density"),
+        (("--no-fork-server",), "--no-fork-server has no effect without --template or --density"),
     ],
 )
 def test_words_that_are_refused(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
@@ -179,6 +179,6 @@ def test_the_verb_shows_and_writes_it(template: Template, tmp_path: Path) -> Non
     assert density["answered"] == len(density["answer_ms"]["samples"]) == 2
     assert density["gave"] is None and document["images"][0]["startup"] is None
     assert density["copied"] and "copies of one QEMU" in ran.stdout
-    ran = bench(tmp_path, str(TELLER), "--density", "1", "--no-stem", "--json", "report.json")
+    ran = bench(tmp_path, str(TELLER), "--density", "1", "--no-fork-server", "--json", "report.json")
     assert ran.returncode == 0 and "copies of one QEMU" not in ran.stdout, ran.stderr
     assert not json.loads((tmp_path / "report.json").read_text())["images"][0]["density"]["copied"]

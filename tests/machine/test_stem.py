@@ -179,7 +179,7 @@ def test_copies_outlive_their_stem_and_another_one_is_grown(template: Template) 
 
 
 @pytest.mark.vm
-def test_where_no_stem_can_be_grown_every_clone_is_a_new_qemu(
+def test_where_no_fork_server_can_be_grown_every_clone_is_a_new_qemu(
     template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as where QEMU is linked statically, so that no library can be loaded into it."""
