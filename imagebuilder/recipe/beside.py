@@ -1,13 +1,22 @@
-"""Files beside the recipe: which there are for a name or a pattern. Nothing outside the recipe's folder is touched."""
+"""Files beside the recipe: which there are for a name or a pattern. Nothing outside the recipe's folder is touched, no
+link is followed, and each folder is read once, however a pattern asks for it.
+"""
 
-import glob
+import fnmatch
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from imagebuilder.braces import alternatives
+
+MOST_FILES = 200_000  # that are looked at for one pattern: a recipe's folder by mistake is a home, or /
+MOST_CANDIDATES = 2_000  # to compare a wrong name with
+ANY = "**"
 
 
 def relative(text: str) -> str:
@@ -24,24 +33,22 @@ def expand(folder: Path, pattern: str) -> tuple[str, ...]:
     ``*``, ``?``, ``[…]`` and ``{a,b}`` as in a shell, ``**`` any number of folders; hidden files count. A folder
     stands for all files and empty folders in it. A symbolic link counts as a file; nothing is found behind one to a
     folder. A pattern that finds empty folders only finds nothing: it was meant for files.
+
+    Raises ValueError with a sentence for a pattern that leaves the folder, for a folder that cannot be read, and where
+    more than ``MOST_FILES`` would have to be looked at.
     """
-    found = [match for each in alternatives(relative(pattern)) for match in _matches(folder, each)]
-    files = {name for match in found if not _behind_link(folder, match) for name in _files(folder, match)}
+    wanted = tuple(_Wanted.of(relative(each)) for each in alternatives(relative(pattern)))
+    files = sorted(_walk(folder, wanted))
     meant_for_files = any(sign in pattern for sign in "*?[")
-    return () if meant_for_files and all(_is_plain_folder(folder / name) for name in files) else tuple(sorted(files))
-
-
-def _is_plain_folder(path: Path) -> bool:
-    return is_folder(path) and not path.is_symlink()
-
-
-def _matches(folder: Path, pattern: str) -> list[str]:
-    return glob.glob(pattern, root_dir=folder, recursive=True, include_hidden=True)  # noqa: PTH207
+    return () if meant_for_files and all(is_folder for _, is_folder in files) else tuple(name for name, _ in files)
 
 
 def candidates(folder: Path) -> tuple[str, ...]:
-    """All files in the folder: the nearest right name is one of them."""
-    return tuple(sorted(_files(folder, ".")))
+    """Files in the folder, of very many the first: the nearest right name is one of them."""
+    found: list[str] = []
+    with suppress(ValueError):
+        found.extend(name for name, _ in islice(_walk(folder, (_Wanted.of(ANY),)), MOST_CANDIDATES))
+    return tuple(sorted(found))
 
 
 def is_file(path: Path) -> bool:
@@ -58,19 +65,85 @@ def is_folder(path: Path) -> bool:
     return False
 
 
-def _files(folder: Path, match: str) -> Iterator[str]:
-    path = folder / match
-    if not os.path.lexists(path):
-        return  # ``nothing/**`` is said to match "nothing/"
-    if path.is_symlink() or not is_folder(path):  # a FIFO, too: whoever takes it says what it thinks of that
-        yield PurePosixPath(match).as_posix()
-        return
-    for here, folders, files in os.walk(path):
-        links = [name for name in folders if (Path(here) / name).is_symlink()]
-        if not folders and not files and Path(here) != folder:
-            yield Path(here).relative_to(folder).as_posix()
-        yield from ((Path(here) / name).relative_to(folder).as_posix() for name in (*files, *links))
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A pattern name by name. What of it is matched so far is a set of numbers: of names that are still to come."""
+
+    names: tuple[str, ...]
+    folders_only: bool
+
+    @classmethod
+    def of(cls, pattern: str) -> Self:
+        """One that ends with ``/`` or ``/**`` means folders, and links to such."""
+        parts = PurePosixPath(pattern).parts
+        names = tuple(name for key, equal in groupby(parts) for name in ([key] if key == ANY else equal))
+        return cls(names, pattern.endswith("/") or (len(names) > 1 and names[-1] == ANY))
+
+    def begun(self, numbers: Iterator[int]) -> frozenset[int]:
+        """With the numbers behind each ``**``, which may stand for nothing."""
+        return frozenset(each for number in numbers for each in (number, number + 1)[: 1 + self._is_any(number)])
+
+    def after(self, numbers: frozenset[int], name: str) -> frozenset[int]:
+        """What is still to come below ``name``."""
+        return self.begun(number + (not self._is_any(number)) for number in numbers if self._takes(number, name))
+
+    def _is_any(self, number: int) -> bool:
+        return number < len(self.names) and self.names[number] == ANY
+
+    def _takes(self, number: int, name: str) -> bool:
+        if number == len(self.names):
+            return False
+        wanted = self.names[number]
+        return wanted in (ANY, name) or fnmatch.fnmatchcase(name, wanted)
+
+    def matched(self, numbers: frozenset[int], *, is_folder: bool) -> bool:
+        """Whether nothing need come any more."""
+        return len(self.names) in numbers and (is_folder or not self.folders_only)
 
 
-def _behind_link(folder: Path, match: str) -> bool:
-    return any((folder / parent).is_symlink() for parent in PurePosixPath(match).parents[:-1])
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder that is to be read: what each pattern has still to come in it, and whether all in it is wanted."""
+
+    name: str
+    numbers: tuple[frozenset[int], ...]
+    whole: bool = False
+
+
+def _walk(folder: Path, wanted: tuple[_Wanted, ...]) -> Iterator[tuple[str, bool]]:
+    """The files and empty folders that any of the patterns means, and which of both each is."""
+    pending = [_Folder("", tuple(each.begun(iter([0])) for each in wanted))]
+    seen = 0
+    while pending:
+        here = pending.pop()
+        entries = _entries(folder, here.name)
+        seen += len(entries)
+        if seen > MOST_FILES:
+            raise ValueError(f"there are more than {MOST_FILES:,} files to look at: name the folders that are meant")
+        if here.whole and not entries:
+            yield here.name, True
+        for entry in entries:
+            inside = entry.is_dir(follow_symlinks=False)
+            numbers = tuple(map(_Wanted.after, wanted, here.numbers, [entry.name] * len(wanted)))
+            leads_in = inside or _leads_to_folder(entry)
+            means = (each.matched(left, is_folder=leads_in) for each, left in zip(wanted, numbers, strict=True))
+            whole, name = here.whole or any(means), f"{here.name}/{entry.name}".lstrip("/")
+            if not inside and whole:
+                yield name, False
+            elif inside and (whole or any(numbers)):
+                pending.append(_Folder(name, numbers, whole))
+
+
+def _leads_to_folder(link: os.DirEntry[str]) -> bool:
+    """Whether a link ends at a folder; a loop of links ends nowhere."""
+    with suppress(OSError):
+        return link.is_dir()
+    return False
+
+
+def _entries(folder: Path, name: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder / name) as entries:
+            return list(islice(entries, MOST_FILES + 1))
+    except OSError as error:
+        raise ValueError(f"{name or folder} cannot be read: {error.strerror}") from error

@@ -141,7 +141,13 @@ def _pages_beside(name: str, info: ValidationInfo) -> str:
 
 
 def _glob_beside(pattern: str, info: ValidationInfo) -> str:
-    if isinstance(info.context, Path) and not beside.expand(info.context, pattern):
+    if not isinstance(info.context, Path):
+        return pattern
+    try:
+        found = beside.expand(info.context, pattern)
+    except ValueError as error:
+        raise mistake(f"{error}, found '{pattern[:60]}'") from None
+    if not found:
         near = nearest(pattern, beside.candidates(info.context))
         raise mistake(f"no file beside the recipe matches '{pattern}'", f"did you mean '{near}'?" if near else None)
     return pattern
