@@ -54,6 +54,11 @@ class Blob:
         return cls(sha256(data), len(data), data=data)
 
     @classmethod
+    def of_content(cls, content: "bytes | Path") -> "Blob":
+        """A content in memory, given as it is or in a file that will be gone."""
+        return cls.of(content.read_bytes() if isinstance(content, Path) else content)
+
+    @classmethod
     def at(cls, path: Path) -> "Blob":
         """A content in a file, which must stay as it is."""
         return cls(sha256_file(path), path.stat().st_size, path=path)

@@ -77,7 +77,7 @@ def _unpacked(definition: KernelDefinition, *, store: Store, say: Say) -> Mappin
     wish = apt.Wish(package.release, (f"{package.name}={package.version}",), dependencies=False)
     try:
         found = apt.resolve(wish, store=store, say=say)
-        return deb.unpack(apt.fetch(package.release, found, store=store, say=say)[package.name], Blob.of)
+        return deb.unpack(apt.fetch(package.release, found, store=store, say=say)[package.name], Blob.of_content)
     except SourceError as error:
         place = definition.folder / FILE
         raise KernelError(f"{place}: the kernel's package is not to be had: {error.message}", hint=MOVE) from error

@@ -77,7 +77,8 @@ class SourceKind:
     provide: Callable[[Any, Context], Layer]
 
 
-def kept(data: bytes, store: Store) -> Blob:
-    """A content that is in the store from now on, and no longer in memory."""
-    digest = store.put(data)
-    return Blob(digest, len(data), path=store.blob(digest))
+def kept(content: bytes | Path, store: Store) -> Blob:
+    """A content (of a file: what is in it) that is in the store from now on, and no longer in memory."""
+    digest = store.put_file(content) if isinstance(content, Path) else store.put(content)
+    path = store.blob(digest)
+    return Blob(digest, path.stat().st_size, path=path)

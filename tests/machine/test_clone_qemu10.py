@@ -34,7 +34,7 @@ def unpacked(root: Path, store: Store) -> None:
     """QEMU of Debian 13 and all that it needs, in a folder."""
     packages = apt.resolve(apt.Wish("trixie", ("qemu-system-x86",)), store=store, say=silent)
     for package in apt.fetch("trixie", packages, store=store, say=silent).values():
-        for path, node in deb.unpack(package, Blob.of).items():
+        for path, node in deb.unpack(package, Blob.of_content).items():
             target = root / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             if node.kind is Kind.SYMLINK:

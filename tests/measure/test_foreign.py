@@ -30,7 +30,7 @@ def test_somebody_elses_program_stands_in_the_same_table(tmp_path: Path) -> None
     wish = apt.Wish("bookworm", (PACKAGE,), dependencies=False)
     packages = apt.resolve(wish, store=store, say=silent)
     (path,) = apt.fetch("bookworm", packages, store=store, say=silent).values()
-    (tmp_path / "memtest").write_bytes(deb.unpack(path, Blob.of)[PROGRAM].content.read())
+    (tmp_path / "memtest").write_bytes(deb.unpack(path, Blob.of_content)[PROGRAM].content.read())
     (tmp_path / "memtest.toml").write_text(DESCRIPTION)
     found = subject.of_file(tmp_path / "memtest.toml", Accelerator.TCG)
     (taken,) = asyncio.run(bench.measure([found], Wish(runs=1, bare=True)))

@@ -2,11 +2,14 @@
 
 import gzip
 import io
+import itertools
 import lzma
 import os
 import stat
+import subprocess
+import sys
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -47,7 +50,7 @@ def package(members: list[Member]) -> bytes:
 
 
 def read(data: bytes) -> dict[str, Node]:
-    return deb.read(io.BytesIO(data), "odd.deb", Blob.of)
+    return deb.read(io.BytesIO(data), "odd.deb", Blob.of_content)
 
 
 GOOD: list[Member] = [
@@ -101,7 +104,7 @@ def test_a_package_of_dpkg_deb_reads_as_dpkg_deb_says(tmp_path: Path, compressio
     process.run(["dpkg-deb", "--root-owner-group", f"-Z{compression}", "--build", root, path])
     with tarfile.open(fileobj=io.BytesIO(process.run(["dpkg-deb", "--fsys-tarfile", path]).stdout)) as archive:
         listed = archive.getmembers()
-    nodes = deb.unpack(path, Blob.of)
+    nodes = deb.unpack(path, Blob.of_content)
     assert sorted(nodes) == sorted(f"/{member.name.removeprefix('./')}" for member in listed if member.name != ".")
     shown = process.run(["dpkg-deb", "--contents", path]).text
     for where, node in nodes.items():
@@ -206,3 +209,97 @@ def test_any_members_give_nodes_inside_or_a_sentence(members: list[Member]) -> N
     for path in nodes:
         above = [path[:end] for end in range(1, len(path)) if path[end] == "/"]
         assert all(nodes[parent].kind is Kind.DIRECTORY for parent in above if parent in nodes)
+
+
+# Bounds: whatever a package makes us read and keep
+
+
+SMALL_PROGRAM = """
+import re, sys
+from pathlib import Path
+from imagebuilder.errors import SourceError
+from imagebuilder.sources import deb
+from imagebuilder.sources.layer import kept
+from imagebuilder.store import Store
+store = Store(Path(sys.argv[2]))
+try:
+    nodes = deb.unpack(Path(sys.argv[1]), lambda content: kept(content, store))
+    print(sum(node.size_bytes for node in nodes.values()))
+except SourceError as error:
+    print(error)
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10)
+"""
+
+
+def unpacked_alone(data: bytes, tmp_path: Path) -> tuple[str, int]:
+    """What a process of its own says of a package, and its largest memory in MiB."""
+    (tmp_path / "bomb.deb").write_bytes(data)
+    argv = [sys.executable, "-c", SMALL_PROGRAM, str(tmp_path / "bomb.deb"), str(tmp_path / "store")]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    said, most_mib = ran.stdout.splitlines()
+    return said, int(most_mib)
+
+
+def zeros(header: tarfile.TarInfo, count_bytes: int, pack: Callable[[Iterator[bytes]], bytes]) -> bytes:
+    header.size = count_bytes
+    block = bytes(1 << 20)
+    return pack(itertools.chain([header.tobuf(tarfile.GNU_FORMAT)], itertools.repeat(block, (count_bytes >> 20) + 1)))
+
+
+def xz(parts: Iterator[bytes]) -> bytes:
+    packer = lzma.LZMACompressor(preset=0)
+    return b"".join(map(packer.compress, parts)) + packer.flush()
+
+
+def zst(parts: Iterator[bytes]) -> bytes:
+    packer = zstandard.ZstdCompressor().compressobj()
+    return b"".join(map(packer.compress, parts)) + packer.flush()
+
+
+@pytest.mark.parametrize("suffix, pack", [(".xz", xz), (".zst", zst)])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_what_unpacks_to_far_more_than_it_is(
+    suffix: str, pack: Callable[[Iterator[bytes]], bytes], kind: bytes, tmp_path: Path
+) -> None:
+    header = tarfile.TarInfo("./big")
+    header.type = kind
+    data = ar({"debian-binary": b"2.0\n", f"data.tar{suffix}": zeros(header, 700 << 20, pack)})
+    said, most_mib = unpacked_alone(data, tmp_path)
+    assert "unpacks to more than" in said if kind == tarfile.REGTYPE else "a header of 734,003,200 bytes" in said
+    assert most_mib < 300
+
+
+def test_a_large_file_goes_over_the_disk(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("./big")
+    header.size = 400 << 20
+    data = ar({"padding": os.urandom(4 << 20), "data.tar.gz": gzip.compress(header.tobuf() + bytes(header.size), 1)})
+    said, most_mib = unpacked_alone(data, tmp_path)
+    assert said == str(400 << 20)
+    assert most_mib < 300
+
+
+def test_a_path_of_very_many_parts(tmp_path: Path) -> None:
+    data = ar({"data.tar.xz": lzma.compress(tar([("d/" * 100_000 + "x", tarfile.REGTYPE, "")]))})
+    said, most_mib = unpacked_alone(data, tmp_path)
+    assert "a path in it has more than 4,096 characters" in said
+    assert most_mib < 300
+
+
+def test_very_many_deep_paths(tmp_path: Path) -> None:
+    members = [(f"{number}/" + "d/" * 2000 + "x", tarfile.REGTYPE, "") for number in range(3000)]
+    said, most_mib = unpacked_alone(ar({"data.tar.xz": lzma.compress(tar(members), preset=0)}), tmp_path)
+    assert "longer names, than any package" in said
+    assert most_mib < 300
+
+
+def test_a_sparse_file_of_a_tebibyte() -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("./sparse")
+        keys = {"major": "1", "minor": "0", "name": "./sparse", "realsize": str(1 << 40)}
+        info.pax_headers = {f"GNU.sparse.{key}": value for key, value in keys.items()}
+        content = b"1\n0\n0\n".ljust(512, b"\0")
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    with pytest.raises(SourceError, match="is sparse, which packages do not have"):
+        read(ar({"data.tar": stream.getvalue()}))
