@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,8 +70,10 @@ class Session:
 
     # What pytest tells
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """The options are known."""
+        """The options are known. What pytest-asyncio advises a project to set is not the caller's concern here."""
+        warnings.filterwarnings("ignore", message=".*asyncio_default_fixture_loop_scope")
         self._config = config
         config.stash[SAY] = self._tell
 

@@ -130,6 +130,17 @@ def test_whoever_has_pytest_alone_can_test_what_ships(tmp_path: Path, cache: Pat
     assert done.returncode == 0 and "hello/recipe.toml::starts_every_time" in done.stdout, done
 
 
+def test_a_project_without_settings_for_asyncio_is_not_told_about_them(
+    write: Write, pytester: pytest.Pytester, cache: Path
+) -> None:
+    write("say=hello")
+    pytester.makeini("[pytest]\naddopts = -ra\n")
+    given = environment(cache, PYTEST_ADDOPTS="-p pytest_asyncio.plugin", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    words = [sys.executable, "-m", "imagebuilder", "test", "app", "--accel", "tcg", "--", "--collect-only"]
+    done = subprocess.run(words, cwd=pytester.path, env=given, capture_output=True, text=True)
+    assert done.returncode == 0 and "asyncio_default_fixture_loop_scope" not in done.stderr, done
+
+
 @pytest.mark.vm
 def test_kernels(write: Write, pytester: pytest.Pytester, cache: Path) -> None:
     write("say=hello", more='[kernel]\nname = "micro"\n')

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.errors import SourceError
+from imagebuilder.recipe.beside import expand
 from imagebuilder.recipe.model import FilesSource
 from imagebuilder.sources import SOURCES, Context
 from imagebuilder.store import canonical
@@ -111,6 +112,27 @@ def test_nothing_is_found_behind_a_link_to_a_folder_elsewhere(folder: Path, cont
     for pattern in ("way/secret", "way/*", "w*/**"):
         with pytest.raises(SourceError):
             FILES.provide(source(pattern), context)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("pattern", ["data/**", "**", "data/**/*", "**/app", "*/**/app", "data/{**,app}"])
+def test_links_that_lead_upwards_end(tmp_path: Path, pattern: str) -> None:
+    """Two links to the folder itself have 2^40 paths: as many as the system follows."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/app").touch()
+    for name, target in {"self": ".", "up": "../data", "loop": "loop"}.items():
+        (tmp_path / "data" / name).symlink_to(target)
+    found = expand(tmp_path, pattern)
+    links = [] if pattern.endswith("app") else ["data/loop", "data/self", "data/up"]
+    assert found == ("data/app", *links)
+
+
+def test_a_link_to_a_folder_is_a_link(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/app").touch()
+    (tmp_path / "link").symlink_to("data")
+    assert expand(tmp_path, "link/**") == expand(tmp_path, "link") == ("link",)
+    assert expand(tmp_path, "link/app") == expand(tmp_path, "link/**/app") == expand(tmp_path, "data/app/**") == ()
 
 
 def test_what_is_no_file(folder: Path, context: Context) -> None:
