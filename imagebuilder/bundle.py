@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imagebuilder import documents
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.store import Store, key_of, sha256_file
 
@@ -156,11 +157,15 @@ class Bundle:
     def open(cls, folder: Path, *, check: bool = True) -> "Bundle":
         """Read a bundle; raises InputError when it is none or, with ``check``, when a file is not what it says."""
         try:
-            image = Image.model_validate_json((folder / IMAGE_JSON).read_bytes())
+            image = Image.model_validate(documents.load_json(folder / IMAGE_JSON))
         except OSError as error:
             raise InputError(
                 f"{folder} holds no image: {IMAGE_JSON} cannot be read ({error.strerror})",
                 hint="imagebuilder build NAME",
+            ) from error
+        except documents.Damaged as error:
+            raise InputError(
+                f"{folder / IMAGE_JSON} is no JSON document: {error}", hint="build the image again"
             ) from error
         except ValidationError as error:
             first = error.errors()[0]

@@ -5,7 +5,6 @@ a build makes anew what it misses. What was chosen (which packages in which vers
 """
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from imagebuilder import documents
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Note, Say
 from imagebuilder.store import Store, remove, sha256_file
@@ -168,9 +168,9 @@ def _result_whole(store: Store, path: Path) -> bool:
 def _template_whole(_store: Store, folder: Path) -> bool:
     """Whether its files are those that its document names; an older document names none."""
     try:
-        known = json.loads((folder / "template.json").read_bytes()).get("sha256", {})
+        known = documents.load_json(folder / "template.json").get("sha256", {})
         return all(sha256_file(folder / name) == digest for name, digest in known.items())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return False
 
 

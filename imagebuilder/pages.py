@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from imagebuilder import documents
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.guest.config import MOST_LINES, MOST_PAGE, MOST_PARTS, Ahead
 from imagebuilder.tree import Node, Tree
@@ -74,9 +75,13 @@ class PageList(BaseModel):
 def read(path: Path, *, hint: str) -> PageList:
     """The list in a file. Raises InputError, with the hint, for one that is damaged."""
     try:
-        return PageList.model_validate_json(path.read_bytes())
+        data = documents.read(path, documents.MOST_BYTES)
+        documents.json_of(data)
+        return PageList.model_validate_json(data)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    except documents.Damaged as error:
+        raise InputError(f"{path} is no list of pages: {error}", hint=hint) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from imagebuilder import process
+from imagebuilder import documents, process
 from imagebuilder.store import key_of, sha256, sha256_file
 from imagebuilder.upkeep import status_of
 
@@ -94,7 +94,7 @@ class Program:
     def read_record(self) -> Record | None:
         """The record beside the ready-built one; nothing when there is none that makes sense."""
         try:
-            fields = json.loads((self.prebuilt / RECORD).read_bytes())
+            fields = documents.load_json(self.prebuilt / RECORD)
             return Record(**{**fields, "flags": tuple(fields["flags"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -158,7 +158,7 @@ class Store:
             document = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             remove(path)
             return None
         intact = isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))

@@ -28,6 +28,7 @@ BELOW = {
     "words": (),
     "patterns": (),
     "braces": (),
+    "documents": (),
     "store": ("errors",),
     "cache": ("errors", "events", "store"),
     "process": ("errors", "paths"),
@@ -72,7 +73,7 @@ BELOW = {
         "measure",
     ),
 }
-EVERYWHERE = {"words", "braces"}  # known to every room, and knows none
+EVERYWHERE = {"words", "braces", "documents"}  # known to every room, and knows none
 LONGEST_FUNCTION_LINES = 80
 
 

@@ -3,7 +3,6 @@
 A kernel is either *compiled* (``[source]`` and ``[config]``) or *packaged*: a distribution's own (``[package]``).
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from imagebuilder import paths
+from imagebuilder import documents, paths
 from imagebuilder.errors import KernelError
 from imagebuilder.sources.hints import did_you_mean
 from imagebuilder.store import key_of, sha256_file
@@ -154,7 +153,7 @@ def load_definition(name_or_folder: str | Path) -> KernelDefinition:
     """The kernel in a folder, or the one of that name. Raises KernelError with all that is wrong with its file."""
     file = _find(name_or_folder)
     try:
-        document = tomllib.loads(file.read_bytes().decode())
+        _, document = documents.toml_of(documents.read(file, documents.MOST_TOML_BYTES))
         definition = KernelDefinition.model_validate({**document, "folder": file.parent})
     except ValidationError as error:
         raise KernelError(f"{file}: {'; '.join(map(_said, error.errors()))}") from error

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from imagebuilder import documents
 from imagebuilder.errors import CacheError, KernelError
 from imagebuilder.kernel import config
 from imagebuilder.kernel.compile import Built
@@ -68,7 +69,7 @@ def record_of(definition: KernelDefinition, built: Built, extra_fragments: Seque
 def read_record(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Record | None:
     """The record beside a ready-built kernel; nothing when there is none that makes sense."""
     try:
-        record = Record(**json.loads((folder_of(definition, extra_fragments) / RECORD).read_bytes()))
+        record = Record(**documents.load_json(folder_of(definition, extra_fragments) / RECORD))
     except (OSError, ValueError, TypeError):
         return None
     return record if record.schema == SCHEMA else None

@@ -14,16 +14,15 @@ differs in anything is stale: QEMU would refuse its state, or worse, take it.
 """
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
-from imagebuilder import process
+from imagebuilder import documents, process
 from imagebuilder.bundle import Bundle
 from imagebuilder.cache import USED, held
 from imagebuilder.errors import InputError
@@ -169,26 +168,49 @@ class Template:
         return {"schema": SCHEMA, "key": self.circumstances.key, **values}
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path) -> "Template":
         """A template on disk. Raises InputError when it is none, or one of another version of imagebuilder."""
         try:
-            document = json.loads((folder / TEMPLATE_JSON).read_bytes())
+            document = documents.load_json(folder / TEMPLATE_JSON)
+            if not isinstance(document, dict):
+                raise ValueError("it is no table")
             if document.pop("schema") != SCHEMA:
                 raise ValueError("its schema is another one")
             document.pop("key")
-            return cls(
-                folder=folder,
-                circumstances=Circumstances(**document.pop("circumstances")),
-                machine=MachineType(document.pop("machine")),
-                accelerator=Accelerator(document.pop("accelerator")),
-                ports=tuple(document.pop("ports")),
-                disks=tuple(document.pop("disks")),
-                **document,
+            return _checked(
+                cls(
+                    folder=folder,
+                    circumstances=Circumstances(**document.pop("circumstances")),
+                    machine=MachineType(document.pop("machine")),
+                    accelerator=Accelerator(document.pop("accelerator")),
+                    ports=tuple(document.pop("ports")),
+                    disks=tuple(document.pop("disks")),
+                    **document,
+                )
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{folder} holds no template that can be used ({error})", hint="imagebuilder template create NAME"
             ) from error
+
+
+def _checked(template: Template) -> Template:
+    """The template, when each value is of its type. Raises TypeError for one that is not."""
+    for part in (template, template.circumstances):
+        for each in fields(part):
+            if not _is(getattr(part, each.name), each.type):
+                raise TypeError(f"{each.name} is of another type")
+    return template
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type as it is annotated."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is(each, inner[0]) for each in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(inner[1] is Any or _is(each, inner[1]) for each in value.values())
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
 @dataclass(frozen=True)

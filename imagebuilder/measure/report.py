@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from imagebuilder import documents
 from imagebuilder.errors import InputError
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.change import Change
@@ -243,9 +244,9 @@ def parse(document: Any, *, where: str = "the report") -> Report:
 def load(path: Path) -> Report:
     """The report in a file. Raises InputError."""
     try:
-        document = json.loads(path.read_bytes())
+        document = documents.load_json(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except documents.Damaged as error:
         raise InputError(f"{path} is no JSON document: {error}", hint="imagebuilder test NAME --json FILE") from error
     return parse(document, where=str(path))

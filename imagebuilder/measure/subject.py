@@ -5,7 +5,6 @@ ready when it answers or prints what the file says, seen from outside alone.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails
 
+from imagebuilder import documents
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import Problem, RecipeError
 from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, spec_of
@@ -229,12 +229,11 @@ def foreign_subject(foreign: Foreign, folder: Path, accelerator: Accelerator) ->
 def load(path: Path) -> Foreign:
     """The description in a file. Raises RecipeError."""
     try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
+        text, document = documents.toml_of(documents.read(path, documents.MOST_TOML_BYTES))
     except OSError as error:
         raise _one(path, f"it cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise _one(path, f"this is not TOML: {error}") from error
+    except documents.Damaged as error:
+        raise RecipeError((Problem(path, error.line, "", str(error)),)) from error
     try:
         return Foreign.model_validate(document, context=path.absolute().parent)
     except ValidationError as error:

@@ -1,7 +1,5 @@
 """Reading a recipe: a folder or a name becomes a ``Recipe``, or an error that lists every mistake with its line."""
 
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from imagebuilder import documents
 from imagebuilder.errors import Problem, RecipeError
 from imagebuilder.recipe.beside import is_file, relative
 from imagebuilder.recipe.describe import describe
@@ -33,26 +32,13 @@ def load(name_or_folder: str | Path) -> Recipe:
 def _read(file: Path) -> tuple[str, dict[str, Any]]:
     """The text and what it says. Raises RecipeError with the one problem of a file that is no TOML."""
     try:
-        text = file.read_bytes().decode()
-        return text, tomllib.loads(text)
+        return documents.toml_of(documents.read(file, documents.MOST_TOML_BYTES))
     except OSError as error:
         problem = Problem(file, 0, "", f"it cannot be read: {error.strerror}")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        problem = Problem(file, line, "", "this is no UTF-8 text", "save the file as UTF-8")
-    except RecursionError:
-        problem = Problem(file, 0, "", "tables and lists are nested too deeply")
-    except ValueError as error:  # tomllib's own, and those of numbers with too many digits
-        problem = _broken(file, text, str(error))
+    except documents.Damaged as error:
+        hint = "save the file as UTF-8" if isinstance(error.__cause__, UnicodeDecodeError) else None
+        problem = Problem(file, error.line, "", str(error), hint)
     raise RecipeError((_for_reading(problem),))
-
-
-def _broken(file: Path, text: str, message: str) -> Problem:
-    """What tomllib says, with the line that it puts at the end."""
-    said, _, place = message.partition(" (at ")
-    line = re.search("line ([0-9]+)", place)
-    last = text.rstrip().count("\n") + 1
-    return Problem(file, int(line[1]) if line else last if place else 0, "", f"this is not TOML: {_lower(said)}")
 
 
 def _validate(folder: Path, text: str, document: dict[str, Any]) -> tuple[Recipe | None, list[Problem]]:
@@ -117,7 +103,3 @@ def _for_reading(problem: Problem) -> Problem:
     here = Path.cwd()
     file = problem.file.relative_to(here) if problem.file.is_relative_to(here) else problem.file
     return Problem(file, problem.line, problem.key, problem.message, problem.hint)
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]

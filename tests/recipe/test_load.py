@@ -271,7 +271,7 @@ def test_the_sentence_that_is_shown(tmp_path: Path) -> None:
         ('name = "page\n', 1, "this is not TOML: "),
         ("name = [1,\n2\n", 2, "this is not TOML: unclosed array"),
         ("\ufeffname = 1", 1, "this is not TOML: "),
-        ("a = " + "[" * 5000, 0, "nested too deeply"),
+        ("a = " + "[" * 5000, 1, "nested too deeply"),
         ("a = " + "9" * 5000, 0, "this is not TOML: "),
     ],
 )
