@@ -48,6 +48,12 @@ check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house
 fuzz: system-fuzz $(VENV)/installed-dev ## feed the parsers of foreign input at random, for an hour (FUZZ_SECONDS)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
+mutate: system-test $(VENV)/installed-dev ## change the code of budgets in small ways: do its tests notice?
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutate]'
+	rm -rf mutants
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results # those that no test noticed
+
 images: $(addprefix image-,$(RECIPES)) ## build the images of all recipes
 
 image-%: system $(VENV)/installed ## build one image into out/NAME
