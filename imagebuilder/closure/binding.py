@@ -156,7 +156,7 @@ def _read(data: bytes) -> Shared | None:
         tags = tuple(TAG.iter_unpack(_dynamic(data, dynamic)))
         is_movable = str(elf["e_type"]) == "ET_DYN"
         shared = Shared(data, segments, dynamic["p_offset"], tags, dynamic.num_symbols(), is_movable)
-        _ = shared.symbols
+        _ = shared.symbols, shared.is_c_library  # both may lead out of the file
         return shared
     except Exception:  # pyelftools raises whatever it stumbles over in a damaged file
         return None

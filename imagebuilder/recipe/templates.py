@@ -43,7 +43,7 @@ def problems(folder: Path, template: str, names: Mapping[str, Any]) -> list[Prob
     found: list[Problem] = []
     while len(found) < MAX_PROBLEMS:
         try:
-            environment.get_template(template).render(known)
+            environment.get_template(template).render(known).encode()  # half a character is no text
         except Exception as error:  # whatever the user's template does, it is the template that is wrong
             name = _undefined_name(error)
             if name in known or (name is None and any(isinstance(value, StandIn) for value in known.values())):

@@ -67,6 +67,8 @@ Members = Generator[tuple[tarfile.TarInfo, tarfile.TarFile], None, None]
 # Control files that are read, and how much of one: no real one is longer.
 CONTROL = ("postinst", "templates")
 LONGEST_CONTROL_BYTES = 1 << 19
+MOST_ID = 2**32 - 1  # of 32 bits; the highest means none
+MOST_TIME_S = 2**33  # what the formats of images hold at least
 XATTR = "SCHILY.xattr."  # how pax archives hold extended attributes
 
 
@@ -215,6 +217,8 @@ def _node(member: tarfile.TarInfo, archive: tarfile.TarFile, nodes: Mapping[str,
     if member.type not in KINDS:
         raise SourceError(f"{name} is refused: {member.name!r} is of a kind that packages do not have")
     kind = KINDS[member.type]
+    if not all(0 <= number < MOST_ID for number in (member.uid, member.gid)) or not abs(member.mtime) < MOST_TIME_S:
+        raise SourceError(f"{name} is refused: {member.name!r} has an owner or a time that no file can have")
     node = Node(kind, member.mode & 0o7777, member.uid, member.gid, int(member.mtime), xattrs=_xattrs(member))
     if kind is Kind.FILE:
         return replace(node, content=_kept(member, archive, keep))
