@@ -205,6 +205,7 @@ def write(image: Image, folder: Path, store: Store) -> Bundle:
             for left in (staging, old):
                 shutil.rmtree(left, ignore_errors=True)
             try:
+                _refuse_own(folder)
                 staging.mkdir()
                 _fill(staging, image, store)
                 if folder.exists():
@@ -218,6 +219,15 @@ def write(image: Image, folder: Path, store: Store) -> Bundle:
             f"{folder} cannot be written: {error.strerror}", hint="free some space, or give --out"
         ) from error
     return Bundle(folder, image)
+
+
+def _refuse_own(folder: Path) -> None:
+    """A folder that holds other things than a bundle is somebody's own: a recipe, when --out is where recipes are."""
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if held and not held & {CMDLINE, IMAGE_JSON}:
+        raise InputError(
+            f"{folder} holds files that are no image: they are left as they are", hint="give another --out"
+        )
 
 
 def _fill(folder: Path, image: Image, store: Store) -> None:

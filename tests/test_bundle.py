@@ -53,6 +53,15 @@ def test_it_takes_the_place_of_the_one_before(store: Store, tmp_path: Path) -> N
     assert names(tmp_path) == ["app", "cache"]
 
 
+def test_a_folder_with_files_of_somebody_else_is_left_alone(store: Store, tmp_path: Path) -> None:
+    """``build app --out .`` beside the recipe's folder: the image would take the recipe's place."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/recipe.toml").write_text("mine")
+    with pytest.raises(InputError, match="app holds files that are no image"):
+        write(image_of(store), tmp_path / "app", store)
+    assert (tmp_path / "app/recipe.toml").read_text() == "mine" and names(tmp_path) == ["app", "cache"]
+
+
 def test_the_digest_covers_what_boots(store: Store) -> None:
     one = image_of(store)
     assert one.digest == image_of(store).digest
