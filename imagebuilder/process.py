@@ -8,7 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +38,10 @@ PACKAGES: Mapping[str, str] = {
     "xz": "xz-utils",
 }
 
-# What other programs may see of our environment: where programs and caches are, and how to get out through a proxy.
-PASSED = ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+# What other programs may see of our environment: where programs and caches are.
+PASSED = ("PATH", "HOME", "TMPDIR")
+# How to get out through a proxy: for who downloads alone, since the address may hold a password.
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 TAIL_LINES = 12
 
 
@@ -58,8 +60,12 @@ class Completed:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment that programs get: the few variables of ``PASSED``, a fixed language and time zone, ``extra``."""
-    kept = {name: os.environ[name] for name in PASSED if name in os.environ}
-    return {"PATH": os.defpath, **kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(extra or {})}
+    return {"PATH": os.defpath, **ours(PASSED), "LC_ALL": "C.UTF-8", "TZ": "UTC", **(extra or {})}
+
+
+def ours(names: Iterable[str]) -> dict[str, str]:
+    """Those of these variables that are set for us."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def find(tool: str) -> Path | None:

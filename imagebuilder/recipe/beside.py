@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from imagebuilder.braces import alternatives
+from imagebuilder.paths import real
 
 MOST_FILES = 200_000  # that are looked at for one pattern: a recipe's folder by mistake is a home, or /
 MOST_CANDIDATES = 2_000  # to compare a wrong name with
@@ -25,6 +26,11 @@ def relative(text: str) -> str:
     if not parts or text.startswith("/") or ".." in parts or re.search(r"[\x00-\x1f\x7f]", text):
         raise ValueError("expected a path beside the recipe: relative and without '..'")
     return text
+
+
+def inside(folder: Path, name: str) -> bool:
+    """Whether a path beside the recipe stays in the recipe's folder when all links are followed."""
+    return real(folder / name).is_relative_to(real(folder))
 
 
 def expand(folder: Path, pattern: str) -> tuple[str, ...]:

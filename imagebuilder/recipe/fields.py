@@ -42,6 +42,8 @@ PATTERNS = {
     GLOB: "an absolute path in the image, or a pattern for such",
 }
 
+OUTSIDE = "copy it there, or link within the folder"
+
 # Names that a typing mistake is measured against; one that is like none of them may be newer than this list.
 RELEASES = ("buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "stable", "oldstable", "testing")
 
@@ -112,8 +114,10 @@ def _kernel(name: str, info: ValidationInfo) -> str:
 
 def _fragment(name: str, info: ValidationInfo) -> str:
     """The name of a fragment that kernels share, or a file beside the recipe."""
-    if beside.is_file(Path(str(info.context)) / name) if isinstance(info.context, Path) else True:
+    if not isinstance(info.context, Path):
         return name
+    if beside.is_file(info.context / name):
+        return _inside(name, info.context)
     shared = sorted(path.stem for folder in paths.search("kernels") for path in folder.glob("fragments/*.config"))
     if name not in shared:
         hint = suggest(name, shared) if "." not in name else None
@@ -130,6 +134,13 @@ def _file_beside(name: str, info: ValidationInfo) -> str:
     if not beside.is_file(path):
         near = nearest(name, beside.candidates(info.context))
         raise mistake(f"there is no file '{name}' beside the recipe", f"did you mean '{near}'?" if near else None)
+    return _inside(name, info.context)
+
+
+def _inside(name: str, folder: Path) -> str:
+    """The name of a file that is in the folder when all links are followed."""
+    if not beside.inside(folder, name):
+        raise mistake(f"'{name}' is behind a link that leads out of the recipe's folder", OUTSIDE)
     return name
 
 

@@ -66,6 +66,8 @@ class BuildSource(Part):
     """What is taken from the scratch folder afterwards: path in it = path in the image."""
     environment: Mapping[fields.Variable, fields.Text] = {}
     """Variables for the command, besides the few that every build gets."""
+    pass_environment: tuple[fields.Variable, ...] = ()
+    """Variables that the command gets from whoever builds, where they are set: a proxy, an agent's socket."""
     mode: fields.Mode | None = None
     """The outputs' permissions in octal (folders may be entered by whoever may read them); else as the command set."""
     owner: fields.User = "root"
@@ -73,9 +75,13 @@ class BuildSource(Part):
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        """No two outputs at one path."""
-        outputs = raw.get("outputs")
+        """No two outputs at one path, no variable from two sides."""
+        outputs, own, passed = (raw.get(key) for key in ("outputs", "environment", "pass_environment"))
         yield from repeated(list(outputs.items()), "outputs") if isinstance(outputs, Mapping) else ()
+        if isinstance(own, Mapping) and isinstance(passed, list | tuple):
+            both = [(number, name) for number, name in enumerate(passed) if isinstance(name, str) and name in own]
+            for number, name in both:
+                yield mistake_at(("pass_environment", number), f"{name} has a value in environment: write it once")
 
 
 Source = Annotated[DebianSource | FilesSource | BuildSource, Field(discriminator="type")]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from imagebuilder.errors import Problem, RecipeError
+from imagebuilder.recipe.beside import inside
 from imagebuilder.recipe.model import FileEntry, Recipe
 from imagebuilder.recipe.values import FileKind
 
@@ -14,6 +15,9 @@ def rendered(entry: FileEntry, recipe: Recipe) -> bytes:
 
 def _source(entry: FileEntry, recipe: Recipe) -> bytes:
     path = recipe.folder / (entry.source or "")
+    if not inside(recipe.folder, entry.source or ""):  # since the recipe was read
+        message = "it is behind a link that leads out of the recipe's folder"
+        raise RecipeError((Problem(path, 0, "", message, "copy the file there"),))
     try:
         return path.read_bytes()
     except OSError as error:

@@ -4,15 +4,24 @@ What would give another text each time (random choice, filler text) is taken awa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from jinja2 import ChainableUndefined, FileSystemLoader, StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import (
+    ChainableUndefined,
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateSyntaxError,
+    UndefinedError,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from imagebuilder.errors import Problem, RecipeError
+from imagebuilder.recipe import beside
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.recipe.near import nearest
@@ -74,9 +83,23 @@ class StandIn(ChainableUndefined):
         return self
 
 
+class Beside(FileSystemLoader):
+    """Templates in a folder; none that a link fetches from elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        """The text of a template. Raises TemplateError for one behind a link that leads out of the folder."""
+        if not beside.inside(self.folder, template):
+            raise TemplateError(f"'{template}' is behind a link that leads out of the recipe's folder: copy it there")
+        return super().get_source(environment, template)
+
+
 def _environment(folder: Path) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(folder), undefined=Strict, keep_trailing_newline=True, autoescape=False
+        loader=Beside(folder), undefined=Strict, keep_trailing_newline=True, autoescape=False
     )
     for name in UNSTEADY_FILTERS:
         del environment.filters[name]

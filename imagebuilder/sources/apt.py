@@ -226,7 +226,7 @@ class Apt:
             if on_percent and (match := STATUS.match(line)):
                 on_percent(float(match["percent"]))
 
-        env = {"APT_CONFIG": str(self.folder / "apt.conf")}
+        env = {**process.ours(process.PROXIES), "APT_CONFIG": str(self.folder / "apt.conf")}
         words = [argv[0], *(["-oAPT::Status-Fd=1"] if on_percent else []), *argv[1:]]
         try:
             return process.run(words, cwd=cwd, env=env, on_line=on_line if on_percent else None).text

@@ -25,7 +25,7 @@ from imagebuilder.sources.layer import Context, Layer, kept
 from imagebuilder.store import key_of, sha256_file
 from imagebuilder.tree import Kind, Node, Tree
 
-REVISION = 2
+REVISION = 3
 # Variables of the build; {work} is the scratch folder, {home} a folder beside it. The recipe's come over them.
 ENVIRONMENT: Mapping[str, str] = {
     "CARGO_HOME": "{home}/cargo",
@@ -57,6 +57,7 @@ def describe(source: BuildSource, context: Context) -> Any:
         "owner": source.owner,
         "outputs": [[*output] for output in source.outputs.items()],  # in their order: the later one stands
         "environment": {**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment},
+        "passed": [*source.pass_environment],  # names alone: what a proxy is called here makes no other image
     }
 
 
@@ -76,7 +77,8 @@ def provide(source: BuildSource, context: Context) -> Layer:
 def environment(source: BuildSource, work: Path, home: Path) -> dict[str, str]:
     """The variables that the command gets, besides those of every program that we run."""
     own = {name: value.format(work=work, home=home) for name, value in ENVIRONMENT.items()}
-    return {**own, **_toolchains(), "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment}
+    fixed = {"SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment}
+    return {**own, **_toolchains(), **fixed, **process.ours(source.pass_environment)}
 
 
 def _toolchains() -> dict[str, str]:
@@ -117,12 +119,20 @@ def _run(source: BuildSource, context: Context, work: Path, home: Path) -> None:
     except ToolFailed as error:
         said = f":\n{_indented(error.stderr, work)}" if error.stderr else ", and said nothing"
         how = "was ended by a signal" if error.status < 0 else f"failed with status {error.status}"
-        raise SourceError(f'source.command: "{program}" {how}{said}') from error
+        raise SourceError(f'source.command: "{program}" {how}{said}', hint=_proxies(source)) from error
     except NotExecutable as error:
         hint = f"chmod +x {program}"
         raise SourceError(f'source.command: "{program}" cannot be run: its mode forbids it', hint=hint) from error
     except OSError as error:
         raise SourceError(f'source.command: "{program}" cannot be run: {error.strerror}') from error
+
+
+def _proxies(source: BuildSource) -> str | None:
+    """What a command that failed may have lacked: the proxies that are set here, and that it does not get."""
+    given = {*source.pass_environment, *source.environment}
+    missing = [name for name in process.ours(process.PROXIES) if name not in given]
+    words = ", ".join(f'"{name}"' for name in missing)
+    return f"if it downloads, it has no proxy: source.pass_environment = [{words}]" if missing else None
 
 
 def _output(source: BuildSource, output: str, work: Path, context: Context) -> list[tuple[str, Node]]:

@@ -100,3 +100,20 @@ def test_a_template_that_is_no_text(tmp_path: Path) -> None:
     (folder / "page.html.j2").write_bytes(b"\xff\xfe")
     with pytest.raises(RecipeError, match=r"page\.html\.j2: the template cannot be used"):
         load(folder)
+
+
+def test_an_include_through_a_link_reads_nothing_outside(tmp_path: Path) -> None:
+    folder = write_recipe(tmp_path / "page")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/secret").write_text("secret")
+    (folder / "link").symlink_to("../secret")
+    (folder / "way").symlink_to(tmp_path / "elsewhere")
+    (folder / "page.txt").write_text("within")
+    (folder / "good").symlink_to("page.txt")
+    for name in ("link", "way/secret"):
+        for words in ("include", "import", "extends"):
+            as_name = " as x" if words == "import" else ""
+            (problem,) = problems(tmp_path, f'{{% {words} "{name}"{as_name} %}}')
+            assert "out of the recipe's folder" in problem.message and "secret" not in problem.message.replace(name, "")
+    assert rendered(tmp_path, '{% include "good" %}') == "within"

@@ -199,3 +199,58 @@ def test_a_program_beside_the_recipe_that_is_no_input(folder: Path, context: Con
 def test_an_input_that_is_not_there(folder: Path, context: Context) -> None:
     with pytest.raises(SourceError, match=r'source.inputs: "hallo.c" matches no file .did you mean "hello.c"'):
         BUILD.describe(source(["cc"], {"a": "/a"}, inputs=("hallo.c",)), context)
+
+
+# What of our environment it gets
+
+SECRET = "http://user:secret@proxy.example:3128"
+
+
+def given(context: Context, monkeypatch: pytest.MonkeyPatch, *names: str) -> set[str]:
+    """The names of the variables that a command gets where proxies and a token are set."""
+    for name in (*process.PROXIES, "GITHUB_TOKEN", "SSH_AUTH_SOCK"):
+        monkeypatch.setenv(name, SECRET)
+    asked = shell("env | cut -d= -f1 | sort > names", {"names": "/names"}).model_copy(
+        update={"pass_environment": names}
+    )
+    return {*BUILD.provide(asked, context).tree["/names"].content.read().decode().split()}
+
+
+def test_a_command_gets_a_short_list_of_variables(
+    folder: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {*environment(shell("true", {"a": "/a"}), folder, folder), "PATH", "HOME", "TMPDIR", "LC_ALL", "TZ"}
+    assert given(context, monkeypatch) - {"PWD", "OLDPWD", "SHLVL", "_"} <= own
+    assert given(context, monkeypatch, "https_proxy", "SSH_AUTH_SOCK", "NOT_SET") - given(context, monkeypatch) == {
+        "https_proxy",
+        "SSH_AUTH_SOCK",
+    }
+
+
+def test_the_values_of_passed_variables_make_no_other_image(
+    folder: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = shell("true", {"a": "/a"})
+    passing = asked.model_copy(update={"pass_environment": ("https_proxy",)})
+    before = BUILD.describe(passing, context)
+    monkeypatch.setenv("https_proxy", SECRET)
+    assert BUILD.describe(passing, context) == before != BUILD.describe(asked, context)
+    assert "secret" not in canonical(before).decode()
+
+
+def test_a_failure_names_the_proxies_that_were_not_passed(
+    folder: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in process.PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    failing = shell("exit 1", {"a": "/a"})
+    with pytest.raises(SourceError) as caught:
+        BUILD.provide(failing, context)
+    assert caught.value.hint is None
+    monkeypatch.setenv("https_proxy", SECRET)
+    with pytest.raises(SourceError) as caught:
+        BUILD.provide(failing, context)
+    assert 'pass_environment = ["https_proxy"]' in str(caught.value) and "secret" not in str(caught.value)
+    with pytest.raises(SourceError) as caught:
+        BUILD.provide(failing.model_copy(update={"pass_environment": ("https_proxy",)}), context)
+    assert caught.value.hint is None
