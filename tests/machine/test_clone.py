@@ -120,6 +120,23 @@ def test_whatever_differs_makes_another_template(key: str) -> None:
     assert list(differences(HERE_AND_NOW, other)) == [key]
 
 
+def test_other_words_and_another_processor_make_a_template_stale(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nmodel name : One of 2020\n")
+    monkeypatch.setattr(templates, "CPUINFO", cpuinfo)
+    source = Wanted.of(bundle, Accelerator.TCG).source
+    before = Wanted(bundle, source).circumstances
+    told = Wanted(bundle, replace(source, cmdline=f"{source.cmdline} quiet")).circumstances
+    assert list(differences(before, told)) == ["words"]
+    cpuinfo.write_text("processor : 0\nmodel name : One of 2026\n")
+    elsewhere = Wanted(bundle, source).circumstances
+    assert list(differences(before, elsewhere).items()) == [
+        ("cpu", "it was made on another processor (One of 2020; this is One of 2026)")
+    ]
+
+
 @pytest.mark.parametrize("hostname", ["", "a b", "x" * 65])
 def test_names_that_no_guest_can_have(hostname: str) -> None:
     with pytest.raises(InputError, match="no host name"):
