@@ -51,7 +51,7 @@ class Identity:
         for what, size in (("the environment", len(self._lines)), ("the user data", len(self.user_data))):
             if size > MOST_FILE_BYTES:
                 raise InputError(
-                    f"{what} of a clone has {counted(size, 'byte')}, and at most {MOST_FILE_BYTES} can be given"
+                    f"{what} of a clone has {counted(size, 'byte')}, and at most {MOST_FILE_BYTES:,} can be given"
                 )
 
     @property

@@ -248,5 +248,7 @@ def load(path: Path) -> Report:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except documents.Damaged as error:
-        raise InputError(f"{path} is no JSON document: {error}", hint="imagebuilder test NAME --json FILE") from error
+        raise InputError(
+            f"{path} is no JSON document: {error}: make the report again", hint="imagebuilder test NAME --json FILE"
+        ) from error
     return parse(document, where=str(path))

@@ -14,6 +14,7 @@ from typing import Self
 
 from imagebuilder.braces import alternatives
 from imagebuilder.paths import real
+from imagebuilder.words import counted
 
 MOST_FILES = 200_000  # that are looked at for one pattern: a recipe's folder by mistake is a home, or /
 MOST_CANDIDATES = 2_000  # to compare a wrong name with
@@ -125,7 +126,9 @@ def _walk(folder: Path, wanted: tuple[_Wanted, ...]) -> Iterator[tuple[str, bool
         entries = _entries(folder, here.name)
         seen += len(entries)
         if seen > MOST_FILES:
-            raise ValueError(f"there are more than {MOST_FILES:,} files to look at: name the folders that are meant")
+            raise ValueError(
+                f"there are more than {counted(MOST_FILES, 'file')} to look at: name the folders that are meant"
+            )
         if here.whole and not entries:
             yield here.name, True
         for entry in entries:

@@ -57,7 +57,8 @@ def test_refused(cli: Cli, recipe: Path, tmp_path: Path, words: tuple[str, ...],
 
 @pytest.mark.vm
 def test_an_image_beside_itself_and_beside_its_report(cli: Cli, recipe: Path, tmp_path: Path) -> None:
-    ran = cli("bench", "app", "--accel", "tcg", "--runs", "3", "--vs", "app", "--fail-undecided", "--json", "1.json")
+    ran = cli("bench", "app", "--accel", "tcg", "--runs", "3", "--max-runs", "3", "--vs", "app",
+              "--fail-undecided", "--json", "1.json")  # fmt: skip
     assert ran.status == 4, ran  # three rounds decide nothing
     document = json.loads((tmp_path / "1.json").read_text())
     first, again = document["images"]

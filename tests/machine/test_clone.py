@@ -150,7 +150,7 @@ def test_variables_that_cannot_be_given(name: str, value: str) -> None:
 
 
 def test_more_than_can_be_given() -> None:
-    with pytest.raises(InputError, match="the user data of a clone has 65537 bytes, and at most 65536"):
+    with pytest.raises(InputError, match="the user data of a clone has 65,537 bytes, and at most 65,536"):
         Identity("a", user_data=b"x" * 65537)
 
 
@@ -344,7 +344,7 @@ def test_a_new_template_takes_the_place_of_abandoned_ones(store: Store, template
 
 @pytest.mark.vm
 def test_a_machine_without_a_network(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "alone"
+    folder = tmp_path / "recipe"
     shutil.copytree(HERE / "who", folder)
     (folder / "alone.c").write_text(ALONE)
     (folder / "recipe.toml").write_text(ALONE_RECIPE)
