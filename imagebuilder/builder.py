@@ -384,6 +384,7 @@ def _surroundings(work: Build, slimmed: Step, root_format: str, setup: Setup) ->
     return Surroundings(
         hostname=recipe.name,
         network=recipe.machine.network,
+        egress=recipe.machine.egress,
         debian=bool(work.result(slimmed)["packages"]),
         read_only=root_format != "initramfs" and not recipe.root.writable,
         mounted=tuple(mount.target for mount in translate.mounts(recipe)),

@@ -65,6 +65,7 @@ class Boot(_Part):
     memory_mib: int
     cpus: int
     network: bool = True
+    egress: Literal["none", "full"] = "none"
     ports: tuple[int, ...] = ()
     disks: tuple[DiskShape, ...] = ()
     cmdline_tcg: str = ""

@@ -14,6 +14,7 @@ from imagebuilder.store import Store
 
 if TYPE_CHECKING:
     from imagebuilder.bundle import Bundle
+    from imagebuilder.recipe.values import Egress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -149,6 +150,18 @@ def cpus(command: Command) -> Command:
     """``--cpus``: more or fewer processors than the recipe's."""
     text = "Processors, instead of the recipe's. For more than its kernel can use, the image stands in NAME@KERNEL+smp."
     return click.option("--cpus", type=click.IntRange(1), help=text)(command)
+
+
+def egress(command: Command) -> Command:
+    """``--egress``: what the guest can reach."""
+    text = "What the guest can reach, instead of the recipe's: nothing, or all that this host reaches."
+    return click.option("--egress", type=click.Choice(["none", "full"]), callback=_level, help=text)(command)
+
+
+def _level(_ctx: click.Context, _param: click.Parameter, given: str | None) -> "Egress | None":
+    from imagebuilder.recipe.values import Egress
+
+    return None if given is None else Egress(given)
 
 
 def no_fork_server(command: Command) -> Command:

@@ -11,7 +11,6 @@ from typing import BinaryIO
 
 import click
 
-from imagebuilder.bundle import Bundle
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener
 from imagebuilder.events import Say
@@ -20,14 +19,16 @@ from imagebuilder.machine.clone import Identity, clone
 from imagebuilder.machine.ending import Exit, How
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import with_ports
-from imagebuilder.machine.spec import Accelerator, Forward, MachineSpec, argv, spec_of
+from imagebuilder.machine.spec import Forward, argv, gateway, spec_of
 from imagebuilder.machine.template import Template, Wanted
 from imagebuilder.machine.warming import found_or_made
 from imagebuilder.process import shell_line
+from imagebuilder.recipe.values import Egress
 
 CHUNK_BYTES = 65536
 SIGNALLED = 128  # as shells count: 128 + the signal's number
 FAILED = 1
+OPEN = "the guest can reach all that this host reaches, and what listens at this host's 127.0.0.1 too, as {gateway}"
 
 
 class Port(click.ParamType[Forward]):
@@ -61,6 +62,7 @@ class Variable(click.ParamType[tuple[str, str]]):
 @options.accel
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @options.cpus
+@options.egress
 @click.option("--port", "ports", multiple=True, type=Port(), help="Reach a guest's port at a fixed one of 127.0.0.1.")
 @click.option("--from-template", is_flag=True, help="Begin where its template stopped (imagebuilder template create).")
 @click.option("--refresh-template", is_flag=True, help="As --from-template; a missing or stale one is made first.")
@@ -76,6 +78,7 @@ def command(
     accel: str,
     memory_mib: int | None,
     cpus: int | None,
+    egress: Egress | None,
     ports: tuple[Forward, ...],
     from_template: bool,
     refresh_template: bool,
@@ -97,9 +100,11 @@ def command(
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel)
         bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)
-        wanted = Wanted.of(bundle, choice.accelerator, memory_mib=memory_mib, cpus=cpus)
+        wanted = Wanted.of(bundle, choice.accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress)
         template = _template(wanted, refresh=refresh_template, say=say) if cloned else None
-    spec = _spec(bundle, choice.accelerator, memory_mib, cpus, ports)
+    spec = spec_of(
+        bundle, accelerator=choice.accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress, forwards=ports
+    )
     if dry_run:
         click.echo(shell_line(argv(with_ports(spec), wiring=None)))
         return
@@ -128,12 +133,6 @@ def _template(wanted: Wanted, *, refresh: bool, say: Say) -> Template:
     return asyncio.run(found_or_made(wanted, store, say=say)) if refresh else wanted.find(store)
 
 
-def _spec(
-    bundle: Bundle, accelerator: Accelerator, memory_mib: int | None, cpus: int | None, ports: tuple[Forward, ...]
-) -> MachineSpec:
-    return spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib, cpus=cpus, forwards=ports)
-
-
 def _status(found: Exit) -> int:
     if found.status is not None:
         return found.status
@@ -149,6 +148,8 @@ async def _attached(
         if not quiet:
             for forward in instance.forwards:
                 click.echo(f"port {forward.guest_port} is at 127.0.0.1:{forward.host_port}", err=True)
+            if instance.spec.egress is Egress.FULL:
+                click.echo(OPEN.format(gateway=gateway(instance.spec)), err=True)
         loop = asyncio.get_running_loop()
         asked: dict[int, asyncio.Task[Exit]] = {}
 

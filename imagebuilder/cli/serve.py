@@ -22,6 +22,7 @@ from imagebuilder.machine.spec import LOOPBACK
 from imagebuilder.machine.template import Wanted
 from imagebuilder.machine.warming import found_or_made
 from imagebuilder.recipe.load import load
+from imagebuilder.recipe.values import Egress
 from imagebuilder.words import counted
 
 PATIENCE_S = 5.0  # for requests that are under way when it ends; a second Ctrl-C gives them none
@@ -39,6 +40,7 @@ OUR_FAULT = range(500, 600)  # and not the client's
 @click.option("--requests", type=click.IntRange(1), metavar="N", help="End after N requests.")
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each request, and one at the end.")
+@options.egress
 @options.no_fork_server
 @options.accel
 @options.kernel
@@ -52,6 +54,7 @@ def command(
     requests: int | None,
     memory_mib: int | None,
     as_json: bool,
+    egress: Egress | None,
     no_fork_server: bool,
     accel: str,
     kernel: str | None,
@@ -68,7 +71,7 @@ def command(
     with listener(quiet=quiet, verbose=verbose) as say:
         accelerator = choose(accel, store=store).accelerator
         bundle = options.built(name, out, kernel=kernel, say=say)
-        wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib)
+        wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, egress=egress)
         template = asyncio.run(found_or_made(wanted, store, say=say))
     log = _Log(as_json=as_json, quiet=quiet, most=requests)
     pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_fork_server, say=log.hear)

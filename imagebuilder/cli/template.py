@@ -17,6 +17,7 @@ from imagebuilder.machine.accel import choose
 from imagebuilder.machine.sweeping import abandoned, unreadable
 from imagebuilder.machine.template import Template, Wanted, remove, templates
 from imagebuilder.machine.warming import create
+from imagebuilder.recipe.values import Egress
 
 
 @click.group("template", cls=options.Verbs)
@@ -29,6 +30,7 @@ def command() -> None:
 @options.accel
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
 @options.cpus
+@options.egress
 @options.kernel
 @options.out
 @options.artefacts
@@ -39,6 +41,7 @@ def create_(
     accel: str,
     memory_mib: int | None,
     cpus: int | None,
+    egress: Egress | None,
     artefacts: Path,
     kernel: str | None,
     out: Path,
@@ -54,7 +57,7 @@ def create_(
         accelerator = choose(accel, store=store).accelerator
         for name in names:
             bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)
-            wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, cpus=cpus)
+            wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress)
             made.append(asyncio.run(create(wanted, store, say=say, artefacts=artefacts / bundle.folder.name)))
     _print(made, as_json=as_json)
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 from imagebuilder.guest.config import InitConfig, init_conf
 from imagebuilder.guest.users import User, group, passwd
+from imagebuilder.recipe.values import Egress
 from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file, symlink
 
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 # As Debian has it for a host whose address may change.
 OWN_ADDRESS = "127.0.1.1"
-# What QEMU's user network tells: init has nothing to write there, and writes what another network tells.
-RESOLV = b"nameserver 10.0.2.3\n"
+# What QEMU's user network tells a guest that may look for names: init has nothing to write there, and writes what
+# another network tells. Without a name server nobody waits for one.
+RESOLV: Mapping[Egress, bytes] = {Egress.NONE: b"", Egress.FULL: b"nameserver 10.0.2.3\n"}
 NSSWITCH = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
 TEMPORARY = directory(mode=0o1777)
 
@@ -48,12 +50,13 @@ READ_ONLY: Mapping[str, Node] = {
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the OS layer depends on: the host's name, whether there is a network, whether the application came in
-    packages of Debian, whether its root cannot be written, where something is mounted, and the lines of the accounts
-    that packages make, by name."""
+    """What the OS layer depends on: the host's name, whether there is a network and a way out, whether the application
+    came in packages of Debian, whether its root cannot be written, where something is mounted, and the lines of the
+    accounts that packages make, by name."""
 
     hostname: str = "localhost"
     network: bool = True
+    egress: Egress = Egress.NONE
     debian: bool = False
     read_only: bool = False
     mounted: tuple[str, ...] = ()
@@ -68,7 +71,7 @@ def defaults(users: tuple[User, ...], given: Surroundings) -> Tree:
         "/etc/group": group(users, given.group_lines),
         "/etc/hosts": hosts(given.hostname),
         "/etc/nsswitch.conf": NSSWITCH,
-        **({"/etc/resolv.conf": RESOLV} if given.network else {}),
+        **({"/etc/resolv.conf": RESOLV[given.egress]} if given.network else {}),
     }
     return Tree({**dict(_folders(given)), **{path: file(text) for path, text in texts.items()}})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from imagebuilder.bundle import Boot, Bundle, Image
 from imagebuilder.errors import InputError
 from imagebuilder.machine import clock
+from imagebuilder.recipe.values import Egress
 from imagebuilder.words import counted
 
 PROGRAM = "qemu-system-x86_64"
@@ -20,12 +21,12 @@ CHANNEL_NAME = "imagebuilder.0"
 CHANNEL_DEVICE = "vport0p1"  # in the guest: the first port, but for the console's, of the only virtio-serial device
 LOOPBACK = "127.0.0.1"
 # The guest's address, its gateway and its name server in QEMU's user network (QEMU: "Network emulation").
-ADDRESS_WORDS = "10.0.2.15/24,10.0.2.2,10.0.2.3"
+ADDRESS, GATEWAY_ADDRESS, NAME_SERVER_ADDRESS = "10.0.2.15/24", "10.0.2.2", "10.0.2.3"
 # A template and its clones: room for an address that no other clone on this host has at the time, and gateway and name
 # server are the same for all. 100.64.0.0/10 is set aside for addresses inside one provider's network (RFC 6598).
 NETWORK = "net"  # the name of the network backend
 CLONES_NETWORK = IPv4Network("100.64.0.0/10")
-GATEWAY, NAME_SERVER, FIRST_GUEST = 2, 3, 15  # in each network, as QEMU counts
+GATEWAY, NAME_SERVER, FIRST_GUEST = 2, 3, 15  # QEMU is told: in so large a network it would count otherwise
 MIB_BYTES = 1 << 20
 
 
@@ -102,6 +103,7 @@ class MachineSpec:
     disks: tuple[Disk, ...] = ()
     forwards: tuple[Forward, ...] = ()
     network: bool = True
+    egress: Egress = Egress.NONE
     channel: bool = True
     acpi: bool = False
     paused: bool = False
@@ -159,6 +161,8 @@ ACCELERATOR_ARGS: Mapping[Accelerator, tuple[str, ...]] = {
     # the kernel switches SMAP on twice: without the three flags the guest has the same instructions and starts sooner.
     Accelerator.TCG: ("-accel", "tcg", "-cpu", "max,-smap,-erms,-fsrm"),
 }
+# A restricted network has its forwarded ports and DHCP. Nobody meets a guest by IPv6, which would be one more way out.
+EGRESS: Mapping[Egress, str] = {Egress.NONE: ",restrict=on,ipv6=off", Egress.FULL: ""}
 
 
 def spec_of(
@@ -167,13 +171,14 @@ def spec_of(
     accelerator: Accelerator,
     memory_mib: int | None = None,
     cpus: int | None = None,
+    egress: Egress | None = None,
     forwards: Iterable[Forward] = (),
 ) -> MachineSpec:
-    """The machine that an image expects; ``memory_mib`` and ``cpus`` override it, ``forwards`` say which host ports.
-    Raises InputError for what the image cannot use."""
+    """The machine that an image expects; ``memory_mib``, ``cpus`` and ``egress`` override it, ``forwards`` say which
+    host ports. Raises InputError for what the image cannot use."""
     boot, root = bundle.image.boot, bundle.image.root
     forwards = tuple(forwards)
-    _check(bundle.image, cpus or boot.cpus, forwards)
+    _check(bundle.image, cpus or boot.cpus, forwards, egress)
     root_disks = (Disk(path=bundle.root.absolute()),) if root.is_disk else ()
     return MachineSpec(
         machine=MachineType(boot.machine),
@@ -186,13 +191,14 @@ def spec_of(
         disks=root_disks + tuple(Disk(size_mib=disk.size_mib) for disk in boot.disks),
         forwards=_forwards(boot.ports, forwards),
         network=boot.network,
+        egress=egress or Egress(boot.egress),
         acpi=boot.acpi,
         name=bundle.image.name,
         tsc_khz=clock.host_tsc_khz(),
     )
 
 
-def _check(image: Image, cpus: int, forwards: tuple[Forward, ...]) -> None:
+def _check(image: Image, cpus: int, forwards: tuple[Forward, ...], egress: Egress | None) -> None:
     """What was decided when the image was built cannot be asked for when it runs."""
     most = image.kernel.most_cpus
     if most is not None and cpus > most:
@@ -201,14 +207,15 @@ def _check(image: Image, cpus: int, forwards: tuple[Forward, ...]) -> None:
             f"image uses {most} at most",
             hint=f"cpus = {cpus} under [machine] in the recipe",
         )
-    check_forwards(image.name, forwards, network=image.boot.network)
+    check_network(image.name, forwards, egress, network=image.boot.network)
 
 
-def check_forwards(name: str, forwards: tuple[Forward, ...], *, network: bool) -> None:
-    """Raise InputError for ports of a machine without a network."""
-    if forwards and not network:
+def check_network(name: str, forwards: tuple[Forward, ...], egress: Egress | None = None, *, network: bool) -> None:
+    """Raise InputError for ports of a machine without a network, and for a way out of it."""
+    asked = "a port" if forwards else "a way out" if egress is Egress.FULL else None
+    if asked and not network:
         hint = "take network = false out of [machine] in the recipe"
-        raise InputError(f"{name}: a port was asked for, and its machine has no network", hint=hint)
+        raise InputError(f"{name}: {asked} was asked for, and its machine has no network", hint=hint)
 
 
 def argv(spec: MachineSpec, *, wiring: Wiring | None) -> list[str]:
@@ -289,7 +296,7 @@ def _words(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
     if spec.accelerator is Accelerator.TCG and tsc_khz:
         yield f"tsc_early_khz={tsc_khz}"  # else it is measured against the PIT, for some ms of real time
     if spec.network:
-        yield f"ib.ip={address_words(spec)}"
+        yield f"ib.ip={_network_words(spec)}"
     if spec.channel and wiring is not None:
         yield f"ib.channel={CHANNEL_DEVICE}"
         # One that is counted is asked when it rests, and whoever looks meanwhile is counted too.
@@ -341,8 +348,8 @@ def _network_args(spec: MachineSpec) -> Iterator[str]:
     if spec.network:
         address = _guest_address(spec) if spec.memory_file else ""
         rules = "".join(f",hostfwd={_rule(forward, address)}" for forward in spec.forwards)
-        own = f",net={CLONES_NETWORK}" if spec.memory_file else ""
-        yield from ("-netdev", f"user,id={NETWORK}{own}{rules}")
+        own = f",net={CLONES_NETWORK},host={gateway(spec)},dns={_name_server(spec)}" if spec.memory_file else ""
+        yield from ("-netdev", f"user,id={NETWORK}{EGRESS[spec.egress]}{own}{rules}")
         # A clone does not tell the network that it is its template come from elsewhere.
         options = HARDWARE[spec.machine].nic_options + (",guest_announce=off" if spec.memory_file else "")
         # The link is always up: a guest that is not offered its state has less to ask and to set up.
@@ -367,11 +374,23 @@ def _rule(forward: Forward, address: str) -> str:
 
 
 def address_words(spec: MachineSpec) -> str:
-    """The guest's address, gateway and name server, as ``ib.ip=`` has them."""
-    if spec.memory_file is None:
-        return ADDRESS_WORDS
-    gateway, name_server = (CLONES_NETWORK[host] for host in (GATEWAY, NAME_SERVER))
-    return f"{_guest_address(spec)}/{CLONES_NETWORK.prefixlen},{gateway},{name_server}"
+    """The guest's address and gateway, as ``ib.ip=`` has them."""
+    own = ADDRESS if spec.memory_file is None else f"{_guest_address(spec)}/{CLONES_NETWORK.prefixlen}"
+    return f"{own},{gateway(spec)}"
+
+
+def gateway(spec: MachineSpec) -> str:
+    """The address under which the guest reaches this host's loopback, where it may."""
+    return GATEWAY_ADDRESS if spec.memory_file is None else str(CLONES_NETWORK[GATEWAY])
+
+
+def _network_words(spec: MachineSpec) -> str:
+    """The same and the name server; a guest without a way out is told of none, so that it does not wait for answers."""
+    return address_words(spec) + (f",{_name_server(spec)}" if spec.egress is Egress.FULL else "")
+
+
+def _name_server(spec: MachineSpec) -> str:
+    return NAME_SERVER_ADDRESS if spec.memory_file is None else str(CLONES_NETWORK[NAME_SERVER])
 
 
 def _guest_address(spec: MachineSpec) -> str:

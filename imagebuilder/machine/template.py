@@ -35,9 +35,10 @@ from imagebuilder.machine.spec import (
     MachineType,
     MemoryFile,
     argv,
-    check_forwards,
+    check_network,
     spec_of,
 )
+from imagebuilder.recipe.values import Egress
 from imagebuilder.store import Store, key_of, sha256
 
 SCHEMA = "imagebuilder.template/1"
@@ -105,6 +106,8 @@ class Template:
     ready: dict[str, Any]
     hook: str | None = None
     signal: int = 0
+    egress: Egress = Egress.NONE
+    """What its clones reach, as the instance could."""
     made: str = ""
     """When it was made (UTC, ISO 8601)."""
     sha256: dict[str, str] = field(default_factory=dict)
@@ -134,7 +137,7 @@ class Template:
     def spec(self, forwards: tuple[Forward, ...] = ()) -> MachineSpec:
         """The machine of a clone; ``forwards`` say at which host ports its ports are. Raises InputError where there is
         no network."""
-        check_forwards(self.name, forwards, network=self.network)
+        check_network(self.name, forwards, network=self.network)
         asked = {forward.guest_port: forward for forward in forwards}
         return MachineSpec(
             machine=self.machine,
@@ -146,6 +149,7 @@ class Template:
             forwards=(*(asked.pop(port, Forward(None, port)) for port in self.ports), *asked.values()),
             acpi=self.acpi,
             network=self.network,
+            egress=self.egress,
             name=self.name,
             foreign=True,  # its kernel has read its command line
             memory_file=MemoryFile(self.folder / MEMORY),
@@ -183,6 +187,7 @@ class Template:
                     circumstances=Circumstances(**document.pop("circumstances")),
                     machine=MachineType(document.pop("machine")),
                     accelerator=Accelerator(document.pop("accelerator")),
+                    egress=Egress(document.pop("egress", Egress.NONE)),
                     ports=tuple(document.pop("ports")),
                     disks=tuple(document.pop("disks")),
                     **document,
@@ -223,10 +228,16 @@ class Wanted:
 
     @classmethod
     def of(
-        cls, bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None, cpus: int | None = None
+        cls,
+        bundle: Bundle,
+        accelerator: Accelerator,
+        *,
+        memory_mib: int | None = None,
+        cpus: int | None = None,
+        egress: Egress | None = None,
     ) -> Self:
-        """The image as its machine expects it, or with other memory and processors."""
-        return cls(bundle, spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib, cpus=cpus))
+        """The image as its machine expects it, or with other memory, processors and ways out."""
+        return cls(bundle, spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress))
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -167,6 +167,7 @@ def _described(wanted: Wanted, work: Path, parked: Parked) -> Template:
         cpus=source.cpus,
         acpi=source.acpi,
         network=source.network,
+        egress=source.egress,
         ports=tuple(forward.guest_port for forward in source.forwards),
         disks=tuple("scratch" if disk.path is None else "root" for disk in source.disks),
         ready=wanted.bundle.image.ready,

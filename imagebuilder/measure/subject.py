@@ -23,6 +23,7 @@ from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import Part, mistake, mistake_at
 from imagebuilder.recipe.locate import line_of, locate
 from imagebuilder.recipe.model import Ready
+from imagebuilder.recipe.values import Egress
 from imagebuilder.recipe.words import explain
 
 
@@ -115,6 +116,8 @@ class Hardware(Part):
     """TCP ports of the guest that can be reached from the host; the one of [ready] is added by itself."""
     network: fields.Yes = True
     """Whether it has a network."""
+    egress: Egress = Egress.NONE
+    """What it can reach, as machine.egress of a recipe."""
     acpi: fields.Yes = True
     """Whether it has ACPI tables; a microvm without them names its devices on the kernel's command line."""
     cpu_model: Annotated[str, AfterValidator(_cpu_model)] | None = None
@@ -214,6 +217,7 @@ def foreign_subject(foreign: Foreign, folder: Path, accelerator: Accelerator) ->
         disks=tuple(Disk(path=at(each.file), format=each.format.value, snapshot=True) for each in foreign.disks),
         forwards=tuple(Forward(None, port) for port in ports),
         network=hardware.network,
+        egress=hardware.egress,
         channel=False,
         acpi=hardware.acpi,
         name=foreign.name,

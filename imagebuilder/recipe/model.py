@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails
 from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import Part, found, mistake, mistake_at
 from imagebuilder.recipe.between import exactly_one, repeated, repeated_paths, unreachable, warmed_in_vain
-from imagebuilder.recipe.values import CloneSignal, FileKind, LimitName, ReadyKind, RootFormat, StopSignal
+from imagebuilder.recipe.values import CloneSignal, Egress, FileKind, LimitName, ReadyKind, RootFormat, StopSignal
 
 
 def _one_of(*keys: str) -> ConfigDict:
@@ -219,6 +219,9 @@ class Machine(Part):
     """Its virtual processors."""
     network: fields.Yes = True
     """Whether it has a network: a card, and the loopback."""
+    egress: Egress = Egress.NONE
+    """What the guest can reach: "none" is nothing but who connects to its ports; "full" is whatever the host reaches,
+    servers at the host's loopback among that."""
     ports: tuple[fields.Port, ...] = ()
     """TCP ports of the guest that can be reached from the host; the one of [ready] is added by itself."""
     disks: tuple[Disk, ...] = ()
@@ -230,6 +233,8 @@ class Machine(Part):
         ports = raw.get("ports")
         if ports and raw.get("network") is False:
             yield mistake_at(("ports",), "a machine without a network has no ports", "leave one of both out")
+        if raw.get("egress") == Egress.FULL and raw.get("network") is False:
+            yield mistake_at(("egress",), "a machine without a network reaches nothing", "leave one of both out")
         yield from repeated(list(enumerate(ports)), "ports") if isinstance(ports, list | tuple) else ()
 
 

@@ -78,6 +78,13 @@ class CloneSignal(StrEnum):
         return int(signal.Signals[f"SIG{self.value}"])
 
 
+class Egress(StrEnum):
+    """What a guest can reach besides those who connect to its ports."""
+
+    NONE = "none"
+    FULL = "full"
+
+
 class LimitName(StrEnum):
     """What Linux limits per process (``man 2 getrlimit``)."""
 

@@ -34,6 +34,7 @@ from imagebuilder.machine.spec import (
 from imagebuilder.machine.template import Circumstances, Template, TemplateStale, Wanted, differences
 from imagebuilder.machine.warming import _prepared, create
 from imagebuilder.recipe.load import load
+from imagebuilder.recipe.values import Egress
 from imagebuilder.store import Store
 
 from .clones import PATIENCE_S, ask, check_clock, strangers
@@ -91,7 +92,10 @@ def test_the_command_line_of_a_clone() -> None:
     assert "-M microvm,acpi=off,memory-backend=ram" in line
     assert "-object memory-backend-file,id=ram,size=64M,share=off,mem-path=/t/memory" in line
     assert "-S -incoming defer" in line
-    assert "net=100.64.0.0/10,hostfwd=tcp:127.0.0.1:40000-100.103.16.15:80" in line
+    assert (
+        "restrict=on,ipv6=off,net=100.64.0.0/10,host=100.64.0.2,dns=100.64.0.3,hostfwd=tcp:127.0.0.1:40000-100.103.16.15:80"
+        in line
+    )
     assert "snapshot=on,file=/t/disk0" in line
     assert "-append" not in line
 
@@ -103,7 +107,9 @@ def test_the_command_line_of_a_template() -> None:
     assert "share=on,mem-path=/t/memory" in line
     assert "-incoming" not in line
     assert "format=raw,cache=unsafe,file=/d" in line
-    assert "ib.ip=100.64.0.15/10,100.64.0.2,100.64.0.3" in line
+    assert "ib.ip=100.64.0.15/10,100.64.0.2 " in line + " "
+    opened = argv(replace(source, egress=Egress.FULL), wiring=Wiring(3, 4, 5))
+    assert "ib.ip=100.64.0.15/10,100.64.0.2,100.64.0.3" in " ".join(opened)
     assert "hostfwd=tcp:127.0.0.1:40000-100.64.0.15:80" in line
 
 

@@ -72,7 +72,8 @@ def test_mounts_that_are_refused(mount: str) -> None:
 
 def test_described_as_json_without_paths_of_this_machine(tmp_path: Path) -> None:
     described = describe(load(write_recipe(tmp_path / "page")))
-    assert described["machine"] == {"memory_mib": 32, "cpus": 1, "network": True, "ports": [80], "disks": []}
+    machine = {"memory_mib": 32, "cpus": 1, "network": True, "egress": "none", "ports": [80], "disks": []}
+    assert described["machine"] == machine
     assert described["files"][1] == {"path": "/srv/logo", "source": "logo.svg", "mode": "0644", "owner": "root"}
     assert described["ready"] == {
         "http": {"port": 80, "path": "/", "status": 200, "body": "Hello"},
