@@ -14,15 +14,24 @@ pytestmark = NEEDS
 MACHINE_NETWORK = ("-netdev", "user,id=n,guestfwd=tcp:10.0.2.100:7-cmd:cat", "-device", "virtio-net-device,netdev=n")
 
 
-def test_dhcp(kernel: Path, image: Make) -> None:
+@pytest.mark.parametrize(
+    ("restrict", "names"),
+    [
+        ("off", "/etc/resolv.conf| nameserver 10.0.2.3"),
+        ("on", "no /etc/resolv.conf: No such file or directory"),
+    ],
+)
+def test_dhcp(kernel: Path, image: Make, restrict: str, names: str) -> None:
+    """QEMU itself answers it, on a restricted network too, which has no name server but what the host forwards."""
     tree = image("addresses", "tell=10.0.2.100:7", "file=/etc/resolv.conf")
-    guest = boot(kernel, tree, "ib.channel=1 ib.ip=dhcp", more=MACHINE_NETWORK)
+    backend, network, *device = MACHINE_NETWORK
+    guest = boot(kernel, tree, "ib.channel=1 ib.ip=dhcp", more=(backend, f"{network},restrict={restrict}", *device))
     assert guest.console.text.splitlines() == [
         "address lo 127.0.0.1/255.0.0.0",
         "address eth0 10.0.2.15/255.255.255.0",
         "told, heard hello",
         "",
-        "/etc/resolv.conf| nameserver 10.0.2.3",
+        names,
     ]
     assert list(guest.phases_ns) == ["init", "mounts", "network", "application"]
 
