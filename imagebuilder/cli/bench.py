@@ -1,6 +1,5 @@
 """``imagebuilder bench``: how fast images start, measured in turn, and whether they became faster or slower."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from imagebuilder.cli import crowds, options
+from imagebuilder.cli import crowds, options, signals
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.cli.names import KERNEL, RECIPE
 from imagebuilder.cli.standings import show
@@ -168,7 +167,7 @@ def _measured(
     taken: list[Taken] = []
     enough = compared.decided if compared else lambda _taken: True
     try:
-        asyncio.run(bench.measure(subjects, wish, say=say, enough=enough, into=taken))
+        signals.run(bench.measure(subjects, wish, say=say, enough=enough, into=taken))
     except (KeyboardInterrupt, SystemExit) as error:
         return bench.whole(taken), error
     return taken, None

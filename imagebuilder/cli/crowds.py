@@ -1,12 +1,12 @@
 """``imagebuilder bench --density``: clones up at the same time, measured and shown."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from imagebuilder.cli import signals
 from imagebuilder.cli.columns import Column, draw
 from imagebuilder.cli.options import megabytes
 from imagebuilder.events import Say
@@ -45,8 +45,8 @@ def measured(subjects: Sequence[Subject], wish: Wish, store: Store, say: Say) ->
 def _measured(subject: Subject, wish: Wish, store: Store, say: Say) -> ImageReport:
     assert subject.bundle is not None
     image = subject.bundle.image
-    template = asyncio.run(found_or_made(Wanted(subject.bundle, subject.spec), store, say=say))
-    found = asyncio.run(density.measure(template, wish, say=say))
+    template = signals.run(found_or_made(Wanted(subject.bundle, subject.spec), store, say=say))
+    found = signals.run(density.measure(template, wish, say=say))
     spec = subject.spec
     return ImageReport(
         name=subject.name,

@@ -1,6 +1,5 @@
 """``imagebuilder learn``: see which pages of an image's files its start uses, so that just these are read ahead."""
 
-import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagebuilder.cli import options
+from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener
 from imagebuilder.errors import InputError
 from imagebuilder.events import Say, step
@@ -89,7 +88,7 @@ def _learned(name: str, accelerator: Accelerator, out: Path, say: Say) -> Learne
         bundle = build.run(scratch)
         _check(recipe, bundle)
         with step(say, f"learn {recipe.name}", f"see which pages {recipe.name} uses"):
-            found = asyncio.run(learn(spec_of(bundle, accelerator=accelerator), recipe.ready))
+            found = signals.run(learn(spec_of(bundle, accelerator=accelerator), recipe.ready))
     made = pages.learned(build.root, build.ahead_paths, found)
     file = recipe.folder / (recipe.root.pages or USUAL)
     pages.write(made, file)

@@ -117,7 +117,7 @@ def command(
         data = user_data.read() if user_data else b""
         identity = Identity.of(template, environment=dict(environment), user_data=data)
         machine = clone(template, identity, forwards=ports, on_console=screen)
-    found, number = asyncio.run(_attached(machine, screen, quiet=quiet))
+    found, number = signals.run(_attached(machine, screen, quiet=quiet))
     if screen.error is not None:
         raise screen.error
     if number is not None:
@@ -130,7 +130,7 @@ def command(
 def _template(wanted: Wanted, *, refresh: bool, say: Say) -> Template:
     """The image's template, made when that is asked for. Raises InputError when it is missing or stale."""
     store = options.open_store()
-    return asyncio.run(found_or_made(wanted, store, say=say)) if refresh else wanted.find(store)
+    return signals.run(found_or_made(wanted, store, say=say)) if refresh else wanted.find(store)
 
 
 def _status(found: Exit) -> int:

@@ -72,10 +72,10 @@ def command(
         accelerator = choose(accel, store=store).accelerator
         bundle = options.built(name, out, kernel=kernel, say=say)
         wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, egress=egress)
-        template = asyncio.run(found_or_made(wanted, store, say=say))
+        template = signals.run(found_or_made(wanted, store, say=say))
     log = _Log(as_json=as_json, quiet=quiet, most=requests)
     pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_fork_server, say=log.hear)
-    asyncio.run(_serve(pool, port, log))
+    signals.run(_serve(pool, port, log))
     log.sum_up()
     if log.ended_by is not None:
         raise signals.Ended(log.ended_by)

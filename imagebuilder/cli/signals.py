@@ -2,15 +2,19 @@
 
 Ctrl-C gives the exit status 130, SIGTERM 143, SIGHUP 129 (128 and the signal's number, as shells count), and one
 sentence on standard error. While modules are imported nothing is under way, and we leave at once; while a verb works,
-by an exception, so that whatever is under way is tidied up; afterwards as the system does it. A signal that was ignored
-when we were started, as ``nohup`` does it, stays ignored. Imports next to nothing: it is there before all else.
+by an exception, so that whatever is under way is tidied up; in an event loop, where an exception would hit whatever
+task has its turn, by cancelling the work; afterwards as the system does it. A signal that was ignored when we were
+started, as ``nohup`` does it, stays ignored. Imports next to nothing: it is there before all else.
 """
 
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 SIGNALLED = 128
@@ -56,6 +60,40 @@ def leave_as_usual() -> None:
     """From now on signals do what they do to any program."""
     for number in watched():
         signal.signal(number, signal.SIG_DFL)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run`` for verbs: the first signal cancels the work, and is raised as Ended when that has tidied up; the
+    next one is raised where we stand."""
+    import asyncio
+
+    caught: list[int] = []
+
+    async def cancelled_by_signals() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def cancel(number: int, frame: FrameType | None) -> None:
+            if caught:
+                _raised(number, frame)
+            caught.append(number)
+            task.cancel()
+            loop.call_soon_threadsafe(lambda: None)  # wakes it when it waits
+
+        for number in before:
+            signal.signal(number, cancel)
+        return await work
+
+    before = {number: signal.getsignal(number) for number in watched()}
+    try:
+        return asyncio.run(cancelled_by_signals())
+    except asyncio.CancelledError:
+        if not caught:
+            raise
+        raise Ended(caught[0]) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def behind(error: BaseException | None) -> int | None:

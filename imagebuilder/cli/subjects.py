@@ -1,11 +1,11 @@
 """What ``imagebuilder bench`` starts, and what that is compared with."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebuilder.builder import Build
+from imagebuilder.cli import signals
 from imagebuilder.errors import InputError
 from imagebuilder.events import Say, Warned
 from imagebuilder.machine import stem
@@ -73,7 +73,7 @@ class Asked:
         found = []
         for each in images:
             assert each.bundle is not None
-            template = asyncio.run(found_or_made(Wanted(each.bundle, each.spec), self.store, say=self.say))
+            template = signals.run(found_or_made(Wanted(each.bundle, each.spec), self.store, say=self.say))
             found.append(subject.of_template(template, f"{each.name}{CLONE}"))
             if stems and stem.refused(template) is None:
                 found.append(subject.of_template(template, f"{each.name}{COPY}", copied=True))

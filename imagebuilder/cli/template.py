@@ -1,6 +1,5 @@
 """``imagebuilder template``: make, list and remove the templates that instances are cloned from."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from imagebuilder.cli import options
+from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.cli.names import TEMPLATE
 from imagebuilder.cli.tables import show
@@ -58,7 +57,7 @@ def create_(
         for name in names:
             bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)
             wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress)
-            made.append(asyncio.run(create(wanted, store, say=say, artefacts=artefacts / bundle.folder.name)))
+            made.append(signals.run(create(wanted, store, say=say, artefacts=artefacts / bundle.folder.name)))
     _print(made, as_json=as_json)
 
 

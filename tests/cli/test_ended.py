@@ -1,5 +1,6 @@
 """Ended by a signal, every verb does the same: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, and one sentence."""
 
+import asyncio
 import os
 import random
 import signal
@@ -168,3 +169,41 @@ def test_a_library_that_puts_its_own_exception_around() -> None:
     except RuntimeError as error:
         assert signals.behind(error) == signal.SIGINT
     assert signals.behind(RuntimeError()) is None
+
+
+@pytest.mark.parametrize("number", list(signals.NAMES))
+def test_in_an_event_loop_it_hits_no_other_task(number: signal.Signals) -> None:
+    """It came while a task of the monitor's library had its turn, whose end nobody awaited then."""
+    tidied: list[str] = []
+
+    async def other() -> None:
+        os.kill(os.getpid(), number)  # the exception would be raised here
+        tidied.append("the other task went on")
+
+    async def work() -> None:
+        task = asyncio.create_task(other())
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await task
+            tidied.append("the work tidied up")
+
+    before = [signal.getsignal(each) for each in signals.NAMES]
+    with pytest.raises(signals.Ended) as ended:
+        signals.run(work())
+    assert ended.value.number == number
+    assert tidied == ["the other task went on", "the work tidied up"]
+    assert [signal.getsignal(each) for each in signals.NAMES] == before
+
+
+def test_a_second_signal_in_an_event_loop_waits_for_nothing() -> None:
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(60)
+
+    with pytest.raises(signals.Ended):
+        signals.run(work())
