@@ -133,7 +133,7 @@ def test_what_is_ignored_stays_ignored(application: Path, cache: Path, tmp_path:
     argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "imagebuilder", "build", "app"]
     run = subprocess.Popen(argv, cwd=tmp_path, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert run.stderr is not None
-    assert "app …" in run.stderr.readline()
+    assert " …" in run.stderr.readline()
     run.send_signal(signal.SIGHUP)
     run.communicate(timeout=120)
     assert run.returncode == 0
