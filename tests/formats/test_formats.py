@@ -13,7 +13,7 @@ from imagebuilder.tree import Blob, Tree, file
 
 from .trees import EPOCH_S, plain_tree
 
-ROWS = pytest.mark.parametrize("row", FORMATS.values(), ids=str)
+ROWS = pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
 
 
 def test_names_and_suffixes_are_their_own() -> None:
@@ -42,7 +42,7 @@ def test_an_error_leaves_what_stood_there(row: Format, tmp_path: Path) -> None:
     assert path.read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("row", [row for row in FORMATS.values() if row.tools], ids=str)
+@pytest.mark.parametrize("row", [row for row in FORMATS.values() if row.tools], ids=lambda row: row.name)
 def test_a_missing_tool_is_named(row: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagebuilder.process.find", lambda tool: None)
     with pytest.raises(ToolMissing, match=f"{row.tools[0]} is needed"):
