@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 3600
 RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docs docs-figures figures-report check images clean system system-test
+.PHONY: help demo test test-all wheel docs docs-figures figures-report check images clean system system-test
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_%-]+:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,13 @@ test: system-test $(VENV)/installed-dev ## run what a change must not break (boo
 
 test-all: system-test $(VENV)/installed-dev ## run every test, those that take minutes too
 	$(BIN)/pytest
+
+wheel: system $(VENV)/installed-dev ## build the wheel into dist, and try it: installed elsewhere it builds and boots hello
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	elsewhere=$$(mktemp -d) && trap 'rm -rf "$$elsewhere"' EXIT && cp dist/*.whl "$$elsewhere" && cd "$$elsewhere" && \
+	$(PYTHON) -m venv venv && venv/bin/pip install --quiet --disable-pip-version-check ./*.whl && \
+	venv/bin/imagebuilder test hello
 
 docs: docs-figures ## make again what is generated in the docs: verbs and options, figures
 	$(BIN)/python -m tests.docs.commands
