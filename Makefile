@@ -4,13 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_PACKAGES := qemu-system-x86 python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools gnupg zstd patch zsh fish
+TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev musl-tools binutils make bc flex bison libelf-dev xz-utils cpio erofs-utils squashfs-tools gnupg zstd patch zsh fish docker-registry apache2-utils skopeo umoci
 FUZZ_PACKAGES := gcc libc6-dev python3-venv clang-14 libclang-rt-14-dev
 FUZZ_SECONDS ?= 3600
 RECIPES := $(notdir $(patsubst %/recipe.toml,%,$(wildcard recipes/*/recipe.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all wheel docs docs-figures figures-report check images clean system system-test
+.PHONY: help demo locks test test-fast test-all wheel docs docs-figures figures-report check images clean system system-test
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_%-]+:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,10 +18,16 @@ help: ## show this list
 demo: system $(VENV)/installed ## set up what is needed, build nginx's image, boot it, ask it, measure it
 	$(BIN)/imagebuilder test nginx --show-answer
 
-test: system-test $(VENV)/installed-dev ## run what a change must not break (boots QEMU)
-	$(BIN)/pytest -m "not slow"
+locks: $(VENV)/installed-dev ## choose anew what the archives no longer have of the shipped recipes' lockfiles
+	$(BIN)/python -m tests.locks
 
-test-all: system-test $(VENV)/installed-dev ## run every test, those that take minutes too
+test: system-test $(VENV)/installed-dev locks ## run what a change must not break (boots QEMU), by two workers: one for all machines
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadgroup $(TEST_OPTIONS)
+
+test-fast: $(VENV)/installed-dev ## run what neither boots a machine nor starts another program, in under a minute
+	$(BIN)/pytest -q -n auto -m "not vm and not slow and not tools"
+
+test-all: system-test $(VENV)/installed-dev locks ## run every test, those that take minutes too
 	$(BIN)/pytest
 
 wheel: system $(VENV)/installed-dev ## build the wheel into dist, and try it: installed elsewhere it builds and boots hello
@@ -31,8 +37,10 @@ wheel: system $(VENV)/installed-dev ## build the wheel into dist, and try it: in
 	$(PYTHON) -m venv venv && venv/bin/pip install --quiet --disable-pip-version-check ./*.whl && \
 	venv/bin/imagebuilder test hello
 
-docs: docs-figures ## make again what is generated in the docs: verbs and options, figures
+docs: docs-figures ## make again what is generated in the docs: verbs and options, kinds of source, figures
 	$(BIN)/python -m tests.docs.commands
+	$(BIN)/python -m tests.docs.sources
+	$(BIN)/python -m tests.docs.formats
 
 docs-figures: $(VENV)/installed-dev ## write the figures of the reports in docs/figures into the docs
 	$(BIN)/python -m tests.docs.figures
@@ -53,12 +61,12 @@ check: $(VENV)/installed-dev ## ruff, mypy strict, the layout of the house
 	$(BIN)/pytest -q tests/test_layout.py
 
 fuzz: system-fuzz $(VENV)/installed-dev ## feed the parsers of foreign input at random, for an hour (FUZZ_SECONDS)
-	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz $(if $(FUZZ_INPUTS),--inputs $(FUZZ_INPUTS),--seconds $(FUZZ_SECONDS))
 
-mutate: system-test $(VENV)/installed-dev ## change the code of budgets in small ways: do its tests notice?
+mutate: system-test $(VENV)/installed-dev ## change guarding code in small ways: do its tests notice? (MUTANTS='imagebuilder.store*': of one module)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutate]'
 	rm -rf mutants
-	$(BIN)/mutmut run
+	$(BIN)/mutmut run $(MUTANTS)
 	$(BIN)/mutmut results # those that no test noticed
 
 images: $(addprefix image-,$(RECIPES)) ## build the images of all recipes

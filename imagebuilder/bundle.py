@@ -4,45 +4,91 @@
 ready. The digest covers what boots: kernel, root, command line and machine; not the name of the folder, nor the time.
 """
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
 from imagebuilder import documents
+from imagebuilder.arch import MachineType
 from imagebuilder.errors import InputError, OutputError
-from imagebuilder.store import Store, key_of, sha256_file
+from imagebuilder.recipe import fields, model
+from imagebuilder.recipe.base import RecipeTable
+from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.values import StopSignal
+from imagebuilder.store import Store, as_read, key_of, sha256_file
 
 SCHEMA: Literal["imagebuilder.image/1"] = "imagebuilder.image/1"
 IMAGE_JSON = "image.json"
 CMDLINE = "cmdline"
+USUAL_PARTS = ("vmlinu", "root.")  # how the names of a kernel and a root begin
+# What stands beside an image, and is no part of what boots (``sbom``).
+BESIDE = ("sbom.cdx.json", "sbom.spdx.json", "provenance.json")
+NO_DOCUMENTS: Mapping[str, str] = {}
 # Roots that are no disks, and the format in which each is written.
 IN_MEMORY: Mapping[str, str] = {"initramfs": "cpio", "memory": "erofs"}
 
 
-class _Part(BaseModel):
+# A file's name: it stands in the bundle's folder and nowhere else.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=255)]
+Size = Annotated[int, Field(ge=0)]
+
+
+class RecipeView(RecipeTable):
+    """The recipe that made an image, typed as far as images are asked for it. The rest is kept as it is written: a
+    recipe of another version may have keys and kinds of sources that this one does not know."""
+
+    model_config = ConfigDict(extra="allow")
+
+    application: model.Application | None = None
+    template: model.Template = model.Template()
+    bench: model.Bench = model.Bench()
+
+    @classmethod
+    def of(cls, recipe: model.Recipe) -> Self:
+        """The view of a recipe."""
+        return cls.model_validate(describe(recipe))
+
+    @property
+    def stop_signal(self) -> StopSignal:
+        """The signal that asks the application to end."""
+        return self.application.stop_signal if self.application else StopSignal.TERM
+
+
+def _table(part: RecipeTable) -> dict[str, Any]:
+    """A table of the recipe, in the one order of keys that the store's records have."""
+    return as_read(part.model_dump(mode="json", exclude_none=True))
+
+
+def _as_written(part: RecipeTable) -> dict[str, Any]:
+    """The same without what nobody wrote: a key that is new since then is not in an older image."""
+    return as_read(part.model_dump(mode="json", exclude_none=True, exclude_unset=True))
+
+
+class _ImageObject(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class KernelPart(_Part):
+class KernelFile(_ImageObject):
     """The kernel's file in the bundle."""
 
-    name: str
-    file: str
-    bytes: int
+    name: fields.Line
+    file: FileName
+    bytes: Size
     sha256: str
-    most_cpus: int | None = None
+    most_cpus: fields.Count | None = None
     """How many processors it can use; null is not known."""
 
 
-class RootPart(_Part):
+class RootFile(_ImageObject):
     """The root's file in the bundle: one for the memory, or a read-only disk."""
 
     format: str
-    file: str
-    bytes: int
+    file: FileName
+    bytes: Size
     sha256: str
 
     @property
@@ -51,28 +97,28 @@ class RootPart(_Part):
         return self.format not in IN_MEMORY
 
 
-class DiskShape(_Part):
+class DiskShape(_ImageObject):
     """An empty scratch disk."""
 
-    size_mib: int
+    size_mib: fields.Mebibytes
 
 
-class Boot(_Part):
+class Boot(_ImageObject):
     """How to boot: the machine that the image expects, and the command line words that depend on the accelerator."""
 
-    machine: Literal["microvm", "q35"]
+    machine: MachineType
     acpi: bool
-    memory_mib: int
-    cpus: int
+    memory_mib: fields.Mebibytes
+    cpus: fields.Count
     network: bool = True
     egress: Literal["none", "full"] = "none"
-    ports: tuple[int, ...] = ()
+    ports: tuple[fields.Port, ...] = ()
     disks: tuple[DiskShape, ...] = ()
-    cmdline_tcg: str = ""
-    cmdline_kvm: str = ""
+    cmdline_tcg: fields.Line = ""
+    cmdline_kvm: fields.Line = ""
 
 
-class PackageLine(_Part):
+class PackageLine(_ImageObject):
     """One package that the image was made from."""
 
     name: str
@@ -81,7 +127,7 @@ class PackageLine(_Part):
     bytes: int
 
 
-class ContentLine(_Part):
+class ContentLine(_ImageObject):
     """A group of files that was kept in the image, or dropped, and why."""
 
     name: str
@@ -91,7 +137,7 @@ class ContentLine(_Part):
     why: str
 
 
-class AlternativeLine(_Part):
+class AlternativeLine(_ImageObject):
     """One of Debian's alternatives that is in the image: the link, where it leads in the end, whose it is."""
 
     link: str
@@ -99,22 +145,22 @@ class AlternativeLine(_Part):
     package: str
 
 
-class Image(_Part):
-    """``image.json``. ``ready``, ``budget`` and ``recipe`` are what the recipe says, in its own words; ``unmade``
-    names by package what its maintainer script does when it is installed and was not done here."""
+class Image(_ImageObject):
+    """``image.json``. ``ready``, ``budget`` and ``recipe`` are what the recipe says; ``unmade`` names by package what
+    its maintainer script does when it is installed and was not done here."""
 
     schema_: Literal["imagebuilder.image/1"] = Field(SCHEMA, alias="schema")
-    name: str
-    version: str
-    summary: str = ""
+    name: fields.Name
+    version: fields.Version
+    summary: fields.Line = ""
     digest: str = ""
-    kernel: KernelPart
-    root: RootPart
-    cmdline: str
+    kernel: KernelFile
+    root: RootFile
+    cmdline: fields.Line
     boot: Boot
-    ready: dict[str, Any]
-    budget: dict[str, Any]
-    recipe: dict[str, Any]
+    ready: Annotated[model.Ready, PlainSerializer(_table)]
+    budget: Annotated[model.Budget, PlainSerializer(_table)]
+    recipe: Annotated[RecipeView, PlainSerializer(_as_written)]
     packages: tuple[PackageLine, ...] = ()
     contents: tuple[ContentLine, ...] = ()
     alternatives: tuple[AlternativeLine, ...] = ()
@@ -140,6 +186,11 @@ class Bundle:
         self.image = image
 
     @property
+    def ready(self) -> model.Ready:
+        """How one sees that the application is ready."""
+        return self.image.ready
+
+    @property
     def kernel(self) -> Path:
         """The kernel's file."""
         return self.folder / self.image.kernel.file
@@ -149,8 +200,12 @@ class Bundle:
         """The root's file."""
         return self.folder / self.image.root.file
 
+    def documents(self) -> tuple[Path, ...]:
+        """What is known of the image and is not needed to boot it: its bill of materials and provenance."""
+        return tuple(path for path in (self.folder / name for name in BESIDE) if path.is_file())
+
     def files(self) -> tuple[Path, ...]:
-        """All that a user would store or send, in the order of their names."""
+        """All that a machine needs, in the order of their names."""
         names = (CMDLINE, IMAGE_JSON, self.image.kernel.file, self.image.root.file)
         return tuple(self.folder / name for name in sorted(names))
 
@@ -169,10 +224,8 @@ class Bundle:
                 f"{folder / IMAGE_JSON} is no JSON document: {error}", hint="build the image again"
             ) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
             raise InputError(
-                f"{folder / IMAGE_JSON}: {where or 'the document'} is not what {SCHEMA} has there: {first['msg']}",
+                f"{folder / IMAGE_JSON} is not what {SCHEMA} says: {documents.mistake_in(error)}",
                 hint="build the image again",
             ) from error
         bundle = cls(folder, image)
@@ -187,28 +240,37 @@ class Bundle:
                 raise InputError(f"{path} is not the file that {IMAGE_JSON} names: build the image again")
 
 
-def standing(image: Image, folder: Path) -> Bundle | None:
+def standing(image: Image, folder: Path, documents: Mapping[str, str] = NO_DOCUMENTS) -> Bundle | None:
     """The bundle in the folder, when it is what ``write`` would lay down there, byte by byte; else nothing."""
     try:
         bundle = Bundle.open(folder)
         same = all((folder / name).read_bytes() == content for name, content in _texts(image).items())
+        same = same and all(sha256_file(folder / name) == digest for name, digest in documents.items())
     except (InputError, OSError):
         return None  # none there, or a damaged one
     return bundle if same else None
 
 
-def write(image: Image, folder: Path, store: Store) -> Bundle:
-    """Lay the bundle down from the store's blobs: whole, by a rename, or not at all."""
+def write(image: Image, folder: Path, store: Store, documents: Mapping[str, str] = NO_DOCUMENTS) -> Bundle:
+    """Lay the bundle down from the store's blobs: whole, by a rename, or not at all. ``documents`` by name and digest
+    stand beside it. What others put beside the image
+    of before stays, and so does a link to its folder."""
+    store.check_writable()
+    named, folder = folder, Path(os.path.realpath(folder))
     staging, old = (folder.parent / f".{folder.name}.{word}" for word in ("building", "old"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with store.lock(key_of(str(folder.absolute()))):
+        with store.lock(key_of(str(folder))):
+            if old.is_dir() and not folder.exists():  # who wrote was killed between two renames
+                old.rename(folder)
             for left in (staging, old):
                 shutil.rmtree(left, ignore_errors=True)
             try:
-                _refuse_own(folder)
+                _refuse_own(named)
                 staging.mkdir()
-                _fill(staging, image, store)
+                _fill(staging, image, store, documents)
+                for path in _foreign(folder):
+                    _share(path, staging / path.name)
                 if folder.exists():
                     folder.rename(old)
                 staging.rename(folder)
@@ -216,14 +278,14 @@ def write(image: Image, folder: Path, store: Store) -> Bundle:
                 for left in (staging, old):
                     shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written: {error.strerror}", hint="free some space, or give --out"
-        ) from error
-    return Bundle(folder, image)
+        raise OutputError.of(named, error, hint="free some space, or give --out") from error
+    return Bundle(named, image)
 
 
 def _refuse_own(folder: Path) -> None:
-    """A folder that holds other things than a bundle is somebody's own: a recipe, when --out is where recipes are."""
+    """What is no bundle is somebody's own: a recipe, when --out is where recipes are, or the program itself."""
+    if not folder.is_dir() and os.path.lexists(os.path.realpath(folder)):
+        raise InputError(f"{folder} is no folder: it is left as it is", hint="give another --out")
     held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if held and not held & {CMDLINE, IMAGE_JSON}:
         raise InputError(
@@ -231,11 +293,39 @@ def _refuse_own(folder: Path) -> None:
         )
 
 
-def _fill(folder: Path, image: Image, store: Store) -> None:
+def _foreign(folder: Path) -> list[Path]:
+    """What stands in a bundle's folder and is no part of it."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    try:
+        image = Bundle.open(folder, check=False).image
+        parts = {image.kernel.file, image.root.file}
+    except InputError:  # none there, or a damaged one
+        parts = {path.name for path in found if path.name.startswith(USUAL_PARTS)}
+    return [path for path in found if path.name not in {CMDLINE, IMAGE_JSON, *BESIDE, *parts}]
+
+
+def _share(source: Path, target: Path) -> None:
+    """The same file, link or folder of them at a second place."""
+    if source.is_dir() and not source.is_symlink():
+        shutil.copytree(source, target, symlinks=True, copy_function=_share_file)
+    else:
+        _share_file(source, target)
+
+
+def _share_file(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except PermissionError:  # a file system without hard links
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _fill(folder: Path, image: Image, store: Store, documents: Mapping[str, str]) -> None:
     shutil.copyfile(store.blob(image.kernel.sha256), folder / image.kernel.file)
     shutil.copyfile(store.blob(image.root.sha256), folder / image.root.file)
     for name, content in _texts(image).items():
         (folder / name).write_bytes(content)
+    for name, digest in documents.items():
+        shutil.copyfile(store.blob(digest), folder / name)
 
 
 def _texts(image: Image) -> dict[str, bytes]:

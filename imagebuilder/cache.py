@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import IO
 
-from imagebuilder import documents
+from imagebuilder import documents, private
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.events import Note, Say
-from imagebuilder.store import Store, remove, sha256_file
+from imagebuilder.private import remove
+from imagebuilder.store import ONLY_READ, Store, sha256_file
 
 LIMIT = "IMAGEBUILDER_CACHE_LIMIT"
 USUAL_LIMIT_BYTES = 5_000_000_000
@@ -32,13 +34,16 @@ class Kind(StrEnum):
 
     CONTENT = "blobs"
     RESULT = "records"
+    PARTIAL = "partial"
     LISTS = "apt"
     TEMPLATE = "templates"
 
 
+FILES = (Kind.CONTENT, Kind.RESULT, Kind.PARTIAL)
 MEANING: Mapping[Kind, str] = {
     Kind.CONTENT: "contents: packages, kernels, files of images",
     Kind.RESULT: "results of build steps",
+    Kind.PARTIAL: "downloads that were broken off",
     Kind.LISTS: "package lists of distributions",
     Kind.TEMPLATE: "templates of warm instances",
 }
@@ -55,8 +60,8 @@ class Entry:
     """When it was used last (Unix time)."""
 
     def remove(self, store: Store) -> bool:
-        """Remove it; False when it is in use. Who is killed meanwhile leaves nothing by halves."""
-        if self.kind in (Kind.CONTENT, Kind.RESULT):
+        """Remove it; False when it is in use. A process that is killed meanwhile leaves nothing half removed."""
+        if self.kind in FILES:
             remove(self.path)
             return True
         try:
@@ -99,7 +104,7 @@ def size_of(words: str, *, what: str) -> int | None:
 
 def entries(store: Store) -> Iterator[Entry]:
     """All that the cache holds."""
-    for kind in (Kind.CONTENT, Kind.RESULT):
+    for kind in FILES:
         for path in (store.root / kind).glob("??/*"):
             with suppress(FileNotFoundError):
                 found = path.lstat()
@@ -143,10 +148,12 @@ def sweep(store: Store, say: Say) -> None:
 
 def verify(store: Store) -> tuple[int, list[Path]]:
     """Read every content, result and template; returns how many there are, and those that were damaged and are removed
-    (a template in use only when nobody uses it any more). Package lists are apt's, which checks them."""
+    (a template in use only when nobody uses it any more). Package lists are checked when they are used,
+    downloads when they are gone on with."""
+    store.check_writable()
     damaged, count = [], 0
     for entry in entries(store):
-        if entry.kind is Kind.LISTS:
+        if entry.kind not in _WHOLE:
             continue
         count += 1
         if not _WHOLE[entry.kind](store, entry.path):
@@ -185,11 +192,20 @@ _WHOLE: Mapping[Kind, Callable[[Store, Path], bool]] = {
 def held(folder: Path, how: int) -> Iterator[int]:
     """The lock of an entry that is a folder, as a file descriptor: shared (it is used) or alone. Raises
     FileNotFoundError when the folder is gone, BlockingIOError."""
-    with (folder / USED).open("ab") as stream:
+    with _opened(folder / USED) as stream:
         fcntl.flock(stream, how)
         if not os.fstat(stream.fileno()).st_nlink:  # removed while we waited
             raise FileNotFoundError(folder)
         yield stream.fileno()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return open(path, "ab", opener=private.opener)
+    except OSError as error:
+        if error.errno not in ONLY_READ:
+            raise
+        return open(path, "rb", opener=private.opener)  # flock(2) does not ask how
 
 
 def _allocated_bytes(folder: Path) -> int:

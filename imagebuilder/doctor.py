@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagebuilder import process
-from imagebuilder.errors import ToolFailed
+from imagebuilder import private, process
+from imagebuilder.arch import TARGET
+from imagebuilder.errors import ImagebuilderError, ToolFailed
 from imagebuilder.paths import cache_dir
 from imagebuilder.words import counted
 
@@ -39,7 +40,7 @@ class Tool:
 
 
 TOOLS: Sequence[Tool] = (
-    Tool("qemu-system-x86_64", "run, test", required=True),
+    Tool(TARGET.qemu, "run, test", required=True),
     Tool("apt-get", "sources of type debian", required=True),
     Tool("setpriv", "run, test", required=True),
     Tool("gcc", "the recipe hello, kernels with fragments of your own"),
@@ -56,7 +57,7 @@ TOOLS: Sequence[Tool] = (
 
 def examine() -> list[Finding]:
     """All checks, in the order in which one needs them."""
-    found = [_python(), *(_tool(tool) for tool in TOOLS), _libelf(), _kvm(), _stems(), _disk(), _memory()]
+    found = [_python(), *(_tool(tool) for tool in TOOLS), _libelf(), _kvm(), *_engines(), _disk(), _memory()]
     return [replace(finding, mend=None) if finding.ok else finding for finding in found]
 
 
@@ -90,7 +91,6 @@ def _libelf() -> Finding:
 
 
 def _kvm() -> Finding:
-    from imagebuilder.errors import ImagebuilderError
     from imagebuilder.machine.accel import Accelerator, choose
 
     try:
@@ -102,22 +102,28 @@ def _kvm() -> Finding:
     return Finding("kvm", works, choice.why, "starts of milliseconds", False, mend)
 
 
-def _stems() -> Finding:
-    from imagebuilder.machine.stem.library import missing
+def _engines() -> Iterator[Finding]:
+    from imagebuilder.machine.engines import installed
 
-    why, needed_for = missing(), "clones in a tenth of their time where there is no KVM"
-    mend = None if why is None else "clones work without, slower"
-    return Finding("fork server", why is None, why or "a running QEMU can be copied", needed_for, False, mend)
+    for engine in installed():
+        why = engine.missing()
+        mend = None if why is None else "clones work without, slower"
+        yield Finding(engine.name, why is None, why or "a running QEMU can be copied", engine.gain, False, mend)
 
 
 def _disk() -> Finding:
+    needed_for = "build"
+    try:
+        private.check(cache_dir())
+    except ImagebuilderError as error:
+        return Finding("cache", False, error.message, needed_for, mend=error.hint)
     folder = next(folder for folder in (cache_dir(), *cache_dir().parents) if folder.exists())
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     found = f"{free / 1e9:.1f} GB free in {cache_dir()}" + ("" if writable else ", not writable")
     ok = free >= ENOUGH_DISK_BYTES and writable
     return Finding(
-        "cache", ok, found, "build", mend=None if ok else "set IMAGEBUILDER_CACHE to a folder with 2 GB free"
+        "cache", ok, found, needed_for, mend=None if ok else "set IMAGEBUILDER_CACHE to a folder with 2 GB free"
     )
 
 

@@ -4,19 +4,27 @@ Whoever takes a document by this module need not think of what the parsers let t
 brackets, an integer of 400 digits, half a character, a key of 30,000 parts (on which ``tomllib`` spends 4 GB).
 """
 
+import errno
 import json
 import math
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from imagebuilder.words import printable, shortened
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 MOST_BYTES = 2 << 20
 MOST_TOML_BYTES = 1 << 20
 MOST_DEPTH = 64
 MOST_KEY_PARTS = 64
-MOST_SHOWN = 60
+MOST_KEY_CHARACTERS = 4096
+MOST_TOML_VALUES = 10_000
 
 Place = tuple[int | str, ...]
 
@@ -46,9 +54,9 @@ def load_json(path: Path) -> Any:
     return json_of(read(path, MOST_BYTES))
 
 
-def json_of(data: bytes) -> Any:
+def json_of(data: bytes, *, most_bytes: int = MOST_BYTES) -> Any:
     """The document in these bytes. Raises Damaged."""
-    _check_size(data, MOST_BYTES)
+    _check_size(data, most_bytes)
     try:
         document = json.loads(data, parse_constant=_no_number)
     except RecursionError:
@@ -75,24 +83,30 @@ def toml_of(data: bytes) -> tuple[str, dict[str, Any]]:
         raise _too_deep() from None
     except ValueError as error:  # tomllib's own, and those of numbers with too many digits
         raise _broken(text, str(error)) from error
-    check(document)
+    check(document, most_values=MOST_TOML_VALUES)
     return text, document
 
 
 def read(path: Path, most_bytes: int) -> bytes:
     """What is in a file, up to one byte more than is allowed: whoever looks at it sees that it is too long, and a
-    device without an end has one. Raises OSError."""
+    device without an end has one; a named pipe, into which nobody may ever write, is not opened. Raises OSError."""
     try:
+        if stat.S_ISFIFO(path.lstat().st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe")
         with path.open("rb") as stream:
             return stream.read(most_bytes + 1)
     except ValueError as error:  # a NUL in its name
         raise OSError(None, str(error)) from error
 
 
-def check(document: Any, *, finite: bool = False) -> None:
-    """Raise Damaged for what is nested too deeply, an integer of more than 64 bits, half a character, and, with
-    ``finite``, a number that is none."""
-    for value, place in walk(document):
+def check(document: Any, *, finite: bool = False, most_values: int = MOST_BYTES) -> None:
+    """Raise Damaged for what is nested too deeply, an integer of more than 64 bits, half a character, a key without an
+    end, more values than are allowed, and, with ``finite``, a number that is none."""
+    for count, (value, place) in enumerate(walk(document)):
+        if count > 2 * most_values:  # and their keys
+            raise Damaged(f"it has more than {most_values:,} values")
+        if isinstance(value, dict) and any(len(key) > MOST_KEY_CHARACTERS for key in value):
+            raise Damaged(f"a key of {shown(place)} is longer than {MOST_KEY_CHARACTERS:,} characters", place=place)
         if len(place) > MOST_DEPTH:
             raise Damaged(_too_deep().args[0], place=place[:1])
         if isinstance(value, str) and not _is_text(value):
@@ -122,8 +136,13 @@ def walk(document: Any) -> Iterator[tuple[Any, Place]]:
 def shown(place: Place) -> str:
     """A place for a sentence, in printable characters."""
     text = ".".join(map(str, place)) or "the document"
-    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
-    return text.encode("utf-8", "backslashreplace").decode()
+    return shortened(text)
+
+
+def mistake_in(error: "ValidationError") -> str:
+    """The first mistake that a model found in a document, in one line: the key, and what is wrong with it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{shown(first['loc'])}: {printable(first['msg'].removeprefix('Value error, '))}"
 
 
 def _check_size(data: bytes, most_bytes: int) -> None:

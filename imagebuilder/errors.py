@@ -13,6 +13,7 @@
     │   ├── ToolMissing          another program is not installed
     │   └── KvmUnusable          no guest runs under KVM here
     ├── ToolFailed               another program ended with an error
+    │   └── ToolTimedOut         it did not end within its time
     ├── CacheError               the store holds something else than it should
     ├── OutputError              the result cannot be written (disk full, no permission)
     └── MachineError             the machine could not be started or talked to
@@ -27,6 +28,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder.words import printable, shortened
+
+MOST_PROBLEMS = 50
+
 
 class ImagebuilderError(Exception):
     """A sentence that says what is wrong and what to do, and a hint where one helps."""
@@ -35,13 +40,18 @@ class ImagebuilderError(Exception):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _shown(message)
+        self.hint = _shown(hint) if hint else hint
         self.evidence: Mapping[str, str] = {}
         """What there is to see of it besides, as files: their names and contents."""
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+def _shown(text: str) -> str:
+    """A text whose every line can be printed: parts of it may be foreign, and steer a terminal."""
+    return text if text.isprintable() else "\n".join(printable(line.expandtabs()) for line in text.split("\n"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else str(self.file)
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{place}: {self.key}: {self.message}{hint}" if self.key else f"{place}: {self.message}{hint}"
+        key = f"{shortened(self.key)}: " if self.key else ""
+        return printable(f"{place}: {key}{self.message}{hint}")
 
 
 class InputError(ImagebuilderError):
@@ -65,10 +76,13 @@ class InputError(ImagebuilderError):
 
 
 class RecipeError(InputError):
-    """A recipe, or another file of ours, has mistakes: all of them, in the order of the file."""
+    """A recipe, or another file of ours, has mistakes: all of them, in the order of the file; of very many the
+    sentence has the first."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        left = len(problems) - MOST_PROBLEMS
+        more = [f"{problems[0].file}: and {left} more mistakes"] if left > 0 else []
+        super().__init__("\n".join([*map(str, problems[:MOST_PROBLEMS]), *more]))
         self.problems = problems
 
 
@@ -103,12 +117,28 @@ class ToolMissing(MachineLacks):
 
 
 class ToolFailed(ImagebuilderError):
-    """Another program ended with an error. ``stderr`` is the end of what it said."""
+    """Another program ended with an error. ``stderr`` is the end of what it said, ``how`` the predicate of a sentence
+    about it, ``stdout`` the end of what it printed where that was kept apart."""
 
-    def __init__(self, message: str, *, status: int, stderr: str = "", hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        stderr: str = "",
+        hint: str | None = None,
+        how: str = "failed",
+        stdout: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
+        self.how = how
         self.status = status
         self.stderr = stderr
+        self.stdout = stdout
+
+
+class ToolTimedOut(ToolFailed):
+    """Another program did not end within its time, and was ended."""
 
 
 class CacheError(ImagebuilderError):
@@ -117,6 +147,12 @@ class CacheError(ImagebuilderError):
 
 class OutputError(ImagebuilderError):
     """The result cannot be written."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError, *, hint: str | None = None) -> "OutputError":
+        """For a file that could not be written: the reason, with what stands in its way where that is another file."""
+        blocked = next((each for each in reversed(path.parents) if each.exists() and not each.is_dir()), None)
+        return cls(f"{path} cannot be written: {f'{blocked} is no folder' if blocked else error.strerror}", hint=hint)
 
 
 class MachineError(ImagebuilderError):

@@ -56,18 +56,43 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A line that the user should read, but not with ``-q``: nothing is wrong."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """A sentence that the user should read."""
 
     text: str
 
 
-Event = Begun | Progress | Ended | GivenUp | Note | Warned
+@dataclass(frozen=True, slots=True)
+class Damaged(Warned):
+    """An entry of the cache was damaged, and is made again."""
+
+
+Event = Begun | Progress | Ended | GivenUp | Note | Told | Warned
 Say = Callable[[Event], None]
 
 
 def silent(_event: Event) -> None:
     """The listener that draws nothing."""
+
+
+def first_damage(say: Say) -> Say:
+    """A listener that is told of damage once: what else is damaged is mended for the same reason."""
+    told: list[Event] = []
+
+    def tell(event: Event) -> None:
+        if not isinstance(event, Damaged) or not told:
+            say(event)
+        if isinstance(event, Damaged):
+            told.append(event)
+
+    return tell
 
 
 @contextmanager

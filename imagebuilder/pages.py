@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from imagebuilder import documents
 from imagebuilder.errors import InputError, OutputError
-from imagebuilder.guest.config import MOST_LINES, MOST_PAGE, MOST_PARTS, Ahead
+from imagebuilder.platforms.linux.config import MOST_LINES, MOST_PAGE, MOST_PARTS, Ahead
 from imagebuilder.tree import Node, Tree
 
 SCHEMA: Literal["imagebuilder.pages/1"] = "imagebuilder.pages/1"
@@ -72,6 +72,11 @@ class PageList(BaseModel):
         return f'{{"schema": "{SCHEMA}", "files": [\n{lines}\n]}}\n'
 
 
+def learn_hint(name: str) -> str:
+    """What makes the list of a recipe anew."""
+    return f"`imagebuilder learn {name}` writes it again"
+
+
 def read(path: Path, *, hint: str) -> PageList:
     """The list in a file. Raises InputError, with the hint, for one that is damaged."""
     try:
@@ -83,9 +88,7 @@ def read(path: Path, *, hint: str) -> PageList:
     except documents.Damaged as error:
         raise InputError(f"{path} is no list of pages: {error}", hint=hint) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path} is no list of pages: {place and place + ': '}{first['msg']}", hint=hint) from error
+        raise InputError(f"{path} is no list of pages: {documents.mistake_in(error)}", hint=hint) from error
 
 
 def write(pages: PageList, path: Path) -> None:
@@ -95,7 +98,7 @@ def write(pages: PageList, path: Path) -> None:
         scratch.write_text(pages.text, encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        raise OutputError.of(path, error) from error
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -8,13 +8,15 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder import paths
-from imagebuilder.errors import ImagebuilderError, MachineLacks, NotExecutable, ToolFailed, ToolMissing
+from imagebuilder import paths, pipes
+from imagebuilder.arch import ARCHITECTURES
+from imagebuilder.errors import ImagebuilderError, MachineLacks, NotExecutable, ToolFailed, ToolMissing, ToolTimedOut
 
 # Program -> the Debian package that brings it.
 PACKAGES: Mapping[str, str] = {
@@ -31,23 +33,26 @@ PACKAGES: Mapping[str, str] = {
     "mksquashfs": "squashfs-tools",
     "musl-gcc": "musl-tools",
     "patch": "patch",
-    "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
     "strip": "binutils",
     "tar": "tar",
     "xz": "xz-utils",
+    **{row.qemu: row.qemu_package for row in ARCHITECTURES.values()},
 }
 
 # What other programs may see of our environment: where programs and caches are.
 PASSED = ("PATH", "HOME", "TMPDIR")
 # How to get out through a proxy: for who downloads alone, since the address may hold a password.
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-TAIL_LINES = 12
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+SUPERVISOR_S = 10.0  # to end what it supervises
+TAIL_LINES, TAIL_LINE_CHARACTERS = 12, 500  # of what it said when it fails
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a program that ended well had printed."""
+    """What a program that ended well had printed: all of its standard output, or where its lines were given as they
+    came the last of it, and the last of its errors."""
 
     stdout: bytes
     stderr: bytes
@@ -116,14 +121,19 @@ def run(
     stdin: bytes | None = None,
     timeout_s: float | None = None,
     on_line: Callable[[str], None] | None = None,
+    supervised: bool = False,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
     ``env`` is added to the clean environment. ``on_line`` gets each line of its standard output as it comes (both
-    outputs joined); ``stdin`` cannot be combined with it. Raises ToolMissing or ToolFailed; the program and its
-    children are gone on every way out.
+    outputs joined), a very long one in pieces; what it raises ends the program. Raises ToolMissing, ToolTimedOut or
+    ToolFailed, also for a program that prints without end (``pipes.MOST_…``). On every way out the program and its
+    session are gone, with ``supervised`` all that it started, daemons too.
     """
     words = [*_leash(), str(require(str(argv[0]))), *(str(word) for word in argv[1:])]
+    words = [sys.executable, "-IS", str(SUPERVISOR), str(os.getpid()), *words] if supervised else words
+    printed = pipes.Output(on_line=on_line) if on_line else pipes.Output(pipes.MOST_BYTES)
+    said = printed if on_line else pipes.Output()
     child = subprocess.Popen(
         words,
         cwd=cwd,
@@ -134,26 +144,44 @@ def run(
         start_new_session=True,
         umask=0o022,
     )
+    outputs = {pipe: each for pipe, each in ((child.stdout, printed), (child.stderr, said)) if pipe is not None}
+    how, error_kind = None, ToolFailed
     try:
-        if on_line is not None:
-            stdout, stderr = _follow(child, on_line)
-        else:
-            stdout, stderr = child.communicate(stdin, timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise ToolFailed(f"{argv[0]} did not end within {timeout_s:g} s", status=-signal.SIGKILL) from error
+        pipes.exchange(child.pid, outputs, stdin=child.stdin, given=stdin or b"", timeout_s=timeout_s)
+        child.wait()
+        printed.end()
+    except pipes.TooMuch as error:
+        how = f"printed more than {error} and was ended"
+    except TimeoutError:
+        how, error_kind = f"did not end within {timeout_s} s", ToolTimedOut
     finally:
-        _end(child)
-    if child.returncode != 0:
-        raise failure(argv, child.returncode, stderr)
-    return Completed(stdout, stderr)
+        _end(child, supervised=supervised)
+    if how or child.returncode != 0:
+        failed = failure(argv, child.returncode, bytes(said.kept), how=how, kind=error_kind)
+        failed.stdout = "" if printed is said else bytes(printed.kept[-pipes.END_BYTES :]).decode(errors="replace")
+        raise failed
+    return Completed(bytes(printed.kept), bytes(said.kept))
 
 
-def failure(argv: Sequence[str | os.PathLike[str]], status: int, stderr: bytes) -> ToolFailed:
-    """The error for a program that ended with ``status`` (negative: by that signal)."""
-    tail = "\n".join(stderr.decode(errors="replace").strip().splitlines()[-TAIL_LINES:])
-    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
-    last = tail.splitlines()[-1] if tail else "it said nothing"
-    return ToolFailed(f"{Path(argv[0]).name} {how}: {last}", status=status, stderr=tail)
+def failure(
+    argv: Sequence[str | os.PathLike[str]],
+    status: int,
+    stderr: bytes,
+    *,
+    how: str | None = None,
+    kind: type[ToolFailed] = ToolFailed,
+) -> ToolFailed:
+    """The error for a program that ended with ``status`` (negative: by that signal), or as ``how`` says."""
+    lines = stderr[-pipes.END_BYTES :].decode(errors="replace").strip().splitlines()[-TAIL_LINES:]
+    tail = [line if len(line) <= TAIL_LINE_CHARACTERS else f"{line[:TAIL_LINE_CHARACTERS]}…" for line in lines]
+    how = how or (f"was ended by {_name(-status)}" if status < 0 else f"failed with status {status}")
+    last = tail[-1] if tail else "it said nothing"
+    return kind(f"{Path(argv[0]).name} {how}: {last}", status=status, stderr="\n".join(tail), how=how)
+
+
+def _name(number: int) -> str:
+    """Of a signal; those for real time have none."""
+    return signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
 
 
 def shell_line(argv: Sequence[str | os.PathLike[str]]) -> str:
@@ -167,22 +195,17 @@ def _leash() -> list[str]:
     return [str(setpriv), "--pdeathsig", "KILL"] if setpriv else []
 
 
-def _follow(child: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> tuple[bytes, bytes]:
-    assert child.stdout is not None
-    lines: list[bytes] = []
-    for line in child.stdout:
-        lines.append(line)
-        on_line(line.decode(errors="replace").rstrip("\n"))
-    child.wait()
-    output = b"".join(lines)
-    return output, output
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Nothing of the program's session survives: its children neither."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            pipe.close()
+def _end(child: subprocess.Popen[bytes], *, supervised: bool) -> None:
+    """Nothing of the program's session survives: its children neither, and of a supervised one all that it started."""
+    try:
+        if supervised and child.poll() is None:
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(SUPERVISOR_S)
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()

@@ -7,13 +7,17 @@
     <root>/choices/<ab>/<key>      the same for what cannot be had again: which versions of packages were chosen
     <root>/locks/<key>             held while a step runs, so that two builds do not do the same work
     <root>/users                   held by all who use the cache, so that one can know that he is alone
+    <root>/partial/<ab>/<sha256>   downloads that were broken off, and can be gone on with
     <root>/scratch/<random>        work in progress; a lock tells the living from the dead, which are swept
+    <root>/apt, <root>/templates   of ``sources/apt.py`` and ``machine/template.py``
 
+Nobody else can read anything of it (``private.py``).
 Everything appears by a rename. A blob is checked against its name whenever it is read: one that does not match is
-removed, and whoever asked makes it anew. The time of a file is that of its last use (within an hour): ``cache.py``
+removed, and the caller makes it again. The time of a file is that of its last use (within an hour): ``cache.py``
 removes what was not used for long.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -22,14 +26,18 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from imagebuilder import private
 from imagebuilder.errors import CacheError, OutputError
+from imagebuilder.private import FOLDERS as FOLDERS
+from imagebuilder.private import remove
 
 CHUNK_BYTES = 1 << 20
+ONLY_READ = (errno.EACCES, errno.EPERM, errno.EROFS)
 OWNER = ".owner"
 TOUCH_S = 3600.0
 
@@ -37,6 +45,12 @@ TOUCH_S = 3600.0
 def sha256(data: bytes) -> str:
     """The SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _sha256_of_ours(path: Path) -> str:
+    """The same of a file of the cache, behind no link."""
+    with open(path, "rb", opener=private.opener) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_file(path: Path) -> str:
@@ -65,21 +79,41 @@ def as_read(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Store:
-    """The cache in one folder. Raises OutputError when it cannot be written."""
+    """The cache in one folder. Raises OutputError where there is none and none can be made, InputError for one that
+    others may write to. One that can only be read gives what it has: what steps give is then remembered by this object
+    alone, and what writes raises OutputError."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.damaged: list[Path] = []
+        """Records and choices that were damaged, and are removed: nobody has said so yet."""
+        self._unwritable: str | None = None
+        self._unkept: dict[str, dict[str, Any]] = {}
+        private.check(root)
         try:
-            for name in ("blobs", "records", "choices", "locks", "scratch"):
-                (root / name).mkdir(parents=True, exist_ok=True)
-            self._users = os.open(root / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            weakref.finalize(self, os.close, self._users)
-            fcntl.flock(self._users, fcntl.LOCK_SH)
+            self._open()
         except OSError as error:
+            self._unwritable = error.strerror
+            if error.errno not in ONLY_READ or not (root / "records").is_dir():
+                self.check_writable()
+        else:
+            self._sweep()
+
+    def _open(self) -> None:
+        for name in FOLDERS:
+            private.make_folder(self.root / name)
+            private.close(self.root / name)
+        self._users = private.opener(str(self.root / "users"), os.O_RDWR | os.O_CREAT)
+        weakref.finalize(self, os.close, self._users)
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+
+    def check_writable(self) -> None:
+        """Raises OutputError for a cache that can only be read."""
+        if self._unwritable:
             raise OutputError(
-                f"the cache {root} cannot be written: {error.strerror}", hint="set IMAGEBUILDER_CACHE to another folder"
-            ) from error
-        self._sweep()
+                f"the cache {self.root} cannot be written: {self._unwritable}",
+                hint="set IMAGEBUILDER_CACHE to another folder",
+            )
 
     # Blobs
 
@@ -96,32 +130,68 @@ class Store:
         digest = sha256_file(source)
         path = self._path("blobs", digest)
         if not _is(path, digest):
-            with self._renamed_to(path) as stream, source.open("rb") as content:
+            with self._renamed_to(lambda: path) as stream, source.open("rb") as content:
                 shutil.copyfileobj(content, stream, CHUNK_BYTES)
         return digest
+
+    def put_chunks(self, chunks: Iterable[bytes]) -> str:
+        """Keep a content that comes in pieces; returns its digest. What these raise leaves nothing behind."""
+        found = hashlib.sha256()
+        with self._renamed_to(lambda: self._path("blobs", found.hexdigest())) as stream:
+            for chunk in chunks:
+                found.update(chunk)
+                stream.write(chunk)
+        return found.hexdigest()
+
+    def partial(self, name: str) -> Path:
+        """Where a download is kept until it is whole, also when we are killed, so that it can be gone on with; the
+        folder is there. Who writes to it holds ``lock(f"partial-{name}")``. Raises OutputError."""
+        path = self._path("partial", name)
+        self.check_writable()
+        try:
+            private.make_folder(path.parent)
+        except OSError as error:
+            raise self._full(error) from error
+        return path
+
+    def adopt(self, path: Path, digest: str) -> Path:
+        """Move a file of ours among the contents; that it has this digest, the caller has seen. Raises OutputError."""
+        place = self._path("blobs", digest)
+        try:
+            private.make_folder(place.parent)
+            if place.is_dir():
+                remove(place)
+            path.replace(place)
+        except OSError as error:
+            raise self._full(error) from error
+        return place
 
     def has(self, digest: str) -> bool:
         """Whether there is an entry for this digest, damaged or not. Who asks uses it."""
         path = self._path("blobs", digest)
         _touch(path)
-        return path.is_file()
+        return path.exists() or path.is_symlink()
 
     def blob(self, digest: str, *, touch: bool = True) -> Path:
         """The file with the content of this digest, checked. Raises CacheError; a damaged one is removed first.
         Without ``touch`` that is no use of it."""
         path = self._path("blobs", digest)
         try:
-            whole = sha256_file(path) == digest
+            whole = _sha256_of_ours(path) == digest
         except FileNotFoundError:
-            raise CacheError(f"the cache lacks {digest[:12]}", hint="build again: it is made anew") from None
+            raise CacheError(f"the cache lacks {digest[:12]}", hint="build again: it is rebuilt") from None
         except OSError:  # no file, or one that the disk no longer gives
             whole = False
         if not whole:
             remove(path)
-            raise CacheError(f"the cache entry {path} was damaged and is removed", hint="build again: it is made anew")
+            raise CacheError(f"the cache entry {path} was damaged and is removed", hint="build again: it is rebuilt")
         if touch:
             _touch(path)
         return path
+
+    def place(self, digest: str) -> Path:
+        """Where the content of this digest is, if it is there; unchecked."""
+        return self._path("blobs", digest)
 
     def read(self, digest: str) -> bytes:
         """The content with this digest, checked."""
@@ -131,12 +201,15 @@ class Store:
 
     def record(self, key: str, *, touch: bool = True) -> dict[str, Any] | None:
         """What the step with this key gave; nothing when it has not run yet or its record is damaged."""
-        return self._read(self._path("records", key), touch=touch)
+        return self._unkept.get(key) or self._read(self._path("records", key), touch=touch)
 
     def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """Remember what the step with this key gave (JSON); returns it as ``record`` will: whoever goes on with what
         was just made sees the same as who finds it here later, down to the order of keys."""
-        self._write(self._path("records", key), canonical({"value": value, "sha256": key_of(value)}))
+        if self._unwritable:
+            self._unkept[key] = as_read(value)
+        else:
+            self._write(self._path("records", key), canonical({"value": value, "sha256": key_of(value)}))
         return as_read(value)
 
     def forget(self, key: str) -> None:
@@ -155,15 +228,16 @@ class Store:
 
     def _read(self, path: Path, *, touch: bool = True) -> dict[str, Any] | None:
         try:
-            document = json.loads(path.read_bytes())
+            with open(path, "rb", opener=private.opener) as stream:
+                document = json.loads(stream.read())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError):
-            remove(path)
-            return None
+            document = None
         intact = isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))
         if not intact:
             remove(path)
+            self.damaged.append(path)
             return None
         if touch:
             _touch(path)
@@ -174,20 +248,25 @@ class Store:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Wait until nobody else does the work with this key; the lock falls with the process that holds it."""
-        with (self.root / "locks" / key).open("ab") as stream:
+        """Wait until nobody else does the work with this key; the lock falls with the process that holds it. In a cache
+        that can only be read nobody does any work."""
+        if self._unwritable:
+            yield
+            return
+        with open(self.root / "locks" / key, "ab", opener=private.opener) as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Whether nobody else uses the cache: then nobody begins to, either, until this is over, and nobody holds a
-        lock."""
+        lock. Raises OutputError."""
+        self.check_writable()
         try:
             fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             alone = True
         except BlockingIOError:
-            fcntl.flock(self._users, fcntl.LOCK_SH)  # flock(2): to ask for more in vain loses what one had
+            fcntl.flock(self._users, fcntl.LOCK_SH)  # flock(2): a failed upgrade loses the lock that one had
             alone = False
         try:
             yield alone
@@ -201,14 +280,16 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder that is gone afterwards. What a killed process leaves is swept by the next one."""
+        """An empty folder that is gone afterwards. What a killed process leaves is swept by the next one. Raises
+        OutputError."""
+        self.check_writable()
         with self.lock("scratch"):  # nobody sweeps between making the folder and owning it
             folder = Path(tempfile.mkdtemp(dir=self.root / "scratch"))
-            owner = (folder / OWNER).open("wb")
+            owner = open(folder / OWNER, "wb", opener=private.opener)  # noqa: SIM115 - closed below
             fcntl.flock(owner, fcntl.LOCK_EX)
         try:
             work = folder / "work"
-            work.mkdir()
+            private.make_folder(work)
             yield work
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -217,7 +298,8 @@ class Store:
     def _sweep(self) -> None:
         with self.lock("scratch"):
             for left in (self.root / "scratch").iterdir():
-                with suppress(OSError), (left / OWNER if left.is_dir() else left).open("ab") as owner:
+                owned = left / OWNER if left.is_dir() else left
+                with suppress(OSError), open(owned, "ab", opener=private.opener) as owner:
                     fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
 
@@ -227,13 +309,13 @@ class Store:
         return self.root / kind / name[:2] / name
 
     def _write(self, path: Path, data: bytes) -> None:
-        with self._renamed_to(path) as stream:
+        with self._renamed_to(lambda: path) as stream:
             stream.write(data)
 
     @contextmanager
-    def _renamed_to(self, path: Path) -> Iterator[Any]:
+    def _renamed_to(self, place: Callable[[], Path]) -> Iterator[Any]:
+        self.check_writable()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock("scratch"):
                 descriptor, temporary = tempfile.mkstemp(dir=self.root / "scratch")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -241,23 +323,26 @@ class Store:
                 with os.fdopen(descriptor, "wb") as stream:
                     yield stream
                     stream.flush()
+                    path = place()
+                    private.make_folder(path.parent)
                     if path.is_dir():
                         remove(path)
                     Path(temporary).replace(path)
             finally:
                 Path(temporary).unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(
-                f"the cache {self.root} cannot be written: {error.strerror}", hint="free some disk space"
-            ) from error
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> OutputError:
+        return OutputError(f"the cache {self.root} cannot be written: {error.strerror}", hint="free some disk space")
 
 
 def _is(path: Path, digest: str) -> bool:
     """Whether the blob is there and undamaged: what is put again mends it."""
     _touch(path)
     try:
-        return path.is_file() and sha256_file(path) == digest
-    except FileNotFoundError:  # somebody was faster
+        return _sha256_of_ours(path) == digest
+    except OSError:  # not there, no file, or one that the disk no longer gives
         return False
 
 
@@ -266,11 +351,3 @@ def _touch(path: Path) -> None:
     with suppress(OSError):
         if path.stat().st_mtime < time.time() - TOUCH_S:
             os.utime(path)
-
-
-def remove(path: Path) -> None:
-    """Remove what is damaged, also what stands in the place of a file."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.builder import Build
+from imagebuilder.build.walk import Build
 from imagebuilder.errors import ClosureError, InputError
 from imagebuilder.events import Event, Warned, silent
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
+from imagebuilder.tree import Kind
 from tests.closure.elves import program
 
 RECIPE = """
@@ -83,6 +84,45 @@ def test_a_user_that_nobody_knows_is_refused_and_the_hint_works(folder: Path) ->
     meant = (raised.value.hint or "").split('"')[1]
     root = build_of(folder, user=f', user = "{meant}"').root
     assert f"app:x:{meant.partition(':')[2]}:".encode() in root["/etc/passwd"].content.read()
+
+
+@pytest.mark.parametrize(
+    ("user", "uid", "name"), [("", 65532, b"nonroot"), (', user = "root"', None, b"root")], ids=["none", "root"]
+)
+def test_an_application_without_a_user_is_an_ordinary_one(
+    folder: Path, user: str, uid: int | None, name: bytes
+) -> None:
+    root = build_of(folder, user=user).root
+    conf, accounts = (root[path].content.read().splitlines() for path in ("/init.conf", "/etc/passwd"))
+    assert [line for line in conf if line.startswith((b"uid", b"gid"))] == (
+        [b"uid %d" % uid, b"gid %d" % uid] if uid else []
+    )
+    assert [line.partition(b":")[0] for line in accounts] == sorted({b"root", name}, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("user", "page", "writes"),
+    [
+        ("", "", False),
+        (', user = "root"', "", True),
+        ("", '"\nowner = "nonroot', True),
+        ("", '"\nmode = "0666', True),
+    ],
+    ids=["nobody", "root", "its own", "everybody's"],
+)
+def test_a_root_that_its_user_cannot_write_to_is_read_only(folder: Path, user: str, page: str, writes: bool) -> None:
+    """And one that says so, or that it is written, is what it says."""
+    work = build_of(folder, user=user, page=page)
+    for said, expected in (("", writes), ("writable = true", True), ("writable = false", False)):
+        text = (folder / "recipe.toml").read_text() + f'\n[root]\nformat = "erofs"\n{said}\n'
+        (folder / "other").mkdir(exist_ok=True)
+        for name in ("app", "start"):
+            (folder / "other" / name).write_bytes((folder / name).read_bytes())
+            (folder / "other" / name).chmod(0o755)
+        (folder / "other" / "recipe.toml").write_text(text)
+        root = Build(load(folder / "other"), work.store, silent).root
+        assert (b"overlay yes" in root["/init.conf"].content.read()) == expected
+        assert (root["/tmp"].kind is Kind.SYMLINK) != expected
 
 
 def test_a_dynamic_program_without_a_c_library_is_told_what_has_it(folder: Path) -> None:

@@ -7,21 +7,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from imagebuilder import cache
-from imagebuilder.builder import Build, build
+from imagebuilder.build.steps import StepKind
+from imagebuilder.build.walk import Build, build
 from imagebuilder.cache import Kind, entries, held, limit_bytes, prune, size_of, verify
 from imagebuilder.errors import InputError
 from imagebuilder.events import Event, Warned, silent
-from imagebuilder.plan import StepKind
 from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.store import Store, key_of, sha256
+from tests.damage import DAMAGES, flip, into_a_folder
 
 LONG_AGO_S = 1_000_000.0
 
@@ -141,6 +141,7 @@ def contents(recipe: Recipe, out: Path, store: Store, say: Callable[[Event], Non
     return {path.name: path.read_bytes() for path in build(recipe, out, store=store, say=say).files()}
 
 
+@pytest.mark.tools
 def test_a_build_keeps_the_cache_within_its_limit(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_build_keeps_the_cache_within_its_limit(
         contents(load("hello"), tmp_path / "out", store)
 
 
+@pytest.mark.tools
 def test_whatever_is_pruned_the_next_build_gives_the_same_bytes_and_says_nothing(store: Store, tmp_path: Path) -> None:
     expected, told = contents(edited(), tmp_path / "cold", store), list[Event]()
     for number, entry in enumerate(list(entries(store))):
@@ -166,27 +168,7 @@ def test_whatever_is_pruned_the_next_build_gives_the_same_bytes_and_says_nothing
     assert not [event for event in told if isinstance(event, Warned)]
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def into_a_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-    (path / "file").touch()
-
-
-DAMAGES: Mapping[str, Callable[[Path], Any]] = {
-    "flipped": flip,
-    "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
-    "emptied": lambda path: os.truncate(path, 0),
-    "deleted": Path.unlink,
-    "a folder": into_a_folder,
-}
-
-
+@pytest.mark.tools
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("kind", [Kind.CONTENT, Kind.RESULT])
 def test_damage_is_mended_by_the_next_build(store: Store, tmp_path: Path, kind: Kind, damage: str) -> None:
@@ -219,6 +201,7 @@ while True:
 """
 
 
+@pytest.mark.tools
 def test_builds_beside_one_who_prunes(store: Store, tmp_path: Path) -> None:
     expected = contents(edited(), tmp_path / "cold", store)
     argv = [sys.executable, "-c", PRUNER, str(store.root)]

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagebuilder import pages
-from imagebuilder.builder import Build
+from imagebuilder.build.walk import Build
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Event, Warned
-from imagebuilder.guest.config import MOST_LINES, MOST_PARTS, Ahead
 from imagebuilder.pages import GAP_PAGES, REQUEST_PAGES, PageList, Range, joined, learned
+from imagebuilder.platforms.linux.config import MOST_LINES, MOST_PARTS, Ahead
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree, file
@@ -22,7 +22,7 @@ PAGE = 4096
 LARGE, SMALL = file(b"\1" * PAGE * 400), file(b"\2" * (PAGE + 1))
 TREE = Tree({"/bin/large": LARGE, "/bin/small": SMALL, "/empty": file(b"")})
 PATHS = ("/bin/small", "/bin/large")
-HINT = "`imagebuilder learn app` makes it anew"
+HINT = "`imagebuilder learn app` writes it again"
 
 ranges = st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 50)), max_size=60)
 
@@ -101,7 +101,7 @@ GOOD = learned(TREE, PATHS, {1: [(0, 3), (60, 2)]}).text
         (GOOD, GOOD[: len(GOOD) // 2], "is no list of pages: Expecting"),
         (GOOD, "[]", "is no list of pages: "),
         ("pages/1", "pages/2", "is no list of pages: schema: "),
-        ("[60, 2]", "[2, 2]", "files.0.pages: Value error, [2, 2] is no range of pages behind those before it"),
+        ("[60, 2]", "[2, 2]", "files.0.pages: [2, 2] is no range of pages behind those before it"),
         ("[60, 2]", "[60, 0]", "[60, 0] is no range of pages"),
         ("[60, 2]", "[60, 65536]", "[60, 65536] is no range of pages"),
         ("[60, 2]", "[60]", "is no list of pages: files.0.pages.1"),
@@ -138,6 +138,7 @@ def built(folder: Path, cache: Path) -> tuple[Build, list[str], list[Event]]:
     return build, [line for line in lines if line.startswith(("ahead ", "part "))], said
 
 
+@pytest.mark.tools
 def test_what_init_is_told_for_a_list(application: Path, tmp_path: Path) -> None:
     cache, whole = tmp_path / "cache", -(-application.stat().st_size // PAGE)
     folder = lay_down(tmp_path / "app", application, recipe_text("wait", more=ON_DISK))
@@ -163,7 +164,7 @@ def test_a_list_for_another_program_is_told_and_left_aside(application: Path, tm
     _, lines, said = built(folder, tmp_path / "cache")
     assert lines == [f"ahead {PROGRAM}", f"part 0 {-(-application.stat().st_size // PAGE)}"]
     (warning,) = (event for event in said if isinstance(event, Warned))
-    assert warning.text == f"pages.json is of another {PROGRAM}: `imagebuilder learn app` makes it anew"
+    assert warning.text == f"pages.json is of another {PROGRAM}: `imagebuilder learn app` writes it again"
 
 
 def test_a_root_in_memory_has_nothing_read(application: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from imagebuilder.errors import ToolFailed, ToolMissing
 from imagebuilder.process import environment, require, run, shell_line
 
+pytestmark = pytest.mark.tools
+
 
 def test_gives_what_was_printed() -> None:
     assert run(["cat"], stdin=b"in").stdout == b"in"
@@ -58,6 +60,58 @@ def test_lines_as_they_come() -> None:
     lines: list[str] = []
     run(["sh", "-c", "echo one; echo two >&2; echo three"], on_line=lines.append)
     assert lines == ["one", "two", "three"]
+
+
+def test_the_last_line_needs_no_end_and_a_long_one_comes_in_pieces() -> None:
+    lines: list[str] = []
+    run([sys.executable, "-c", "print('x' * 100_000 + '\\n\\nend', end='')"], on_line=lines.append)
+    assert "".join(lines) == "x" * 100_000 + "end" and lines[-2:] == ["", "end"] and len(lines) == 9
+
+
+def test_followed_programs_have_a_time_too() -> None:
+    with pytest.raises(ToolFailed, match="did not end within"):
+        run(["sh", "-c", "while :; do echo x; done"], timeout_s=0.5, on_line=lambda _line: None)
+
+
+def test_much_goes_in_and_comes_out() -> None:
+    data = os.urandom(5 << 20)
+    assert run(["cat"], stdin=data).stdout == data
+
+
+def test_nobody_has_to_read_what_is_given() -> None:
+    assert run(["true"], stdin=bytes(5 << 20)).stdout == b""
+
+
+def test_a_process_left_behind_that_holds_the_pipes_is_not_waited_for() -> None:
+    lines: list[str] = []
+    begin_s = time.monotonic()
+    run(["sh", "-c", "echo one; setsid sleep 10 & echo two"], on_line=lines.append)
+    assert run(["sh", "-c", "echo one; setsid sleep 10 & echo two"]).text == "one\ntwo\n"
+    assert lines == ["one", "two"] and time.monotonic() - begin_s < 8
+
+
+SMALL_PROGRAM = """
+import re, sys
+from pathlib import Path
+from imagebuilder.errors import ToolFailed
+from imagebuilder.process import run
+follow = {"on_line": lambda line: None} if sys.argv[1] == "followed" else {}
+try:
+    run(["sh", "-c", sys.argv[2]], **follow)
+except ToolFailed as error:
+    print(error.message[:100])
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10)
+"""
+
+
+@pytest.mark.parametrize("how", ["followed", "kept"])
+@pytest.mark.parametrize("pipe", ["1", "2"])
+@pytest.mark.parametrize("what", ["head -c 2G /dev/zero", "yes long enough | head -c 2G"])
+def test_gigabytes_are_not_kept(how: str, pipe: str, what: str) -> None:
+    argv = [sys.executable, "-c", SMALL_PROGRAM, how, f"({what}) >&{pipe}"]
+    said, most_mib = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert said.startswith("sh printed more than ") and "and was ended: " in said
+    assert int(most_mib) < 300
 
 
 def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:

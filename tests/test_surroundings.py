@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.builder import Build, build
+from imagebuilder.build.walk import Build, build
 from imagebuilder.errors import InputError
 from imagebuilder.events import silent
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import Accelerator, spec_of
 from imagebuilder.recipe.load import load
-from imagebuilder.recipe.model import Ready, Recipe
+from imagebuilder.recipe.model import Recipe
 from imagebuilder.store import Store
+
+pytestmark = pytest.mark.tools
 
 LOOKING = r"""
 #include <arpa/inet.h>
@@ -82,7 +84,7 @@ def recipe(folder: Path, text: str = RECIPE) -> Recipe:
 async def test_what_an_application_finds(tmp_path: Path) -> None:
     image = build(recipe(tmp_path), tmp_path, store=Store(tmp_path / "cache"), say=silent)
     async with Instance.start(spec_of(image, accelerator=Accelerator.TCG)) as instance:
-        await instance.wait_ready(Ready.model_validate(image.image.ready))
+        await instance.wait_ready(image.ready)
         lines = instance.console.splitlines()
     assert lines[: lines.index("end")] == [
         "/run/app/app.conf: an option",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import imagebuilder
-from imagebuilder.words import counted
+from imagebuilder.errors import ImagebuilderError
+from imagebuilder.words import counted, printable, whole_number
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,21 @@ from imagebuilder.words import counted
 )
 def test_counted(words: tuple[int, str], said: str) -> None:
     assert counted(*words) == said
+
+
+@pytest.mark.parametrize("text", ["", "²", "٣", "-1", "+1", "1_0", " 1", "9" * 5000, "9223372036854775808"])
+def test_what_is_no_whole_number(text: str) -> None:
+    assert whole_number(text) is None
+
+
+def test_whole_numbers() -> None:
+    assert (whole_number("0"), whole_number("70"), whole_number("70", 69)) == (0, 70, None)
+
+
+def test_what_steers_a_terminal_is_shown() -> None:
+    assert printable("a\x1b[31m\nb\udcff") == r"a\x1b[31m\nb\udcff"
+    error = ImagebuilderError("one\x1b]0;x\x07\ntwo\tthree", hint="\r")
+    assert error.message == "one\\x1b]0;x\\x07\ntwo     three" and error.hint == "\\r"
 
 
 NOUNS = "packages|files|starts|clones|pages|parts|rounds|processors|cores|reports|modules|requests|CPUs|images|others"

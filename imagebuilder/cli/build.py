@@ -1,68 +1,89 @@
 """``imagebuilder build``: images from recipes."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from imagebuilder.build.outputs import Built, built, check, described
+from imagebuilder.build.walk import Build
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.cli.names import FORMAT
+from imagebuilder.filesystems import FILESYSTEMS
+from imagebuilder.images import IMAGES
+from imagebuilder.recipe.load import load
+from imagebuilder.words import counted
+
+
+def _formats() -> str:
+    return (
+        "Write it in this format too, as NAME.SUFFIX beside its folder; may be given several times. Images: "
+        f"{', '.join(IMAGES)}; the root alone: {', '.join(FILESYSTEMS)}."
+    )
 
 
 @click.command("build")
 @options.names
-@click.option("--format", "format_name", type=FORMAT, default="direct", show_default=True, metavar="FORMAT",
-              help="direct: the bundle folder; cpio, tar, erofs or squashfs: the root alone, as one file.")  # fmt: skip
-@click.option("--plan", "only_plan", is_flag=True, help="Print the steps and their ids as JSON; build nothing.")
+@click.option("--format", "formats", type=FORMAT, multiple=True, metavar="FORMAT", help=_formats())
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be made, and why; build nothing.")
 @options.out
 @options.kernel
 @options.refresh
+@click.option("--frozen", is_flag=True, help="Take nothing that recipe.lock does not have.")
 @options.as_json
 @options.talk
 def command(
     names: tuple[str, ...],
-    format_name: str,
+    formats: tuple[str, ...],
     only_plan: bool,
     out: Path,
     kernel: str | None,
     refresh: bool,
+    frozen: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
     """Build the image of each NAME into out/NAME/ (kernel, root, command line, image.json)."""
-    from imagebuilder.builder import Build, check_format
-    from imagebuilder.recipe.load import load
-
-    check_format(format_name)
+    check(formats)
+    if frozen and refresh:
+        raise click.UsageError("--frozen takes what was chosen, --refresh chooses anew: leave one of both out")
     recipes = [load(name) for name in names]
     store = options.open_store()
-    done: list[dict[str, Any]] = []
     with listener(quiet=quiet, verbose=verbose) as say:
-        builds = [Build(recipe, store, say, refresh, kernel) for recipe in recipes]
-        for build in builds:
-            if only_plan:
-                done.append({"name": build.recipe.name, "steps": build.plan.describe()})
-            elif format_name == "direct":
-                bundle = build.run(out)
-                done.append({"path": str(bundle.folder), **bundle.image.model_dump(by_alias=True, mode="json")})
-            else:
-                path = build.write_root(out, format_name)
-                done.append({"name": build.recipe.name, "path": str(path), "bytes": path.stat().st_size})
-    if as_json or only_plan:
-        click.echo(json.dumps(done, indent=1))
-    else:
-        for entry in done:
-            stdout().print(_line(entry), markup=False, soft_wrap=True)
+        builds = [Build(recipe, store, say, refresh, kernel, frozen=frozen, formats=formats) for recipe in recipes]
+        planned = [_planned(build) for build in builds] if only_plan else []
+        done = [built(build, out) for build in builds] if not only_plan else []
+    if as_json:
+        document = planned if only_plan else described(done)
+        click.echo(json.dumps(document, indent=1))
+        return
+    for line in (*map(_plan, planned), *(line for each in done for line in _lines(each))):
+        stdout().print(line, markup=False, soft_wrap=True)
 
 
-def _line(entry: dict[str, Any]) -> str:
-    if "kernel" not in entry:
-        return f"{entry['path']}: {options.megabytes(entry['bytes'])}"
-    kernel, root = entry["kernel"], entry["root"]
-    return (
-        f"{entry['path']}: kernel {kernel['name']} {options.megabytes(kernel['bytes'])}, "
-        f"root {root['format']} {options.megabytes(root['bytes'])}, digest {entry['digest'][:12]}"
+def _planned(build: Build) -> dict[str, Any]:
+    return {"name": build.folder_name, "steps": [each.describe() for each in build.outlooks()]}
+
+
+def _plan(planned: dict[str, Any]) -> str:
+    """What would be made, and why."""
+    name, steps = planned["name"], planned["steps"]
+    made = [f"  {step['title']}: {'; '.join(step['why'])}" for step in steps if not step["cached"]]
+    if not made:
+        return f"{name}: nothing would be made, all is there"
+    return "\n".join([f"{name}: {counted(len(made), 'step')} of {len(steps)} would be made", *made])
+
+
+def _lines(done: Built) -> Iterator[str]:
+    folder, kernel, root = done.bundle.folder, done.bundle.image.kernel, done.bundle.image.root
+    yield (
+        f"{folder}: kernel {kernel.name} {options.megabytes(kernel.bytes)}, "
+        f"root {root.format} {options.megabytes(root.bytes)}, digest {done.bundle.image.digest[:12]}"
     )
+    for each in done.artifacts:
+        if each.path != folder:
+            yield f"{each.path}: {options.megabytes(each.bytes)}"

@@ -1,6 +1,7 @@
 """``imagebuilder cache``: list, prune and verify what builds keep for the next time."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from imagebuilder.cache import MEANING, Entry, Kind
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.cli.tables import show
+from imagebuilder.errors import InputError
 from imagebuilder.words import counted
 
 DAMAGED = 1
@@ -24,15 +26,17 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The size in bytes."""
-        found = cache.size_of(str(value), what="--to")
+        found = None
+        with suppress(InputError):
+            found = cache.size_of(str(value), what="--to")
         if found is None:
-            self.fail("a size such as 10G or 500M is wanted here", param, ctx)
+            self.fail(f"{str(value)!r} is no size such as 10G or 500M", param, ctx)
         return found
 
 
 @click.group("cache", cls=options.Verbs)
 def command() -> None:
-    """List, prune and verify what builds keep for the next time: packages, kernels, results of steps, templates.
+    """List, prune and verify the cache of builds: packages, kernels, results of steps, templates.
 
     It stands in $IMAGEBUILDER_CACHE, else in imagebuilder below $XDG_CACHE_HOME, else in ~/.cache/imagebuilder, and
     grows to $IMAGEBUILDER_CACHE_LIMIT (such as 10G; none for no limit), else to 5 GB.
@@ -90,7 +94,7 @@ def prune(most: int | None, as_json: bool) -> None:
 @command.command("verify")
 @options.as_json
 def verify(as_json: bool) -> None:
-    """Read every content, result and template, and remove what is damaged: it is made anew. Exit status 1 when there
+    """Read every content, result and template, and remove what is damaged: it is rebuilt. Exit status 1 when there
     was something."""
     count, damaged = cache.verify(options.open_store())
     if as_json:

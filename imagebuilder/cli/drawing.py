@@ -8,13 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from imagebuilder import events
 from imagebuilder.events import Event, Say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PACE_S = 5.0  # where no bars are drawn, a step that takes longer is told of again
 LONGEST_PACES = 6  # at growing distances, of at most so many times that
@@ -70,6 +72,8 @@ class _Lines:
             case events.Warned(text):
                 self._print(f"warning: {text}")
             case events.Note(text) if self._verbose:
+                self._print(text)
+            case events.Told(text) if not self._quiet:
                 self._print(text)
             case events.Begun(step, title, total, unit) if not self._quiet:
                 self._print(f"{title} …")
@@ -155,7 +159,7 @@ def duration(took_s: float) -> str:
 class _Bars:
     """A bar a step."""
 
-    def __init__(self, progress: Progress, *, verbose: bool, passing: bool) -> None:
+    def __init__(self, progress: "Progress", *, verbose: bool, passing: bool) -> None:
         self._progress = progress
         self._verbose = verbose
         self._passing = passing
@@ -166,6 +170,8 @@ class _Bars:
             case events.Warned(text):
                 self._progress.console.print(f"[yellow]warning:[/] {_plain(text)}")
             case events.Note(text) if self._verbose:
+                self._progress.console.print(text, markup=False)
+            case events.Told(text):
                 self._progress.console.print(text, markup=False)
             case events.Begun(step, title, total, unit):
                 self._tasks[step] = self._progress.add_task(_plain(title), total=total, unit=unit)
@@ -186,31 +192,30 @@ class _Bars:
             self._progress.console.print(f"{mark} {_plain(title)}")
 
 
-def _progress(console: Console) -> Progress:
+def _progress(console: Console) -> "Progress":
+    """Bars, which a terminal alone has: they take longer to import than all of click."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    class Counts(TextColumn):
+        """How far a step is, in what it counts."""
+
+        def render(self, task: Any) -> Any:
+            """``12 of 40`` or ``1.2 of 4.0 MB``; nothing for a step that does not count."""
+            from rich.text import Text
+
+            return Text("" if task.total is None else far(task.completed, task.total, task.fields["unit"]))
+
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        _Counts(),
+        Counts(""),
         TimeElapsedColumn(),
         console=console,
         transient=True,
         redirect_stdout=False,  # whoever prints while bars are drawn does so above them, by their console
         redirect_stderr=False,
     )
-
-
-class _Counts(TextColumn):
-    """How far a step is, in what it counts."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: Any) -> Any:
-        """``12 of 40`` or ``1.2 of 4.0 MB``; nothing for a step that does not count."""
-        from rich.text import Text
-
-        return Text("" if task.total is None else far(task.completed, task.total, task.fields["unit"]))
 
 
 def _plain(text: str) -> str:

@@ -25,7 +25,7 @@ BAR_CELLS = 24
 @click.option(
     "--packed",
     is_flag=True,
-    help="Pack it, to say how many bytes one would send: once, some seconds for ten megabytes.",
+    help="Pack it, to report how many bytes one would send: some seconds for ten megabytes, once.",
 )
 @options.kernel
 @options.out
@@ -34,26 +34,19 @@ BAR_CELLS = 24
 def command(
     name: str, largest: int, packed: bool, kernel: str | None, out: Path, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
-    """Show what is in the image NAME and why, and what was left out (it is built when it is not there)."""
-    from imagebuilder.builder import Build
-    from imagebuilder.measure.size import promised, shipped
-    from imagebuilder.recipe.load import load
+    """Show what is in the image NAME and why, and what was left out (it is built when it is missing)."""
+    from imagebuilder.measure.inspection import inspect
 
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:
-        build = Build(load(name), store, say, kernel_name=kernel)
-        bundle = build.run(out)
-        tree = build.root
-        size = (shipped if packed else promised)(bundle, store, say=say)
-        sent_bytes = size.total_bytes if size else None
-    files = _largest(tree, largest)
+        found = inspect(name, out=out, kernel=kernel, packed=packed, store=store, say=say)
     if as_json:
-        image = bundle.image.model_dump(by_alias=True, mode="json")
-        found = {"image": image, "bytes": sent_bytes, "root_bytes": tree.size_bytes, "files": files}
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(found.describe(largest), indent=1))
         return
+    bundle, tree, files = found.bundle, found.root, found.largest(largest)
     console = stdout()
-    show(console, _parts(bundle, tree, sent_bytes))
+    show(console, _parts(bundle, tree, found.sent_bytes))
+    console.print(f"The kernel is {found.kernel_name}: {found.kernel_why}.", markup=False, soft_wrap=True)
     show(console, _contents(bundle))
     if bundle.image.alternatives:
         show(console, _alternatives(bundle))
@@ -63,11 +56,6 @@ def command(
         )
     if files:
         show(console, _files(files, tree.size_bytes))
-
-
-def _largest(tree: Tree, count: int) -> list[dict[str, Any]]:
-    files = [(node.size_bytes, path) for path, node in tree.items() if node.kind is Kind.FILE]
-    return [{"path": path, "bytes": size} for size, path in sorted(files, key=lambda f: (-f[0], f[1]))[:count]]
 
 
 def _parts(bundle: Bundle, tree: Tree, sent_bytes: int | None) -> Table:

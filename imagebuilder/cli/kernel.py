@@ -31,13 +31,15 @@ def command() -> None:
 @options.as_json
 def list_(as_json: bool) -> None:
     """List the kernels that recipes can name."""
-    rows = kernel.list_definitions()
+    with listener(quiet=False, verbose=False) as say:
+        rows = kernel.list_definitions(say)
     if as_json:
         click.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=1))
         return
     table = Table("name", "machine", "what it is")
     for row in rows:
-        table.add_row(row.name, row.boot.machine, Text(row.summary))
+        machines = dict.fromkeys(machine for product in row.products for machine in product.machines)
+        table.add_row(row.name, ", ".join(machines), Text(row.summary))
     tables.show(stdout(), table)
 
 
@@ -45,20 +47,20 @@ def list_(as_json: bool) -> None:
 @click.argument("name", type=KERNEL)
 @options.as_json
 def show(name: str, as_json: bool) -> None:
-    """Show a kernel's definition, and whether the ready-built one is up to date."""
+    """Show a kernel's definition, and whether the prebuilt one is up to date."""
     definition = kernel.load_definition(name)
     document = definition.model_dump(mode="json") | {"key": kernel.key(definition, ())}
-    ready_built = kernel.ready_built(definition)
+    prebuilt_images = kernel.prebuilt_images(definition)
     if as_json:
-        click.echo(json.dumps(document | {"ready_built": ready_built}, indent=1))
+        click.echo(json.dumps(document | {"prebuilt": prebuilt_images}, indent=1))
         return
     for key, value in document.items():
         if value is not None:
             click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
-    for kernel_name, wrong in ready_built.items():
-        click.echo(f"ready-built {kernel_name}: {'; '.join(wrong) or 'up to date'}")
-    if not ready_built:
-        click.echo("ready-built: no, it comes out of its package")
+    for kernel_name, wrong in prebuilt_images.items():
+        click.echo(f"prebuilt {kernel_name}: {'; '.join(wrong) or 'up to date'}")
+    if not prebuilt_images:
+        click.echo("prebuilt: no, it comes out of its package")
 
 
 @command.command("build")
@@ -67,8 +69,8 @@ def show(name: str, as_json: bool) -> None:
 @options.as_json
 @options.talk
 def build(name: str, fragments: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Print where a kernel stands: ready-built, out of its package, from the cache, or compiled now, which takes
-    minutes (`kernel verify` compiles in any case)."""
+    """Print the path of a kernel: prebuilt, from its package, from the cache, or compiled now, which takes minutes
+    (`kernel verify` compiles in any case)."""
     store = options.open_store()
     extra = [kernel.fragment(words, beside=Path.cwd()) for words in fragments]
     with listener(quiet=quiet, verbose=verbose) as say:
@@ -82,12 +84,44 @@ def build(name: str, fragments: tuple[str, ...], as_json: bool, quiet: bool, ver
     click.echo(f"{built.image} {options.megabytes(size)} sha256 {built.digest}")
 
 
+@command.command("bump")
+@click.argument("name", type=KERNEL)
+@click.option("--to", "version", metavar="VERSION", help="This version, instead of the newest that the archives have.")
+@click.option("--package", metavar="PACKAGE", help="Another source package, such as linux-source-6.18.")
+@click.option("--release", metavar="RELEASE", help="Another Debian release, such as trixie-backports.")
+@click.option("--series", "only_series", is_flag=True, help="Only see whether the patches fit; change nothing.")
+@options.talk
+def bump(
+    name: str,
+    version: str | None,
+    package: str | None,
+    release: str | None,
+    only_series: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Move a kernel's pin to the newest source that the archives have: apply its patches, compile it, run the boot
+    tests, and only then change the definition and what is prebuilt."""
+    store = options.open_store()
+    with listener(quiet=quiet, verbose=verbose) as say:
+        done = kernel.bump(
+            kernel.load_definition(name),
+            version=version,
+            package=package,
+            release=release,
+            only_series=only_series,
+            store=store,
+            say=say,
+        )
+    click.echo(done)
+
+
 @command.command("verify")
 @click.argument("name", type=KERNEL)
 @fragments
 @options.talk
 def verify(name: str, fragments: tuple[str, ...], quiet: bool, verbose: bool) -> None:
-    """Compile a kernel again, from nothing, and compare it bit for bit with the ready-built one."""
+    """Compile a kernel again, from nothing, and compare it bit for bit with the prebuilt one."""
     store = options.open_store()
     extra = [kernel.fragment(words, beside=Path.cwd()) for words in fragments]
     with listener(quiet=quiet, verbose=verbose) as say:

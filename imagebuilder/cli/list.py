@@ -16,7 +16,7 @@ from imagebuilder.cli.tables import show
 @options.as_json
 def command(as_json: bool) -> None:
     """List the recipes that can be given by name: yours under recipes/, and those that ship."""
-    from imagebuilder.recipe.finding import names
+    from imagebuilder.recipe.lookup import names
 
     rows = [_row(name) for name in names()]
     if as_json:

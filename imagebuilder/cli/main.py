@@ -1,7 +1,9 @@
 """``imagebuilder``: finds the verb, loads its module alone, turns every error into one sentence and an exit status."""
 
 import importlib
+import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ from imagebuilder.errors import ImagebuilderError, InputError, MachineError, Out
 
 INTERRUPTED = 130
 UNREAD = 1
+LONG = re.compile(r"\S{300,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +33,20 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "build": Verb("build", "Build images from recipes"),
+    "lock": Verb("lock", "Write down what was chosen for a recipe, and see what changed"),
     "run": Verb("run", "Boot an image with the console attached"),
     "serve": Verb("serve", "Answer every HTTP request with a machine of its own"),
     "test": Verb("test", "Build, boot and measure images; hold them against their budgets"),
     "report": Verb("report", "Show reports as a page, a table, JUnit XML or Markdown, without booting again"),
-    "bench": Verb("bench", "Start images in turn, again and again: how fast, and faster or slower than before"),
-    "template": Verb("template", "Keep warm instances, from which others are cloned in milliseconds"),
-    "learn": Verb("learn", "See which pages a start uses, so that only these are read ahead"),
+    "bench": Verb("bench", "Measure repeated starts of images in turn; compare them with earlier ones"),
+    "template": Verb("template", "Keep warm instances from which others are cloned in milliseconds"),
+    "learn": Verb("learn", "Record the pages that a start uses, so that only these are read ahead"),
     "inspect": Verb("inspect", "Show what is in an image and why, by size"),
-    "list": Verb("list", "List the recipes that are at hand"),
-    "new": Verb("new", "Write a commented recipe that works"),
+    "list": Verb("list", "List the available recipes"),
+    "new": Verb("new", "Write a commented, working recipe"),
     "schema": Verb("schema", "Print the recipe's JSON Schema, for completion in editors"),
     "kernel": Verb("kernel", "List, show, build and verify kernels"),
-    "cache": Verb("cache", "List, prune and verify what builds keep for the next time"),
+    "cache": Verb("cache", "List, prune and verify the cache of builds"),
     "doctor": Verb("doctor", "Say what this machine has and lacks, and how to install it"),
     "completion": Verb("completion", "Print the completion script for a shell"),
 }
@@ -136,7 +140,9 @@ def _told(error: BaseException) -> int:
         case SystemExit():
             return _status(error)
         case click.ClickException():
-            error.show()
+            text = io.StringIO()
+            error.show(text)
+            click.echo(_short(text.getvalue()), nl=False, err=True)
             return error.exit_code
         case ImagebuilderError():
             return _say(error)
@@ -170,12 +176,17 @@ def _fault(error: BaseException) -> ImagebuilderError:
 
 def _say(error: ImagebuilderError) -> int:
     click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=_color())
-    click.echo(error.message, err=True)
+    click.echo(_short(error.message), err=True)
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        click.echo(f"hint: {_short(error.hint)}", err=True)
     if details := getattr(error, "stderr", "") if _verbose() else "":
         click.echo(details, err=True)
     return error.exit_status
+
+
+def _short(text: str) -> str:
+    """A sentence without the middle of a word that is longer than any name."""
+    return LONG.sub(lambda word: f"{word[0][:40]}…{word[0][-20:]}", text)
 
 
 def _color() -> bool:

@@ -1,7 +1,9 @@
-"""Names that a shell completes: of recipes, kernels, fragments, templates and formats. What is not among them is
-refused by whoever uses it, with the nearest one."""
+"""Names that a shell completes: of recipes, kernels, fragments, templates and formats, and of files. What is not among
+them is refused by whoever uses it, with the nearest one; an empty one, as of a variable that is not set, at once."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -10,7 +12,7 @@ from imagebuilder.errors import ImagebuilderError
 
 
 def _recipes() -> Iterable[str]:
-    from imagebuilder.recipe.finding import names
+    from imagebuilder.recipe.lookup import names
 
     return names()
 
@@ -36,9 +38,23 @@ def _templates() -> Iterable[str]:
 
 
 def _formats() -> Iterable[str]:
-    from imagebuilder.formats import FORMATS
+    from imagebuilder.build.outputs import names
 
-    return ("direct", *FORMATS)
+    return names()
+
+
+class FilePath(click.Path):
+    """The path of a file or a folder; an empty one would be the current folder."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(path_type=Path, **more)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Click takes what is neither a file nor a folder, such as a device, for both."""
+        path: Any = super().convert(_not_empty(self, value, param, ctx), param, ctx)
+        if not self.file_okay and path.exists() and not path.is_dir():
+            self.fail(f"'{path}' is no folder", param, ctx)
+        return path
 
 
 class Known(click.ParamType[str]):
@@ -48,6 +64,10 @@ class Known(click.ParamType[str]):
         self.name = name
         self._known = known
         self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, as it is."""
+        return str(_not_empty(self, value, param, ctx))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The names that begin so, else files."""
@@ -60,8 +80,15 @@ class Known(click.ParamType[str]):
         return [CompletionItem(incomplete, type=self._kind)]
 
 
+def _not_empty(kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    if value == "":
+        kind.fail("it is empty", param, ctx)
+    return value
+
+
 RECIPE = Known("NAME", _recipes, "dir")
 KERNEL = Known("KERNEL", _kernels)
 FRAGMENT = Known("FRAGMENT", _fragments, "file")
 TEMPLATE = Known("NAME|KEY", _templates)
 FORMAT = Known("FORMAT", _formats)
+REFERENCE = Known("REF", _recipes, "file")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imagebuilder.cli.names import KERNEL, RECIPE
+from imagebuilder.cli.names import KERNEL, RECIPE, FilePath
 from imagebuilder.errors import OutputError
 from imagebuilder.events import Say
 from imagebuilder.paths import cache_dir
@@ -14,6 +14,7 @@ from imagebuilder.store import Store
 
 if TYPE_CHECKING:
     from imagebuilder.bundle import Bundle
+    from imagebuilder.measure.report import Report
     from imagebuilder.recipe.values import Egress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -51,7 +52,7 @@ def _or_this_folder(ctx: click.Context, param: click.Parameter, given: T) -> T |
 
 def or_this_folder(wanted: str) -> tuple[str, ...]:
     """The recipe of the current folder, where nothing else was named. Raises UsageError when there is none."""
-    from imagebuilder.recipe.finding import FILE
+    from imagebuilder.recipe.lookup import FILE
 
     if not Path(FILE).is_file():
         raise click.UsageError(f"give {wanted}, or go to a folder with a {FILE} (imagebuilder list shows the names)")
@@ -63,7 +64,7 @@ def talk(command: Command) -> Command:
     command = click.option(
         "-q", "--quiet", is_flag=True, help="No progress on standard error: warnings and errors only."
     )(command)
-    return click.option("-v", "--verbose", is_flag=True, help="Say more of what is done.")(command)
+    return click.option("-v", "--verbose", is_flag=True, help="More detailed output.")(command)
 
 
 def out(command: Command) -> Command:
@@ -71,10 +72,10 @@ def out(command: Command) -> Command:
     return click.option(
         "-o",
         "--out",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FilePath(file_okay=False),
         default=Path("out"),
         show_default=True,
-        help="The folder in which images stand, each under its name.",
+        help="The output folder: each image in a folder of its name.",
     )(command)
 
 
@@ -82,10 +83,10 @@ def artefacts(command: Command) -> Command:
     """``--artefacts``: what failures leave. It stands below ``out``, on whose value its default depends."""
     return click.option(
         "--artefacts",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FilePath(file_okay=False),
         metavar="DIR",
         callback=_beside_images,
-        help="The folder for the logs of what failed.  [default: artefacts in that of --out]",
+        help="The folder for the logs of failures.  [default: artefacts in the --out folder]",
     )(command)
 
 
@@ -95,8 +96,8 @@ def _beside_images(ctx: click.Context, _param: click.Parameter, given: Path | No
 
 def report(command: Command) -> Command:
     """``--json FILE``: the report of what was measured."""
-    text = "Write the report as JSON; - is standard output, which holds nothing else then."
-    target = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+    text = "Write the report as JSON; - is standard output, which then holds nothing else."
+    target = FilePath(dir_okay=False, allow_dash=True)
     return click.option("--json", "json_path", type=target, metavar="FILE", help=text)(command)
 
 
@@ -105,13 +106,13 @@ STDOUT = Path("-")
 
 def check_writable(path: Path | None) -> None:
     """A report that could not be written is better known before minutes of measuring. Raises OutputError."""
-    if path not in (None, STDOUT) and not path.absolute().parent.is_dir():
-        raise OutputError(f"{path} cannot be written: the folder {path.absolute().parent} is not there")
+    if path not in (None, STDOUT) and not (folder := path.absolute().parent).is_dir():
+        raise OutputError.of(path, FileNotFoundError(0, f"the folder {folder} is not there"))
 
 
 def write(content: bytes, path: Path) -> None:
     """Write a file whole or not at all, or print it. Raises OutputError."""
-    from imagebuilder.formats.common import replacing
+    from imagebuilder.filesystems.common import replacing
 
     if path == STDOUT:
         click.echo(content, nl=False)
@@ -120,12 +121,18 @@ def write(content: bytes, path: Path) -> None:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:  # no file can be made in this folder
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        raise OutputError.of(path, error) from error
+
+
+def write_report(report: "Report", path: Path | None) -> None:
+    """Write a report where that is asked for. Raises OutputError."""
+    if path is not None:
+        write(report.to_bytes(), path)
 
 
 def refresh(command: Command) -> Command:
     """``--refresh``: ask the package mirrors anew."""
-    text = "Ask the mirrors for newer packages (else the ones chosen the first time stay)."
+    text = "Choose anew and write recipe.lock, as lock --update does (else what it has stays)."
     return click.option("--refresh", is_flag=True, help=text)(command)
 
 
@@ -136,25 +143,27 @@ def accel(command: Command) -> Command:
         type=click.Choice(["auto", "kvm", "tcg"]),
         default="auto",
         show_default=True,
-        help="auto takes KVM only when a guest really ran under it.",
+        help="auto uses KVM only when a test guest has run under it.",
     )(command)
 
 
 def kernel(command: Command) -> Command:
     """``--kernel``: another kernel than the recipe's."""
-    text = "Another kernel than the recipe's; the image then stands in NAME@KERNEL."
+    text = "Another kernel than the recipe's; the image is then built in NAME@KERNEL."
     return click.option("--kernel", type=KERNEL, metavar="KERNEL", help=text)(command)
 
 
 def cpus(command: Command) -> Command:
     """``--cpus``: more or fewer processors than the recipe's."""
-    text = "Processors, instead of the recipe's. For more than its kernel can use, the image stands in NAME@KERNEL+smp."
+    text = "Processors; overrides the recipe's. With more than its kernel supports, the image is built in NAME@KERNEL."
     return click.option("--cpus", type=click.IntRange(1), help=text)(command)
 
 
 def egress(command: Command) -> Command:
     """``--egress``: what the guest can reach."""
-    text = "What the guest can reach, instead of the recipe's: nothing, or all that this host reaches."
+    text = (
+        "What the guest can reach; overrides the recipe's: nothing, or all that this host reaches except its loopback."
+    )
     return click.option("--egress", type=click.Choice(["none", "full"]), callback=_level, help=text)(command)
 
 
@@ -166,7 +175,7 @@ def _level(_ctx: click.Context, _param: click.Parameter, given: str | None) -> "
 
 def no_fork_server(command: Command) -> Command:
     """``--no-fork-server``: no copies of a QEMU that runs."""
-    text = "Make every clone a new QEMU, where it could be a copy of one that runs."
+    text = "Start a new QEMU for every clone, instead of copying a running one."
     return click.option("--no-fork-server", is_flag=True, help=text)(command)
 
 
@@ -182,7 +191,7 @@ def open_store() -> Store:
 
 def built(name: str, out: Path, *, kernel: str | None, say: Say, cpus: int | None = None) -> "Bundle":
     """The image of a recipe, built when something changed; with a kernel that can use ``cpus``."""
-    from imagebuilder.builder import Build
+    from imagebuilder.build.walk import Build
     from imagebuilder.recipe.load import load
 
     return Build(load(name), open_store(), say, kernel_name=kernel).able(cpus).run(out)

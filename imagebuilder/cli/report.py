@@ -5,15 +5,17 @@ from pathlib import Path
 
 import click
 
-from imagebuilder.cli import figures, options, standings
+from imagebuilder.cli import figures, options
+from imagebuilder.cli.bench import table as bench_table
 from imagebuilder.cli.drawing import stdout
+from imagebuilder.cli.names import FilePath
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.given import Given, read
 from imagebuilder.paths import real
 
 Reports = tuple[Given, ...]
-Target = click.Path(path_type=Path, allow_dash=True)
+Target = FilePath(allow_dash=True)
 
 
 def _html(reports: Reports) -> bytes:
@@ -35,9 +37,9 @@ def _junit(reports: Reports) -> bytes:
 
 
 def _json(reports: Reports) -> bytes:
-    from imagebuilder.measure.render import joined
+    from imagebuilder.measure.render import merge
 
-    return joined.report(reports).to_bytes()
+    return merge.report(reports).to_bytes()
 
 
 WRITERS: Mapping[str, Callable[[Reports], bytes]] = {
@@ -49,7 +51,7 @@ WRITERS: Mapping[str, Callable[[Reports], bytes]] = {
 
 
 @click.command("report")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=FilePath(), metavar="FILE...")
 @click.option("--html", type=Target, metavar="FILE", help="Write one self-contained page, with pictures.")
 @click.option("--markdown", type=Target, metavar="FILE", help="Write a short table for a pull request.")
 @click.option("--junit", type=Target, metavar="FILE", help="Write JUnit XML.")
@@ -69,7 +71,7 @@ def command(files: tuple[Path, ...], **targets: Path | None) -> None:
         console = stdout()
         for given in reports:
             compared = any(image.comparison for image in given.report.images)
-            show = standings.show if compared else figures.show
+            show = bench_table.show if compared else figures.show
             moment = words.moment(given.report.made)
             show(console, given.report, why=f"{given.label} of {moment}" if moment else given.label)
 

@@ -4,8 +4,8 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,20 +15,21 @@ from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener
 from imagebuilder.events import Say
 from imagebuilder.machine.accel import choose
-from imagebuilder.machine.clone import Identity, clone
+from imagebuilder.machine.clone import MOST_FILE_BYTES, Identity, clone
+from imagebuilder.machine.command_line import argv
 from imagebuilder.machine.ending import Exit, How
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import with_ports
-from imagebuilder.machine.spec import Forward, argv, gateway, spec_of
+from imagebuilder.machine.spec import Forward, spec_of
 from imagebuilder.machine.template import Template, Wanted
-from imagebuilder.machine.warming import found_or_made
+from imagebuilder.machine.template_create import found_or_made
 from imagebuilder.process import shell_line
 from imagebuilder.recipe.values import Egress
 
 CHUNK_BYTES = 65536
 SIGNALLED = 128  # as shells count: 128 + the signal's number
 FAILED = 1
-OPEN = "the guest can reach all that this host reaches, and what listens at this host's 127.0.0.1 too, as {gateway}"
+OPEN = "the guest can reach all that this host reaches but its 127.0.0.1 and 169.254.0.0/16 (a cloud's metadata)"
 
 
 class Port(click.ParamType[Forward]):
@@ -60,12 +61,16 @@ class Variable(click.ParamType[tuple[str, str]]):
 @click.command("run")
 @options.name
 @options.accel
-@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
+@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory; overrides the recipe's.")
 @options.cpus
 @options.egress
-@click.option("--port", "ports", multiple=True, type=Port(), help="Reach a guest's port at a fixed one of 127.0.0.1.")
-@click.option("--from-template", is_flag=True, help="Begin where its template stopped (imagebuilder template create).")
-@click.option("--refresh-template", is_flag=True, help="As --from-template; a missing or stale one is made first.")
+@click.option(
+    "--port", "ports", multiple=True, type=Port(), help="Forward a fixed port of 127.0.0.1 to a port of the guest."
+)
+@click.option("--from-template", is_flag=True, help="Resume from its template (imagebuilder template create).")
+@click.option(
+    "--refresh-template", is_flag=True, help="As --from-template; a missing or stale template is created first."
+)
 @click.option("--env", "environment", multiple=True, type=Variable(), metavar="NAME=VALUE",
               help="For a clone: a line of its /run/instance/environment.")  # fmt: skip
 @click.option("--user-data", type=click.File("rb"), metavar="FILE", help="For a clone: its /run/instance/user-data.")
@@ -114,7 +119,7 @@ def command(
     if template is None:
         machine = Instance.start(spec, on_console=screen)
     else:
-        data = user_data.read() if user_data else b""
+        data = user_data.read(MOST_FILE_BYTES + 1) if user_data else b""
         identity = Identity.of(template, environment=dict(environment), user_data=data)
         machine = clone(template, identity, forwards=ports, on_console=screen)
     found, number = signals.run(_attached(machine, screen, quiet=quiet))
@@ -149,7 +154,7 @@ async def _attached(
             for forward in instance.forwards:
                 click.echo(f"port {forward.guest_port} is at 127.0.0.1:{forward.host_port}", err=True)
             if instance.spec.egress is Egress.FULL:
-                click.echo(OPEN.format(gateway=gateway(instance.spec)), err=True)
+                click.echo(OPEN, err=True)
         loop = asyncio.get_running_loop()
         asked: dict[int, asyncio.Task[Exit]] = {}
 
@@ -162,13 +167,11 @@ async def _attached(
         screen.on_error = lambda: stop(0)
         for each in signals.watched():
             loop.add_signal_handler(each, stop, each)
-        with suppress(OSError, ValueError):  # a file or no standard input at all: nothing to type
-            loop.add_reader(sys.stdin.fileno(), _typed, instance, loop)
-        try:
-            return await instance.wait_exit(), next(filter(None, asked), None)
-        finally:
-            with suppress(OSError, ValueError):
-                loop.remove_reader(sys.stdin.fileno())
+        with _typing(instance, loop):
+            found = await instance.wait_exit()
+        for hint in instance.evidence.remedies if not (asked or found.ok or quiet) else ():
+            click.echo(f"hint: {hint}", err=True)
+        return found, next(filter(None, asked), None)
 
 
 class _Screen:
@@ -189,9 +192,27 @@ class _Screen:
             self.on_error()
 
 
-def _typed(instance: Instance, loop: asyncio.AbstractEventLoop) -> None:
-    data = os.read(sys.stdin.fileno(), CHUNK_BYTES)
-    if data:
-        instance.write_console(data)
-    else:
-        loop.remove_reader(sys.stdin.fileno())
+@contextmanager
+def _typing(instance: Instance, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Standard input is typed into the console, no faster than the guest takes it."""
+
+    def listen(room: bool) -> None:
+        with suppress(OSError, ValueError):  # a file or no standard input at all: nothing to type
+            if room:
+                loop.add_reader(sys.stdin.fileno(), typed)
+            else:
+                loop.remove_reader(sys.stdin.fileno())
+
+    def typed() -> None:
+        if data := os.read(sys.stdin.fileno(), CHUNK_BYTES):
+            instance.terminal.write(data)
+        else:
+            listen(False)
+
+    instance.terminal.on_room = listen
+    listen(True)
+    try:
+        yield
+    finally:
+        instance.terminal.on_room = lambda _room: None
+        listen(False)

@@ -1,24 +1,21 @@
-"""``imagebuilder schema``: JSON Schemas, for completion in editors and for checking reports."""
+"""``imagebuilder schema``: JSON Schemas, for completion in editors and for checking what was printed."""
 
+import importlib
 import json
+from collections.abc import Mapping
 
 import click
 
+# Documents, and the module whose ``json_schema()`` is theirs.
+DOCUMENTS: Mapping[str, str] = {
+    "recipe": "imagebuilder.recipe.schema",
+    "report": "imagebuilder.measure.report",
+    "build": "imagebuilder.build.outputs",
+}
+
 
 @click.command("schema")
-@click.argument("document", type=click.Choice(["recipe", "report"]), default="recipe")
+@click.argument("document", type=click.Choice([*DOCUMENTS]), default="recipe")
 def command(document: str) -> None:
-    """Print the JSON Schema of a recipe (default) or of a report."""
-    click.echo(json.dumps(_recipe() if document == "recipe" else _report(), indent=2))
-
-
-def _recipe() -> object:
-    from imagebuilder.recipe.schema import json_schema
-
-    return json_schema()
-
-
-def _report() -> object:
-    from imagebuilder.measure.report import json_schema
-
-    return json_schema()
+    """Print the JSON Schema of a recipe (default), of a report, or of what build --json prints."""
+    click.echo(json.dumps(importlib.import_module(DOCUMENTS[document]).json_schema(), indent=2))

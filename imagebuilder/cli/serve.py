@@ -20,7 +20,7 @@ from imagebuilder.machine.accel import choose
 from imagebuilder.machine.failures import check_free
 from imagebuilder.machine.spec import LOOPBACK
 from imagebuilder.machine.template import Wanted
-from imagebuilder.machine.warming import found_or_made
+from imagebuilder.machine.template_create import found_or_made
 from imagebuilder.recipe.load import load
 from imagebuilder.recipe.values import Egress
 from imagebuilder.words import counted
@@ -35,10 +35,10 @@ OUR_FAULT = range(500, 600)  # and not the client's
 @options.name
 @click.option("--per-request", is_flag=True, required=True, help="Answer every request with a machine of its own.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True,
-              help="The port of 127.0.0.1 to listen at; 0 is any free one.")  # fmt: skip
-@click.option("--ready", type=click.IntRange(1), default=READY, show_default=True, help="Machines that stand ready.")
+              help="The port of 127.0.0.1 to listen on; 0 for any free one.")  # fmt: skip
+@click.option("--ready", type=click.IntRange(1), default=READY, show_default=True, help="Machines kept ready.")
 @click.option("--requests", type=click.IntRange(1), metavar="N", help="End after N requests.")
-@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
+@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory; overrides the recipe's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each request, and one at the end.")
 @options.egress
 @options.no_fork_server
@@ -62,8 +62,8 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Serve the image NAME on 127.0.0.1: every HTTP request gets a machine of its own, a clone that stood ready, and
-    that is thrown away afterwards. Its template is made when there is none. Ctrl-C ends it."""
+    """Serve the image NAME on 127.0.0.1: every HTTP request gets a machine of its own, a clone that was kept ready and
+    is thrown away afterwards. Its template is created when there is none. Ctrl-C ends it."""
     recipe = load(name)
     http_port(recipe.name, recipe.ready)  # better known before a template is made, as whether the port is free
     check_free(port)
@@ -74,7 +74,7 @@ def command(
         wanted = Wanted.of(bundle, accelerator, memory_mib=memory_mib, egress=egress)
         template = signals.run(found_or_made(wanted, store, say=say))
     log = _Log(as_json=as_json, quiet=quiet, most=requests)
-    pool = Pool(template, ready=ready, warm=wanted.recipe.get("warm", ()), stems=not no_fork_server, say=log.hear)
+    pool = Pool(template, ready=ready, warm=wanted.recipe.warm, copies=not no_fork_server, say=log.hear)
     signals.run(_serve(pool, port, log))
     log.sum_up()
     if log.ended_by is not None:

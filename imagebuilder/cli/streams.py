@@ -1,7 +1,7 @@
 """The standard streams as we were given them: closed, full, or read by nobody.
 
 A closed one is opened to nowhere (``/dev/null``), before anything else could be opened under its number and be written
-to. What can be written nowhere else is told by the exit status alone.
+to. What can be written nowhere else shows in the exit status alone.
 """
 
 import io

@@ -1,6 +1,7 @@
 """``imagebuilder template``: make, list and remove the templates that instances are cloned from."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,12 +12,13 @@ from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener, stdout
 from imagebuilder.cli.names import TEMPLATE
 from imagebuilder.cli.tables import show
-from imagebuilder.errors import InputError, OutputError
+from imagebuilder.errors import OutputError
 from imagebuilder.machine.accel import choose
-from imagebuilder.machine.sweeping import abandoned, unreadable
-from imagebuilder.machine.template import Template, Wanted, remove, templates
-from imagebuilder.machine.warming import create
+from imagebuilder.machine.template import Template, Wanted, templates
+from imagebuilder.machine.template_create import create
+from imagebuilder.machine.template_gc import remove_named, unreadable
 from imagebuilder.recipe.values import Egress
+from imagebuilder.words import counted, some
 
 
 @click.group("template", cls=options.Verbs)
@@ -27,7 +29,7 @@ def command() -> None:
 @command.command("create")
 @options.names
 @options.accel
-@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
+@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory; overrides the recipe's.")
 @options.cpus
 @options.egress
 @options.kernel
@@ -48,8 +50,8 @@ def create_(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Start each NAME, wait for its first answer, warm it up, and keep it, in the place of one of the same image and
-    machine. Older ones of the NAME that nobody used for a week, or that eight others were used after, are removed."""
+    """Start each NAME, wait for its first answer, warm it up, and keep it, replacing the template of the same image
+    and machine. Those of the NAME that were unused for a week, or that eight others were used after, are removed."""
     store = options.open_store()
     made = []
     with listener(quiet=quiet, verbose=verbose) as say:
@@ -64,36 +66,30 @@ def create_(
 @command.command("list")
 @options.as_json
 def list_(as_json: bool) -> None:
-    """List the templates that there are."""
-    _print(list(templates(options.open_store())), as_json=as_json)
+    """List the templates."""
+    store = options.open_store()
+    _print(list(templates(store)), as_json=as_json)
+    if lost := [folder.name for folder in unreadable(store)]:
+        said = "cannot be used, damaged or of another imagebuilder: `imagebuilder template rm --stale` removes that"
+        click.echo(f"warning: {counted(len(lost), 'template')} ({some(lost)}) {said}", err=True)
 
 
 @command.command("rm")
 @click.argument("names", nargs=-1, type=TEMPLATE, metavar="[NAME|KEY]...")
 @click.option("--all", "everything", is_flag=True, help="Remove every template.")
-@click.option("--stale", is_flag=True, help="Only those that nobody used for a week, or that eight others were used "
-              "after (of every NAME when none is given), and what another imagebuilder has made.")  # fmt: skip
-def rm(names: tuple[str, ...], everything: bool, stale: bool) -> None:
+@click.option("--stale", is_flag=True, help="Only those unused for a week, or that eight others were used after (of "
+              "every NAME when none is given), and those made by another version of imagebuilder.")  # fmt: skip
+@options.as_json
+def rm(names: tuple[str, ...], everything: bool, stale: bool, as_json: bool) -> None:
     """Remove the templates of each NAME, or the one of a KEY as `template list` prints it. One that is in use stays."""
     if not names and not everything and not stale:
         raise click.UsageError("give a NAME or a KEY, --stale or --all")
     store = options.open_store()
-    found = list(templates(store))
-    for name in names:
-        if not any(_means(name, each) for each in found):
-            known = ", ".join(sorted({each.name for each in found})) or "none"
-            raise InputError(f"there is no template of {name}; there are: {known}", hint="imagebuilder template list")
-    chosen = () if everything else names
-    meant = [each for each in found if not chosen or any(_means(name, each) for name in chosen)]
-    doomed = {each.folder: each.name for each in (abandoned(meant) if stale else meant)}
-    doomed |= {} if chosen else {folder: folder.name for folder in unreadable(store)}
-    used = [doomed[folder] for folder in doomed if not remove(folder)]
-    if used:
+    done = remove_named(store, names, everything=everything, stale=stale)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in done], indent=1))
+    if used := [each.name for each in done if not each.removed]:
         raise OutputError(f"in use, and left alone: {', '.join(used)}", hint="end their clones first")
-
-
-def _means(words: str, template: Template) -> bool:
-    return words == template.name or (len(words) >= 8 and template.circumstances.key.startswith(words))
 
 
 def _print(found: list[Template], *, as_json: bool) -> None:
@@ -104,5 +100,5 @@ def _print(found: list[Template], *, as_json: bool) -> None:
     for each in found:
         was = each.circumstances
         key, size = was.key[:12], options.megabytes(each.bytes)
-        table.add_row(Text(each.name), key, was.machine, Text(was.qemu.partition(" (")[0]), size, each.made)
+        table.add_row(*map(Text, (each.name, key, was.machine, was.qemu.partition(" (")[0], size, each.made)))
     show(stdout(), table)

@@ -10,16 +10,16 @@ import click
 
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import stdout
-from imagebuilder.cli.names import KERNEL
+from imagebuilder.cli.names import KERNEL, FilePath
 from imagebuilder.errors import InputError, ToolMissing
-from imagebuilder.recipe.finding import find
+from imagebuilder.recipe.lookup import find
 from imagebuilder.store import Store
 
 if TYPE_CHECKING:
     from imagebuilder.cli.boot_tests import Session
     from imagebuilder.measure.report import Report
 
-Target = click.Path(dir_okay=False, path_type=Path)
+Target = FilePath(dir_okay=False)
 WORDS = "imagebuilder.cli.test.words"
 NAMES_ONLY = {"--collect-only", "--co"}  # pytest's words for: run no test
 RUNS = 5  # as the plugin has it, which takes longer to import than --help should
@@ -36,18 +36,18 @@ class WithWords(click.Command):
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """``imagebuilder test [OPTIONS] NAME... [-- WORDS]``."""
-        return [*super().collect_usage_pieces(ctx), "[-- PYTEST'S WORDS]"]
+        return [*super().collect_usage_pieces(ctx), "[-- PYTEST_ARGS]"]
 
 
 @click.command("test", cls=WithWords)
 @options.names
 @options.accel
-@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Starts that count, per image.")
-@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory, instead of the recipe's.")
-@click.option("--min-memory", "minimum", is_flag=True, help="Look for the least memory with which it answers.")
-@click.option("--initcalls", is_flag=True, help="List what the kernel's own start spent, in one more start.")
+@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Measured starts per image.")
+@click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory; overrides the recipe's.")
+@click.option("--min-memory", "minimum", is_flag=True, help="Find the least memory with which it answers.")
+@click.option("--initcalls", is_flag=True, help="List the kernel's initcalls with their times, in one more start.")
 @click.option("--kernel", "kernels", type=KERNEL, multiple=True, metavar="KERNEL",
-              help="Another kernel than the recipe's; again for several, all measured in this run.")  # fmt: skip
+              help="Another kernel than the recipe's; repeatable: all are measured in this run.")  # fmt: skip
 @click.option("--show-answer", is_flag=True, help="Print what the application answers.")
 @options.report
 @click.option("--junit", "junit_path", type=Target, metavar="FILE", help="Write the tests as JUnit XML.")
@@ -78,14 +78,14 @@ def command(
     bytes when built again; started next to an empty machine again and again, it is measured and held against its
     budget. Exit status 1 when anything falls short.
 
-    What stands behind -- goes to pytest: imagebuilder test nginx -- -x -k answers
+    Arguments after -- go to pytest: imagebuilder test nginx -- -x -k answers
     """
     for path in (json_path, junit_path):
         options.check_writable(path)
     printed, to_file = json_path == options.STDOUT, None if json_path == options.STDOUT else json_path
     given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
     given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": to_file}
-    given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--junitxml": junit_path}
+    given |= {"--ib-out": out, "--ib-artefacts": artefacts}
     store = options.open_store()
     folders = [find(name) for name in names]
     if not NAMES_ONLY.intersection(ctx.meta[WORDS]):
@@ -93,11 +93,16 @@ def command(
     with redirect_stdout(sys.stderr) if printed else nullcontext():
         session = _session(quiet=quiet, verbose=verbose)
         with store.scratch() as scratch:  # pytest would keep what tests leave in temporary folders, for some time
-            status = session.run(folders, {**given, "--basetemp": scratch / "pytest"}, ctx.meta[WORDS])
+            junit = scratch / "junit.xml"
+            given |= {"--basetemp": scratch / "pytest", "--junitxml": junit if junit_path else None}
+            status = session.run(folders, given, ctx.meta[WORDS])
+            as_junit = junit.read_bytes() if junit_path and junit.exists() else None
         if session.ended_by is not None:
             raise signals.Ended(session.ended_by)
         report, why = session.gathered
         _show(session, report, why, answers=show_answer)
+        if junit_path and as_junit is not None:  # shown before: what cannot be written was measured all the same
+            options.write(as_junit, junit_path)
     if report is None and printed:
         click.echo("no report is printed: no test that measures an image was run", err=True)
         status = status or InputError.exit_status

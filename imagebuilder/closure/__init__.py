@@ -1,32 +1,36 @@
 """Which files an application really needs, out of all that its packages brought.
 
 Needed are the command (for a script, its interpreter and what it calls by its path), the libraries that the dynamic
-linker will look for, what the recipe includes and adds, the libraries and interpreters of that, and the links that lead
-there. All is looked for in the tree that the image will have: the packages over what every image has, and the recipe's
-[[files]] over both.
+linker will look for, the files that its arguments name, what the recipe includes and adds, the libraries and
+interpreters of that, and the links that lead there. All is looked for in the tree that the image will have: the
+packages over what every image has, and the recipe's [[files]] over both.
 
-Not seen are files that a program opens or loads by name while it runs; the recipe includes them where they matter:
-plug-ins, data, locales, ``libgcc_s.so.1`` (glibc loads it for pthread_cancel, pthread_exit and backtrace),
-``/usr/lib/x86_64-linux-gnu/gconv/**`` (iconv), ``libnss_*.so*`` (since glibc 2.34, ``files`` and ``dns`` are in libc).
+What interpreters open by themselves is known (``languages``). Not seen are other files that a program opens or loads
+by name while it runs; the recipe includes them where they matter: plug-ins, data, locales, ``libgcc_s.so.1`` (glibc
+loads it for pthread_cancel, pthread_exit and backtrace), glibc's ``gconv/**`` (iconv), ``libnss_*.so*`` (since glibc
+2.34, ``files`` and ``dns`` are in libc).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from imagebuilder.closure import scripts
+from imagebuilder.closure import arguments, busybox, scripts
 from imagebuilder.closure.elf import MAGIC
 from imagebuilder.closure.groups import Group, groups
+from imagebuilder.closure.needs import keep_needs
 from imagebuilder.closure.selection import matching, other_glob, selected
 from imagebuilder.closure.walk import Walk, nobody_knows
 from imagebuilder.errors import ClosureError
+from imagebuilder.recipe.values import Runtime
 from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay
-from imagebuilder.tree import Kind, Node, Tree
+from imagebuilder.tree import Blob, Kind, Node, Tree
 
-__all__ = ["Around", "Group", "Slimmed", "described", "merge", "needed", "slim"]
+__all__ = ["Around", "Group", "Slimmed", "as_seen", "merge", "needed", "slim"]
 
+UNREAD = Blob.of(b"a content that the closure does not read")
 SYSTEM = "imagebuilder"  # the origin of what every image has
+BUSYBOX = ("/usr/bin/busybox", "/bin/busybox")
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,15 @@ class Slimmed:
 @dataclass(frozen=True)
 class Around:
     """What the image will have besides its sources: ``below`` what every image has, ``above`` the recipe's [[files]];
-    ``environment``, the application's; and ``package_with`` knows in which package a missing library may be."""
+    ``environment`` and ``arguments``, the application's; ``packages``, those that the recipe names; and
+    ``package_with`` knows in which package a missing library may be."""
 
     below: Tree = field(default_factory=Tree)
     above: Mapping[str, Node] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     package_with: Callable[[str], str | None] = nobody_knows
+    arguments: Sequence[str] = ()
+    packages: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -64,16 +71,18 @@ def slim(
     roots: Sequence[str],
     include: Sequence[str],
     exclude: Sequence[str],
+    off: Collection[Runtime] = (),
     around: Around | None = None,
 ) -> Slimmed:
     """What the programs ``roots`` (absolute paths) need of the layers, and what the globs ``include`` name.
 
-    ``exclude`` takes from what is included and from layers that are kept whole. What is ``around`` the layers is seen,
+    ``exclude`` takes from what is included and from layers that are kept whole; of what runtimes need by themselves,
+    what those that are ``off`` need is kept only where it is included. What is ``around`` the layers is seen,
     and needs things of them, but is not in the result. Raises ClosureError for a program that is not there or cannot
     run, for a library that is missing or excluded, and for a glob that matches nothing.
     """
     around = around or Around()
-    merged = merge([Layer(around.below, dict.fromkeys(around.below, SYSTEM), slim=True), *layers])
+    merged = _linked(merge([Layer(around.below, dict.fromkeys(around.below, SYSTEM), slim=True), *layers]))
     tree, added = overlay(merged.tree, around.above)
     dropped = {path: why for path, why in _dropped(exclude, tree).items() if path not in added}
     walk = Walk(tree, dropped, around.environment, around.package_with)
@@ -84,11 +93,17 @@ def slim(
         walk.whole(path, "kept whole")
     for path in around.above:
         walk.whole(path, "the recipe adds it")
+    for path in arguments.files(around.arguments, tree):
+        walk.include(path, "an argument of the command")
     for path in (*roots, *around.above, *whole):
         walk.calls(path)
-    for glob in include:
-        for path in _included(glob, tree):
+    included = {glob: _included(glob, tree) for glob in include}
+    for glob, found in included.items():
+        for path in found:
             walk.include(path, glob)
+        walk.on_the_way(glob)
+    named = frozenset(path for found in included.values() for path in found)
+    left = keep_needs(walk, included=named, packages=around.packages, off=off)
     walk.check()
     ours = {path for path, node in merged.tree.items() if merged.origins.get(path) != SYSTEM and tree.get(path) == node}
     kept = {path: why for path, why in walk.kept.items() if path in ours}
@@ -97,8 +112,8 @@ def slim(
     rest = f"not needed by {', '.join(roots)}" if roots else "not needed"
     return Slimmed(
         tree.filter(lambda path, _: path in kept).merge(Tree(walk.links)),
-        groups(sources, merged.origins, kept, {**dropped, **replaced}, rest),
-        tuple(scripts.cannot_run(walk.idle)),
+        groups(sources, merged.origins, kept, {**left, **dropped, **replaced}, rest),
+        (*scripts.cannot_run(walk.idle), *arguments.folders_left_out(around.arguments, tree, merged.origins, kept)),
     )
 
 
@@ -124,12 +139,18 @@ def merge(layers: Sequence[Layer]) -> Merged:
     return Merged(tree, origins, frozenset(whole))
 
 
-def described(path: str, node: Node) -> Any:
-    """What of an added file the closure depends on, as JSON: its content only where it is read."""
-    document = node.describe()
-    if node.kind is Kind.FILE and not _is_read(path, node):
-        document = {name: value for name, value in document.items() if name not in ("sha256", "bytes")}
-    return [path, document]
+def _linked(merged: Merged) -> Merged:
+    """With the links by which BusyBox's programs are called, where the tree has no such program."""
+    links = busybox.lacking(merged.tree)
+    origins = dict.fromkeys(
+        links, next((merged.origins[path] for path in BUSYBOX if path in merged.origins), "busybox")
+    )
+    return Merged(merged.tree.merge(Tree(links)), {**merged.origins, **origins}, merged.whole) if links else merged
+
+
+def as_seen(path: str, node: Node) -> Node:
+    """An added file as the closure sees it: with its content only where that is read."""
+    return node if node.kind is not Kind.FILE or _is_read(path, node) else replace(node, content=UNREAD)
 
 
 def _is_read(path: str, node: Node) -> bool:
@@ -146,5 +167,5 @@ def _included(glob: str, tree: Tree) -> list[str]:
     """The paths that a glob means: a folder that it names stands for all in it. Raises ClosureError for none."""
     found = selected(glob, tree)
     if not found:
-        raise ClosureError(f'source.include: "{glob}" matches nothing', hint=other_glob(glob, tree))
+        raise ClosureError(f'include: "{glob}" matches nothing', hint=other_glob(glob, tree))
     return found

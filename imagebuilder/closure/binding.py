@@ -3,10 +3,10 @@
 A library of a distribution calls most of its own functions through the dynamic linker, so that another library could
 take their place: OpenSSL has 4,000 such references to itself, and looks all of them up before nginx runs. In an image
 all programs and libraries are known. Where exactly one of them defines a name, a reference of that library to it needs
-no search: its relocation becomes one to an address relative to the library (R_X86_64_RELATIVE), in place. No byte is
-added or moved; references to other libraries, and all that is special, stay as they were.
+no search: its relocation becomes one to an address relative to the library (RELATIVE in the psABI), in place. No byte
+is added or moved; references to other libraries, and all that is special, stay as they were.
 
-Layout: gABI ("Relocation", "Dynamic Section") and the x86-64 psABI.
+Layout: gABI ("Relocation", "Dynamic Section") and the psABI of ``arch.py``.
 """
 
 import io
@@ -16,18 +16,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-
+from imagebuilder.arch import TARGET
 from imagebuilder.closure.elf import is_elf
 from imagebuilder.tree import Blob, Kind, Tree
+
+if TYPE_CHECKING:
+    from elftools.elf.dynamic import DynamicSegment
 
 SYMBOL, RELOCATION, TAG = struct.Struct("<IBBHQQ"), struct.Struct("<QQq"), struct.Struct("<Qq")
 DT_PLTRELSZ, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_SONAME = 2, 5, 6, 7, 8, 14
 DT_JMPREL, DT_BIND_NOW, DT_FLAGS, DT_RELACOUNT, DT_FLAGS_1 = 23, 24, 30, 0x6FFFFFF9, 0x6FFFFFFB
 DF_BIND_NOW, DF_1_NOW = 8, 1
-R_64, R_GLOB_DAT, R_JUMP_SLOT, R_RELATIVE = 1, 6, 7, 8
+RELOCATIONS = TARGET.relocations
 UNDEFINED, FIRST_RESERVED = 0, 0xFF00
 GLOBAL, WEAK = 1, 2
 PLAIN_TYPES = (0, 1, 2)  # no type, object, function: no thread-local ones, and none that are computed at start
@@ -62,7 +64,7 @@ Relocation = tuple[int, int, int]  # where, symbol << 32 | type, addend
 
 @dataclass(frozen=True)
 class Shared:
-    """A dynamically linked ELF file for x86-64."""
+    """A dynamically linked ELF file for the processor that images are made for."""
 
     data: bytes
     segments: tuple[tuple[int, int, int], ...]
@@ -144,11 +146,14 @@ def _objects(tree: Tree) -> Iterator[tuple[str, Shared]]:
 
 
 def _read(data: bytes) -> Shared | None:
-    """None for what is not dynamically linked, not for x86-64, or damaged: it is none of ours."""
+    """None for what is not dynamically linked, for another processor, or damaged: it is none of ours."""
+    from elftools.elf.dynamic import DynamicSegment  # here, since a build with nothing changed reads none
+    from elftools.elf.elffile import ELFFile
+
     try:
         elf = ELFFile(io.BytesIO(data))
         dynamic = next((each for each in elf.iter_segments() if isinstance(each, DynamicSegment)), None)
-        if (str(elf["e_machine"]), elf.elfclass) != ("EM_X86_64", 64) or dynamic is None or not dynamic["p_filesz"]:
+        if (str(elf["e_machine"]), elf.elfclass) != TARGET.elf or dynamic is None or not dynamic["p_filesz"]:
             return None
         segments = tuple(
             (each["p_vaddr"], each["p_offset"], each["p_filesz"]) for each in elf.iter_segments(type="PT_LOAD")
@@ -162,7 +167,7 @@ def _read(data: bytes) -> Shared | None:
         return None
 
 
-def _dynamic(data: bytes, dynamic: DynamicSegment) -> bytes:
+def _dynamic(data: bytes, dynamic: "DynamicSegment") -> bytes:
     """The dynamic section up to its end."""
     part = data[dynamic["p_offset"] : dynamic["p_offset"] + dynamic["p_filesz"]]
     end = next((at for at in range(0, len(part), TAG.size) if part[at : at + 8] == bytes(8)), len(part))
@@ -181,14 +186,18 @@ def _sound(shared: Shared, claims: Mapping[bytes, int]) -> bytes:
 def _bind(shared: Shared, claims: Mapping[bytes, int]) -> bytes:
     """The content with what can be bound turned into relative relocations, which stand first in their table."""
     data = bytearray(shared.data)
-    main = [_relative(each, shared, claims, (R_64, R_GLOB_DAT)) for each in shared.relocations(DT_RELA, DT_RELASZ)]
-    first = [each for each in main if each[1] == R_RELATIVE]
-    rest = [each for each in main if each[1] != R_RELATIVE]
+    plain = (RELOCATIONS.address, RELOCATIONS.global_data)
+    main = [_relative(each, shared, claims, plain) for each in shared.relocations(DT_RELA, DT_RELASZ)]
+    first = [each for each in main if each[1] == RELOCATIONS.relative]
+    rest = [each for each in main if each[1] != RELOCATIONS.relative]
     if DT_RELACOUNT in shared.tags and main:
         _write(data, shared, DT_RELA, [*sorted(first), *rest])
         _count(data, shared, len(first))
     if shared.binds_at_start:  # else the linker expects nothing but functions to be bound in this table
-        calls = [_relative(each, shared, claims, (R_JUMP_SLOT,)) for each in shared.relocations(DT_JMPREL, DT_PLTRELSZ)]
+        calls = [
+            _relative(each, shared, claims, (RELOCATIONS.jump_slot,))
+            for each in shared.relocations(DT_JMPREL, DT_PLTRELSZ)
+        ]
         _write(data, shared, DT_JMPREL, calls)
     return bytes(data)
 
@@ -200,7 +209,7 @@ def _relative(entry: Relocation, shared: Shared, claims: Mapping[bytes, int], ki
         return entry
     symbol = shared.symbols[info >> 32]
     alone = symbol.is_plain and claims[symbol.name] == 1
-    return (where, R_RELATIVE, symbol.value + addend) if alone else entry
+    return (where, RELOCATIONS.relative, symbol.value + addend) if alone else entry
 
 
 def _write(data: bytearray, shared: Shared, start: int, entries: list[Relocation]) -> None:

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder import process
+from imagebuilder.arch import TARGET
 from imagebuilder.closure.selection import other_glob, selected
-from imagebuilder.errors import ClosureError, MachineLacks, ToolFailed
+from imagebuilder.errors import ClosureError, MachineLacks, ToolFailed, ToolTimedOut
 from imagebuilder.tree import Kind, Node, Tree, file
 
 VERSION = re.compile(r"/(python3\.\d+)/")
 INTERPRETER = re.compile(r"(?P<prefix>.*)/bin/(?P<python>python3\.\d+)")
-LINKER = "/lib64/ld-linux-x86-64.so.2"
 LIBRARY = re.compile(r".*\.so(\.[0-9.]+)?")
-SYSTEM = ("linux", "x86_64")
+COMPILE_S = 1800.0  # measured: the whole standard library takes ten seconds
 # What is no Python of this version, such as a template or a test's example, has no byte code; so it is elsewhere too.
 SCRIPT = """
 import os, sys
@@ -60,13 +60,13 @@ def byte_code(tree: Tree, patterns: Sequence[str], scratch: Path) -> Tree:
 
     A module in the folder of a version (``/usr/lib/python3.11/…``) is compiled by that one, any other by each version
     that the image has. ``scratch`` is an empty folder. Raises ClosureError for a glob that names no module, for modules
-    whose Python is not in the tree or cannot run there, and MachineLacks where x86-64 Linux programs do not run.
+    whose Python is not in the tree or cannot run there, and MachineLacks where the image's programs do not run.
     """
     modules = sorted({path for glob in patterns for path in _modules(glob, tree)})
     if not modules:
         return Tree()
-    if (sys.platform, platform.machine()) != SYSTEM:
-        raise MachineLacks("byte code is made by the image's own Python, which runs on x86-64 Linux only")
+    if (sys.platform, platform.machine()) != ("linux", TARGET.name):
+        raise MachineLacks(f"byte code is made by the image's own Python, which runs on {TARGET.title} Linux only")
     pythons = list(_pythons(tree))
     wanted: dict[Python, list[str]] = {}
     for module in modules:
@@ -82,9 +82,9 @@ def _modules(glob: str, tree: Tree) -> list[str]:
     """The modules that a glob names; a folder stands for all in it."""
     paths = [path for path in selected(glob, tree) if path.endswith(".py") and tree[path].kind is Kind.FILE]
     if not paths:
-        message = f'source.byte_code: "{glob}" names no Python module (*.py) that is kept in the image'
+        message = f'byte_code: "{glob}" names no Python module (*.py) that is kept in the image'
         near = other_glob(glob, tree.filter(lambda path, _: path.endswith(".py")))
-        raise ClosureError(message, hint=near or "modules are kept that source.include names too")
+        raise ClosureError(message, hint=near or "modules are kept that include names too")
     return paths
 
 
@@ -121,9 +121,9 @@ def _lay_out(tree: Tree, scratch: Path) -> None:
 
 
 def _compile(python: Python, modules: Sequence[str], tree: Tree, scratch: Path) -> None:
-    linker = tree.resolve(LINKER)
+    linker = tree.resolve(TARGET.linker)
     if linker is None:
-        raise ClosureError(f"{modules[0]} has no byte code without {LINKER}, which is not kept in the image")
+        raise ClosureError(f"{modules[0]} has no byte code without {TARGET.linker}, which is not kept in the image")
     folders = sorted({path.rpartition("/")[0] for path in tree if LIBRARY.fullmatch(path) and "/python3" not in path})
     words = [
         *(f"{scratch}{linker}", "--inhibit-cache"),
@@ -133,13 +133,15 @@ def _compile(python: Python, modules: Sequence[str], tree: Tree, scratch: Path) 
     # The same hashes each time: what the interpreter writes must not depend on the order of a set.
     environment = {"PYTHONHOME": f"{scratch}{python.prefix}", "PYTHONHASHSEED": "0"}
     try:
-        process.run(words, cwd=scratch, env=environment, stdin="\0".join(modules).encode())
+        process.run(words, cwd=scratch, env=environment, stdin="\0".join(modules).encode(), timeout_s=COMPILE_S)
+    except ToolTimedOut as error:
+        raise ClosureError(f"byte_code: the image's {python.name} {error.how}") from error
     except ToolFailed as error:
         said = error.stderr.strip().splitlines() or [error.message]
         cause = next((line for line in reversed(said) if "Error" in line), said[-1])
-        message = f"source.byte_code: the image's {python.name} cannot run: {cause.replace(str(scratch), '')}"
+        message = f"byte_code: the image's {python.name} cannot run: {cause.replace(str(scratch), '')}"
         library = f"{python.prefix}/lib/{python.name}"
-        hint = f'source.include = ["{library}/**"] keeps its standard library' if _lacks(library, tree) else None
+        hint = f'include = ["{library}/**"] keeps its standard library' if _lacks(library, tree) else None
         raise ClosureError(message, hint=hint) from error
 
 

@@ -3,14 +3,16 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
+from imagebuilder.arch import TARGET
+
+if TYPE_CHECKING:
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.elffile import ELFFile
 
 MAGIC = b"\x7fELF"
 MAX_TAGS = 4096  # a dynamic section has dozens
-SYSTEM = ("EM_X86_64", 64)
 
 
 class DamagedElf(ValueError):
@@ -19,7 +21,7 @@ class DamagedElf(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Elf:
-    """The parts of an ELF file that the dynamic linker goes by; ``machine`` and ``bits`` as in ``SYSTEM``."""
+    """The parts of an ELF file that the dynamic linker goes by; ``machine`` and ``bits`` as in ``Architecture.elf``."""
 
     machine: str
     bits: int
@@ -31,8 +33,8 @@ class Elf:
 
     @property
     def runs_here(self) -> bool:
-        """Whether it is for x86-64."""
-        return (self.machine, self.bits) == SYSTEM
+        """Whether it is for the processor that images are made for."""
+        return (self.machine, self.bits) == TARGET.elf
 
 
 def is_elf(data: bytes) -> bool:
@@ -42,13 +44,15 @@ def is_elf(data: bytes) -> bool:
 
 def parse(data: bytes) -> Elf:
     """Read an ELF file. Raises DamagedElf."""
+    from elftools.elf.elffile import ELFFile  # here, since a build with nothing changed reads none
+
     try:
         return _parse(ELFFile(io.BytesIO(data)))
     except Exception as error:  # pyelftools raises whatever it stumbles over in a damaged file
         raise DamagedElf(str(error) or type(error).__name__) from error
 
 
-def _parse(elf: ELFFile) -> Elf:
+def _parse(elf: "ELFFile") -> Elf:
     segments = list(_segments(elf))
     interpreter = next((segment.get_interp_name() for kind, segment in segments if kind == "PT_INTERP"), None)
     dynamic = next((segment for kind, segment in segments if kind == "PT_DYNAMIC"), None)
@@ -68,13 +72,13 @@ def _parse(elf: ELFFile) -> Elf:
     )
 
 
-def _segments(elf: ELFFile) -> Iterator[tuple[str, Any]]:
+def _segments(elf: "ELFFile") -> Iterator[tuple[str, Any]]:
     for number in range(elf.num_segments()):
         segment = elf.get_segment(number)
         yield str(segment["p_type"]), segment
 
 
-def _tags(dynamic: DynamicSegment) -> Iterator[tuple[str, str]]:
+def _tags(dynamic: "DynamicSegment") -> Iterator[tuple[str, str]]:
     """The tags that name something: the attribute in which pyelftools gives the text is called as the tag."""
     for number, tag in enumerate(dynamic.iter_tags()):
         if number > MAX_TAGS:

@@ -10,17 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from imagebuilder.arch import TARGET
 from imagebuilder.closure import globs
 from imagebuilder.closure.elf import DamagedElf, Elf, is_elf, parse
 from imagebuilder.tree import Kind, Tree
 
-# The dynamic linker's file name -> the folders that it looks through by itself, in its order.
-GLIBC = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib")
-SYSTEM_FOLDERS: Mapping[str, tuple[str, ...]] = {
-    "ld-linux-x86-64.so.2": GLIBC,
-    "ld-musl-x86_64.so.1": ("/lib/x86_64-linux-musl", "/lib", "/usr/local/lib", "/usr/lib"),
-}
-SUBSTITUTES: Mapping[str, str] = {"LIB": "lib/x86_64-linux-gnu", "PLATFORM": "x86_64"}
+SUBSTITUTES: Mapping[str, str] = {"LIB": TARGET.library_folder, "PLATFORM": TARGET.name}
 TOKEN = re.compile(r"\$(?:\{(?P<braced>ORIGIN|LIB|PLATFORM)\}|(?P<bare>ORIGIN|LIB|PLATFORM)(?!\w))")
 CONF, CONF_PARTS = "/etc/ld.so.conf", "/etc/ld.so.conf.d/*.conf"
 
@@ -104,7 +99,7 @@ class Linker:
 
     def _system_folders(self, loaded: Loaded) -> tuple[str, ...]:
         interpreter = [each.elf.interpreter for each in loaded.chain()][-1]
-        return SYSTEM_FOLDERS.get(PurePosixPath(interpreter or "").name, GLIBC)
+        return TARGET.linkers.get(PurePosixPath(interpreter or "").name, TARGET.glibc_folders)
 
     @cached_property
     def _configured(self) -> list[str]:

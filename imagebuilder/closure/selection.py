@@ -1,7 +1,7 @@
 """What globs select in a tree, through the links in their fixed part."""
 
 from imagebuilder.closure import globs
-from imagebuilder.recipe.near import nearest
+from imagebuilder.recipe.suggestions import nearest
 from imagebuilder.sources.hints import nearest_path
 from imagebuilder.tree import Kind, Tree
 

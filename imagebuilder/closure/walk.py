@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imagebuilder.closure import scripts
+from imagebuilder.closure import globs, scripts
 from imagebuilder.closure.elf import DamagedElf
 from imagebuilder.closure.linker import Found, Linker, Loaded
 from imagebuilder.errors import ClosureError
@@ -95,6 +95,22 @@ class Walk:
         if real is not None:
             self._follow(path, real, is_named=path == glob)
         self._drain()
+
+    def need(self, path: str, why: str) -> None:
+        """Keep what a program that is kept opens by itself; as an include does, unless the recipe excludes it."""
+        real = self.tree.resolve(path)
+        if path in self.dropped or real in self.dropped:
+            return
+        self._keep(path, why)
+        if real is not None:
+            self._follow(path, real, is_named=False)
+        self._drain()
+
+    def on_the_way(self, glob: str) -> None:
+        """Keep the links in the folders that a glob names: /bin/sh is there by that name too, not only in /usr/bin."""
+        for link in self.tree.links_to(globs.fixed_part(glob)):
+            if link not in self.dropped:
+                self.kept.setdefault(link, f"included by {glob}")
 
     def check(self) -> None:
         """Raise ClosureError when something is missing: all of it."""
@@ -230,7 +246,7 @@ class Walk:
         elsewhere = self._elsewhere(missing, self.tree)
         plug_in = not [*missing.loaded.chain()][-1].elf.is_program
         if elsewhere and plug_in:
-            yield f'"{elsewhere}" is there: under source.include it is kept, for a program that loads it first'
+            yield f'"{elsewhere}" is there: under include it is kept, for a program that loads it first'
         elif elsewhere:
             link = self._linker.place(missing.name, missing.loaded)
             yield f'{elsewhere} is there: [[files]] with path = "{link}" and symlink = "{elsewhere}" has it found'

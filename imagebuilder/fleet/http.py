@@ -75,7 +75,7 @@ class Request(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Message):
+class Response(Message):
     """What a server says to it. ``bodiless`` has no body, whatever its headers say of one."""
 
     status: int = 200
@@ -93,10 +93,10 @@ class Answer(Message):
         return (h11.Connection(h11.SERVER).send(head) or b"") + self.body
 
 
-def plain(status: int, reason: str, sentence: str) -> Answer:
+def plain(status: int, reason: str, sentence: str) -> Response:
     """An answer of our own: one sentence."""
     headers = (("Content-Type", "text/plain; charset=utf-8"),)
-    return Answer(headers, f"{sentence}\n".encode(), status=status, reason=reason, ours=True)
+    return Response(headers, f"{sentence}\n".encode(), status=status, reason=reason, ours=True)
 
 
 async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most_bytes: int) -> Request:
@@ -112,7 +112,7 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     return Request(_text(head), body, head.method.decode(), head.target.decode())
 
 
-async def read_answer(reader: asyncio.StreamReader, method: str, most_bytes: int) -> Answer:
+async def read_answer(reader: asyncio.StreamReader, method: str, most_bytes: int) -> Response:
     """The whole answer to a request of that method. Raises as ``read_request``."""
     link = h11.Connection(h11.CLIENT, HEAD_BYTES)
     link.send(h11.Request(method=method, target="/", headers=[("Host", "")]))  # what is answered tells if a body comes
@@ -120,7 +120,7 @@ async def read_answer(reader: asyncio.StreamReader, method: str, most_bytes: int
     assert isinstance(head, h11.Response)
     bodiless = method == "HEAD" or head.status_code in BODILESS
     body = await _body(link, reader, most_bytes)
-    return Answer(_text(head), body, head.status_code, head.reason.decode("latin-1"), bodiless)
+    return Response(_text(head), body, head.status_code, head.reason.decode("latin-1"), bodiless)
 
 
 async def _head(link: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | h11.Response:

@@ -52,7 +52,7 @@ class Counts:
 
 class Pool:
     """Keeps ``ready`` clones paused. At most ``fillers`` are made at a time: unless given one fewer than there are
-    processors, so that one is left to those in use. ``warm`` is as for ``filled``, ``stems`` as for ``Cloner``.
+    processors, so that one is left to those in use. ``warm`` is as for ``filled``, ``copies`` as for ``Cloner``.
 
     Raises InputError for numbers below 1. Its clones die with the thread in which its event loop runs.
     """
@@ -64,7 +64,7 @@ class Pool:
         ready: int = 2,
         fillers: int | None = None,
         warm: Sequence[str] = (),
-        stems: bool = True,
+        copies: bool = True,
         say: Say = silent,
     ) -> None:
         fillers = max(1, len(os.sched_getaffinity(0)) - 1) if fillers is None else fillers
@@ -73,7 +73,7 @@ class Pool:
         self.template = template
         self.ready = ready
         self.counts = Counts()
-        self._cloner = Cloner(template, warm=warm, stems=stems, say=say)
+        self._cloner = Cloner(template, warm=warm, copies=copies, say=say)
         self._warm = tuple(warm)
         self._filling = asyncio.Semaphore(fillers)
         self._spares: deque[Spare] = deque()
@@ -96,7 +96,7 @@ class Pool:
         kernel: str | None = None,
         out: Path = OUT,
         store: Store | None = None,
-        stems: bool = True,
+        copies: bool = True,
         say: Say = silent,
     ) -> AsyncIterator[Self]:
         """A pool of clones of the recipe ``name``, its image built and its template made where they are missing.
@@ -104,7 +104,7 @@ class Pool:
         The arguments are those of ``recipes.template_of`` and of the class; raises what both raise.
         """
         template, warm = await warm_template_of(name, accelerator, memory_mib, kernel, out, store, say)
-        async with cls(template, ready=ready, fillers=fillers, warm=warm, stems=stems, say=say) as pool:
+        async with cls(template, ready=ready, fillers=fillers, warm=warm, copies=copies, say=say) as pool:
             yield pool
 
     async def __aenter__(self) -> Self:

@@ -10,11 +10,11 @@
 import asyncio
 from pathlib import Path
 
-from imagebuilder.builder import Build
+from imagebuilder.build.walk import Build
 from imagebuilder.events import Say, silent
 from imagebuilder.machine.accel import choose
 from imagebuilder.machine.template import Template, Wanted
-from imagebuilder.machine.warming import found_or_made
+from imagebuilder.machine.template_create import found_or_made
 from imagebuilder.paths import cache_dir
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
@@ -53,7 +53,7 @@ async def warm_template_of(
     """The same, and what the recipe's ``[template]`` has asked to warm it up."""
     store = store or Store(cache_dir())
     wanted = await asyncio.to_thread(_wanted, name, accelerator, memory_mib, kernel, out, store, say)
-    return await found_or_made(wanted, store, say=say), tuple(wanted.recipe.get("warm", ()))
+    return await found_or_made(wanted, store, say=say), wanted.recipe.warm
 
 
 def _wanted(

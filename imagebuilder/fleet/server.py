@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from imagebuilder.errors import ImagebuilderError, InputError
 from imagebuilder.fleet.http import (
     HEAD_BYTES,
-    Answer,
     Request,
+    Response,
     TooLarge,
     Unreadable,
     plain,
@@ -61,7 +61,7 @@ class Front:
 
     def __init__(self, pool: Pool, *, on_served: Callable[[Served], None], limits: Limits | None = None) -> None:
         self._pool = pool
-        self._guest_port = http_port(pool.template.name, Ready.model_validate(pool.template.ready))
+        self._guest_port = http_port(pool.template.name, pool.template.ready)
         self._on_served = on_served
         self._limits = limits or Limits()
         self._server: asyncio.Server | None = None
@@ -119,19 +119,19 @@ class Front:
         writer.write(data)
         await writer.drain()
 
-    async def _answered(self, request: Request) -> tuple[Answer, str | None]:
+    async def _answered(self, request: Request) -> tuple[Response, str | None]:
         """The answer of a machine of its own, with the machine's name; or ours in its place."""
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._limits.machine_s):
                     spare = await stack.enter_async_context(self._pool.spare())
             except TimeoutError:
-                return plain(503, "Service Unavailable", "No machine stood ready in time: ask again."), None
+                return plain(503, "Service Unavailable", "No machine was ready in time: try again."), None
             except (ImagebuilderError, OSError) as error:
                 return plain(503, "Service Unavailable", f"No machine can be made: {error}."), None
             return await self._asked(spare, request), spare.identity.hostname
 
-    async def _asked(self, spare: Spare, request: Request) -> Answer:
+    async def _asked(self, spare: Spare, request: Request) -> Response:
         limit_s = self._limits.answer_s
         try:
             async with asyncio.timeout(limit_s):
@@ -143,7 +143,7 @@ class Front:
         except (OSError, EOFError):
             return plain(502, "Bad Gateway", "The machine closed the connection without a whole answer.")
 
-    async def _exchange(self, port: int, request: Request) -> Answer:
+    async def _exchange(self, port: int, request: Request) -> Response:
         reader, writer = await asyncio.open_connection(LOOPBACK, port, limit=HEAD_BYTES)
         try:
             writer.write(request.to_bytes())

@@ -1,8 +1,8 @@
 """One clone of a pool: filled, set aside, handed out once, thrown away.
 
 A clone that never ran is slow at first: the pages that it writes to have to be copied, and where it is no copy of a
-stem QEMU translates its code anew. So it answers once before it is set aside. To set it aside and let it go on once
-more for practice was measured to give nothing further (docs/fleet.md).
+fork server QEMU translates its code anew. So it answers once before it is set aside. To set it aside and let it go on
+once more for practice was measured to give nothing further (docs/fleet.md).
 """
 
 import asyncio
@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from imagebuilder.machine.clone import Identity
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.parking import Parked, go_on, park, rest
-from imagebuilder.machine.warming import ask
-from imagebuilder.recipe.model import Ready
+from imagebuilder.machine.suspend import Parked, go_on, park, rest
+from imagebuilder.machine.template_create import ask
 
 LOOKS, LOOK_S, MOST_LOOKS = 2, 0.005, 40  # at rest: so many looks in a row, at most so many in all
 
@@ -48,7 +47,7 @@ async def filled(
     ``warm`` is what it is asked besides the one of the recipe's ``[ready]``. ``turn`` is held as long as it takes a
     processor: not while one waits for it to rest. Raises NotReady, GuestFailed, MachineError, ToolMissing.
     """
-    ready, identity = Ready.model_validate(cloner.template.ready), Identity.of(cloner.template)
+    ready, identity = cloner.template.ready, Identity.of(cloner.template)
     async with AsyncExitStack() as life:
         async with turn or nullcontext():
             instance = await life.enter_async_context(cloner.clone(identity))

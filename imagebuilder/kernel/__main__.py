@@ -1,4 +1,4 @@
-"""``python3 -m imagebuilder.kernel NAME``: compile a kernel and its variants, and keep them as the ready-built ones."""
+"""``python3 -m imagebuilder.kernel NAME``: compile a kernel and its variants, and keep them as the prebuilt ones."""
 
 import sys
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from functools import partial
 from imagebuilder import paths
 from imagebuilder.kernel import load_definition, prebuilt
 from imagebuilder.kernel.compile import compiled
+from imagebuilder.maintainer_cli import status_of, tell
 from imagebuilder.store import Store
-from imagebuilder.upkeep import status_of, tell
 
 
 def main(names: Sequence[str]) -> int:
-    """Make the named kernels' ready-built images anew."""
+    """Make the named kernels' prebuilt images anew."""
     return status_of(partial(_write, names, Store(paths.cache_dir())))
 
 

@@ -9,6 +9,7 @@ What is written are ``.gcda`` files, one beside each object (GCC: ``gcov-io.h``)
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from os.path import commonpath, relpath
@@ -17,8 +18,10 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import Segment
 
+from imagebuilder import documents
 from imagebuilder.errors import KernelError
 from imagebuilder.kernel.definition import KernelDefinition
+from imagebuilder.words import printable
 
 MAGIC, SUMMARY, FUNCTION, COUNTERS = 0x67636461, 0xA1000000, 0x01000000, 0x01A10000
 MADE_BY = 0x4232322A  # "B22*": GCC 12, as it signs its files. The layouts here are that version's
@@ -26,6 +29,8 @@ KINDS = 8  # of counters that GCC 12 knows; only the first, how often a branch r
 # A branch is worth some bytes from this part of the greatest count on (GCC: --param hot-bb-count-fraction).
 FRACTION = 10_000
 LONGEST_NAME = 512
+MOST_BYTES = 128 << 20  # micro has 7 MB with its counters
+MOST_PARTS, MOST_FUNCTIONS, MOST_COUNTERS_BYTES = 10_000, 1 << 18, 64 << 20
 COUNTING = "count-arcs"  # the patch
 CONSTRUCTORS = ".init_array"
 LOADS = (b"\x48\xc7\xc7", b"\x48\x8d\x3d")  # mov $description, %rdi and lea description(%rip), %rdi
@@ -43,7 +48,7 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class ObjectCounters:
     """One object: the file for its counts, from the tree's root, and the words that the file begins with."""
 
     file: str
@@ -52,13 +57,31 @@ class Unit:
     functions: tuple[Function, ...]
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What is stumbled over in a damaged file is a KernelError, whatever pyelftools and ``struct`` raise."""
+    try:
+        yield
+    except KernelError:
+        raise
+    except Exception as error:
+        said = printable(str(error)) or type(error).__name__
+        raise KernelError(f"the counted kernel is damaged: {said}") from error
+
+
 class Image:
     """The memory of an unpacked kernel, as its file has it."""
 
     def __init__(self, path: Path) -> None:
-        self._bytes = path.read_bytes()
-        self._elf = ELFFile(BytesIO(self._bytes))
-        self._loaded = [each for each in self._elf.iter_segments() if each["p_type"] == "PT_LOAD"]
+        """Read it. Raises KernelError."""
+        with _readable():
+            self._bytes = documents.read(path, MOST_BYTES)
+            if len(self._bytes) > MOST_BYTES:
+                raise KernelError(f"the counted kernel {path} has more than {MOST_BYTES >> 20} MiB, as no kernel has")
+            self._elf = ELFFile(BytesIO(self._bytes))
+            if max(self._elf.num_segments(), self._elf.num_sections()) > MOST_PARTS:
+                raise KernelError(f"the counted kernel {path} has more than {MOST_PARTS} sections, as no kernel has")
+            self._loaded = [each for each in self._elf.iter_segments() if each["p_type"] == "PT_LOAD"]
 
     def physical(self, address: int) -> int:
         """Where the kernel's boot loader puts it."""
@@ -78,7 +101,7 @@ class Image:
     def constructors(self) -> Iterator[int]:
         """The addresses of the constructors, in the order of the link."""
         for section in self._elf.iter_sections():
-            if section.name.startswith(CONSTRUCTORS):
+            if section.name.startswith(CONSTRUCTORS) and not section.compressed:
                 yield from (entry for (entry,) in struct.iter_unpack("<Q", section.data()))
 
     def _segment(self, address: int, size: str) -> Segment:
@@ -98,19 +121,32 @@ def counted(definition: KernelDefinition) -> KernelDefinition:
     return definition.model_copy(update={"config": config})
 
 
-def units(image: Image) -> tuple[Unit, ...]:
-    """All objects with counters. Raises KernelError when there are none, or another compiler's."""
-    found = [_unit(image, _description(image, entry)) for entry in image.constructors()]
-    if not found:
-        raise KernelError("no object of the counted kernel has counters")
-    tree = commonpath(unit.file for unit in found)
-    return tuple(replace(unit, file=relpath(unit.file, tree)) for unit in found)
+def units(image: Image) -> tuple[ObjectCounters, ...]:
+    """All objects with counters. Raises KernelError when there are none, another compiler's, or the image is
+    damaged."""
+    found: list[ObjectCounters] = []
+    left = MOST_FUNCTIONS
+    with _readable():
+        for entry in image.constructors():
+            found.append(_unit(image, _description(image, entry), left))
+            left -= 1 + len(found[-1].functions)
+        if not found:
+            raise KernelError("no object of the counted kernel has counters")
+        tree = commonpath(str(Path(unit.file).parent) for unit in found)
+        files = [relpath(unit.file, tree) for unit in found]
+        if outside := next((file for file in files if file.startswith("..")), None):
+            raise KernelError(f"the counted kernel is damaged: {printable(outside)} is not in its tree")
+        return tuple(replace(unit, file=file) for unit, file in zip(found, files, strict=True))
 
 
-def window(found: Sequence[Unit]) -> tuple[int, int]:
-    """The address and the size of the memory in which all counters are."""
-    ranges = [(each.address, each.address + 8 * each.counters) for unit in found for each in unit.functions]
-    first, last = min(begin for begin, _ in ranges), max(end for _, end in ranges)
+def window(found: Sequence[ObjectCounters]) -> tuple[int, int]:
+    """The address and the size of the memory in which all counters are. Raises KernelError when that is more than any
+    kernel has, or less than they take."""
+    functions = [each for unit in found for each in unit.functions]
+    ranges = [(each.address, each.address + 8 * each.counters) for each in functions]
+    first, last = min((begin for begin, _ in ranges), default=0), max((end for _, end in ranges), default=0)
+    if not 8 * sum(each.counters for each in functions) <= last - first <= MOST_COUNTERS_BYTES:
+        raise KernelError("the counted kernel is damaged: its counters lie over each other, or far from each other")
     return first, last - first
 
 
@@ -119,7 +155,7 @@ def counts(function: Function, memory: bytes, begin: int) -> tuple[int, ...]:
     return struct.unpack_from(f"<{function.counters}Q", memory, function.address - begin)
 
 
-def gcda(unit: Unit, counted: Sequence[Sequence[int]], *, hot: int) -> bytes:
+def gcda(unit: ObjectCounters, counted: Sequence[Sequence[int]], *, hot: int) -> bytes:
     """The file for an object with the counts of its functions; from ``hot`` on a branch is worth some bytes."""
     words = [
         struct.pack("<IIII", MAGIC, MADE_BY, unit.stamp, unit.checksum),
@@ -150,15 +186,17 @@ def _description(image: Image, constructor: int) -> int:
     raise KernelError(f"the constructor at {constructor:#x} of the counted kernel is none of GCC 12's")
 
 
-def _unit(image: Image, address: int) -> Unit:
+def _unit(image: Image, address: int, most_functions: int) -> ObjectCounters:
     version, _, _, stamp, checksum, name = image.words("<IIQIIQ", address)
     if version != MADE_BY:
         raise KernelError("kernels are counted by GCC 12 only: other versions write other descriptions")
     number, _, table = image.words("<IIQ", address + 32 + 8 * KINDS)
+    if number >= most_functions:
+        raise KernelError(f"the counted kernel has more than {MOST_FUNCTIONS:,} functions, as no kernel has")
     entries = image.words(f"<{number}Q", table)
     functions = (_function(image, entry) for entry in entries if entry)
     file = image.read(name, LONGEST_NAME).split(b"\0", 1)[0].decode()
-    return Unit(file, stamp, checksum, tuple(functions))
+    return ObjectCounters(file, stamp, checksum, tuple(functions))
 
 
 def _function(image: Image, address: int) -> Function:

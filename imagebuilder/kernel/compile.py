@@ -5,19 +5,21 @@ the kernel would say about who built it, where and when is fixed.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from imagebuilder import process
+from imagebuilder.arch import ImageType
 from imagebuilder.errors import CacheError, KernelError, ToolFailed, ToolMissing
 from imagebuilder.events import Ended, Note, Progress, Say, Warned, step
-from imagebuilder.kernel import config
+from imagebuilder.kernel import config, series
 from imagebuilder.kernel.definition import KernelDefinition, compile_inputs, name_of
 from imagebuilder.kernel.source import tarball
 from imagebuilder.store import Store, key_of
-from imagebuilder.words import counted
+from imagebuilder.words import counted, some
 
 IDENTITY: Mapping[str, str] = {
     "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026",
@@ -27,6 +29,12 @@ IDENTITY: Mapping[str, str] = {
     "SOURCE_DATE_EPOCH": "1767225600",
 }
 TOOLS = ("make", "gcc", "ld", "strip", "flex", "bison", "bc", "tar", "xz", "patch")
+MOST_BYTES = 8 << 30  # unpacked; Linux 6.12 has 1.6 GB
+UNPACK_S = 1800.0  # measured: half a minute
+RECORD_BYTES, RECORDS, FURTHER = 10 << 10, 6400, "further"  # what tar says after so many of what it reads at once
+ELF = ImageType.VMLINUX
+# GCC's word for a function that is not what it was when the profile was made.
+STALE = re.compile(r"function [‘'`\"]?([\w.]+).*\[-Wcoverage-mismatch\]")
 COUNTED = ("  CC  ", "  AS  ")  # what make prints for an object
 USUAL_OBJECTS = 840  # of micro: the progress bar's guess, which grows when there are more
 OBJECT_CPU_S = 0.4  # measured on an AMD EPYC: micro's 836 objects took 325 s of its processors, source included
@@ -75,16 +83,17 @@ def compile_now(
         with step(say, "kernel-unpack", "unpack the kernel's source"):
             tree = unpack(source, scratch, definition.patches)
             if definition.profile is not None:
-                _unpack_archive(definition.profile, tree)
+                unpack_archive(definition.profile, tree)
         make = Make(tree, definition, ccache and process.find("ccache") is not None)
-        wishes = config.merge((*definition.fragments, *extra_fragments))
+        requested = config.merge((*definition.fragments, *extra_fragments))
         name = name_of(definition, extra_fragments)
         with step(say, "kernel-configure", f"configure kernel {name}"):
-            make.configure(wishes)
+            make.configure(requested)
         objects = _make_image(make, name, say)
-        image = scratch / "vmlinux"
+        image = scratch / ELF.value
         # Only what is loaded: symbols and the compiler's signature are of no use to a machine.
-        process.run(["strip", "--strip-all", "--remove-section=.comment", "-o", image, tree / "vmlinux"])
+        made = tree / definition.architecture.kernel_images[ELF]
+        process.run(["strip", "--strip-all", "--remove-section=.comment", "-o", image, made])
         return Built(
             digest=store.put_file(image),
             bytes=image.stat().st_size,
@@ -107,20 +116,29 @@ def unpack(source: Path, scratch: Path, patches: Sequence[Path]) -> Path:
     """Unpack a tarball and patch what was in it; returns its one folder."""
     inside = scratch / "source"
     inside.mkdir()
-    _unpack_archive(source, inside)
+    unpack_archive(source, inside)
     folders = list(inside.iterdir())
     if len(folders) != 1 or not (folders[0] / "Kconfig").is_file():
         raise KernelError("the kernel's source is no tarball with one folder that holds a Linux kernel")
-    for patch in patches:
-        try:
-            process.run(["patch", "--strip=1", "--batch", "--forward"], cwd=folders[0], stdin=patch.read_bytes())
-        except ToolFailed as error:
-            raise KernelError(f"{patch} does not fit the kernel's source: adapt the patch") from error
+    series.apply(folders[0], patches)
     return folders[0]
 
 
-def _unpack_archive(archive: Path, folder: Path) -> None:
-    process.run(["tar", "--extract", "--file", archive, "--directory", folder, "--no-same-owner"])
+def unpack_archive(archive: Path, folder: Path) -> None:
+    """Unpack; tar says how far it is, and is ended where that is too far. Raises KernelError."""
+    unpacked_bytes = 0
+
+    def count(line: str) -> None:
+        nonlocal unpacked_bytes
+        unpacked_bytes += RECORD_BYTES * RECORDS if line.endswith(f": {FURTHER}") else 0
+        if unpacked_bytes > MOST_BYTES:
+            raise KernelError(
+                f"{archive} is refused: it unpacks to more than {MOST_BYTES >> 30} GiB, as no kernel's source"
+            )
+
+    telling = (f"--record-size={RECORD_BYTES}", f"--checkpoint={RECORDS}", f"--checkpoint-action=echo={FURTHER}")
+    words = ("tar", "--extract", "--file", str(archive), "--directory", str(folder), "--no-same-owner", *telling)
+    process.run(words, on_line=count, timeout_s=UNPACK_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +149,13 @@ class Make:
     definition: KernelDefinition
     ccache: bool
 
-    def configure(self, wishes: Mapping[str, config.Wish]) -> str:
-        """Write .config: all off, then what is wished. Raises KernelError that names what did not survive."""
+    def configure(self, requested: Mapping[str, config.RequestedValue]) -> str:
+        """Write .config: all off, then what is requested. Raises KernelError that names what did not survive."""
         wanted = self.tree / "imagebuilder.config"
-        wanted.write_text(config.text(wishes))
+        wanted.write_text(config.text(requested))
         self.run("allnoconfig", KCONFIG_ALLCONFIG=wanted.name)
         text = (self.tree / ".config").read_text()
-        config.check(wishes, text)
+        config.check(requested, text)
         return text
 
     def run(self, target: str, on_line: Callable[[str], None] | None = None, **variables: str) -> None:
@@ -168,12 +186,13 @@ def _long(name: str) -> str:
     processors = len(os.sched_getaffinity(0))
     minutes = max(1, round(USUAL_OBJECTS * OBJECT_CPU_S / processors / 60))
     each = f"{counted(minutes, 'minute')} with {counted(processors, 'processor')}"
-    return f"the kernel {name} is not ready-built: it is compiled, once, which takes some {each}"
+    return f"the kernel {name} is not prebuilt: it is compiled, once, which takes some {each}"
 
 
 def _make_image(make: Make, kernel: str, say: Say) -> int:
-    """Make vmlinux, saying how many objects are done; returns their number."""
+    """Make the kernel, saying how many objects are done; returns their number."""
     done, total = 0, USUAL_OBJECTS
+    stale: set[str] = set()
     name, title = f"kernel-{kernel}", f"compile kernel {kernel}"
 
     def count(line: str) -> None:
@@ -183,9 +202,13 @@ def _make_image(make: Make, kernel: str, say: Say) -> int:
             say(Progress(name, done, total))
         elif ": warning: " in line or ": error: " in line:
             say(Note(line))
+            stale.update(STALE.findall(line))
 
     with step(say, name, title, total=total):
-        make.run("vmlinux", count)
+        make.run(ELF, count)
+    if stale:
+        said = f"the profile of {kernel} is stale: {counted(len(stale), 'function')} changed since it was made"
+        say(Warned(f"{said}, and {some(sorted(stale))} are not compiled by it as they could be"))
     return done
 
 

@@ -4,19 +4,24 @@ A kernel is either *compiled* (``[source]`` and ``[config]``) or *packaged*: a d
 """
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from imagebuilder import documents, paths
+from imagebuilder.arch import ARCHITECTURES, Architecture, Firmware, ImageType, MachineType
 from imagebuilder.errors import KernelError
+from imagebuilder.events import Say, Warned, silent
+from imagebuilder.kernel import config, patches
 from imagebuilder.sources.hints import did_you_mean
-from imagebuilder.store import key_of, sha256_file
+from imagebuilder.store import key_of, sha256
+from imagebuilder.words import printable
 
 FILE = "kernel.toml"
-REVISION = 1  # of how kernels are compiled: a new number makes every kernel a new one
+MOST_SAID = 10  # mistakes of one file
+REVISION = 2  # of how kernels are compiled: a new number makes every kernel a new one
 
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Version = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9][A-Za-z0-9.+~:-]*$")]
@@ -24,27 +29,23 @@ ShortName = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9._-]*$")]
 Absolute = Annotated[str, StringConstraints(pattern="^/")]
 
 
-class MachineType(StrEnum):
-    """The machine that a kernel is made for."""
-
-    MICROVM = "microvm"
-    Q35 = "q35"
+# What a product is called in an image.
+FILE_NAMES: Mapping[ImageType, str] = {ImageType.VMLINUX: ImageType.VMLINUX, ImageType.BZIMAGE: "vmlinuz"}
 
 
-class ImageType(StrEnum):
-    """How the kernel is packed: the bare ELF file, or the distribution's self-unpacking one."""
+def _architecture(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise ValueError(f"{name!r} is not known: write {' or '.join(ARCHITECTURES)}")
+    return name
 
-    VMLINUX = "vmlinux"
-    BZIMAGE = "bzImage"
 
-
-class Part(BaseModel):
+class DefinitionTable(BaseModel):
     """A table of the definition."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(Part):
+class Source(DefinitionTable):
     """Where the kernel's source is: a file in a distribution's package, or a URL. ``sha256`` is the tarball's."""
 
     sha256: Sha256
@@ -62,10 +63,10 @@ class Source(Part):
         return self
 
 
-class Config(Part):
+class Config(DefinitionTable):
     """What is switched on over ``allnoconfig``: fragments by name (later ones win), patches, words for the compiler.
 
-    ``variants`` are further fragments, set by set, with which the kernel is kept ready-built too. ``profile`` is an
+    ``variants`` are further fragments, set by set, with which the kernel is kept prebuilt too. ``profile`` is an
     archive of what ran at starts, which lies in the source's tree when it is compiled (``arcs.py``).
     """
 
@@ -76,7 +77,7 @@ class Config(Part):
     profile: ShortName | None = None
 
 
-class Package(Part):
+class Package(DefinitionTable):
     """A distribution's ready kernel. ``modules`` are loaded with what they need, in this order."""
 
     release: ShortName
@@ -86,28 +87,54 @@ class Package(Part):
     modules: tuple[ShortName, ...] = ()
 
 
-class Boot(Part):
+class Product(DefinitionTable):
+    """A file that the kernel comes as, the machines that it runs on (the first is the one that images expect), and what
+    starts it there."""
+
+    file: ImageType
+    machines: Annotated[tuple[MachineType, ...], Field(min_length=1)]
+    firmware: Annotated[tuple[Firmware, ...], Field(min_length=1)]
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in an image."""
+        return FILE_NAMES[self.file]
+
+    @property
+    def machine(self) -> MachineType:
+        """The machine that images with it expect."""
+        return self.machines[0]
+
+
+class KernelBoot(DefinitionTable):
     """How the kernel is started. ``cmdline_tcg`` and ``cmdline_kvm`` are added for that accelerator."""
 
-    machine: MachineType
-    image: ImageType
     acpi: bool
     cmdline: str
     cmdline_tcg: str = ""
     cmdline_kvm: str = ""
 
 
-class KernelDefinition(Part):
+class KernelDefinition(DefinitionTable):
     """One kernel. ``folder`` is where its ``kernel.toml`` stands."""
 
     name: ShortName
     summary: str
-    arch: Annotated[str, StringConstraints(pattern="^x86_64$")]
-    boot: Boot
+    arch: Annotated[str, AfterValidator(_architecture)]
+    products: Annotated[tuple[Product, ...], Field(min_length=1)]
+    boot: KernelBoot
     source: Source | None = None
     config: Config | None = None
     package: Package | None = None
     folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _for_its_machines(self) -> "KernelDefinition":
+        known = self.architecture.machines
+        for machine in (machine for product in self.products for machine in product.machines):
+            if machine not in known:
+                raise ValueError(f"products.machines: {self.arch} has no {machine}: write {' or '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _compiled_or_packaged(self) -> "KernelDefinition":
@@ -116,12 +143,26 @@ class KernelDefinition(Part):
         raise ValueError("write either [source] and [config], or [package]")
 
     @property
+    def architecture(self) -> Architecture:
+        """What it runs on."""
+        return ARCHITECTURES[self.arch]
+
+    def product(self, firmware: Firmware) -> Product:
+        """The file that a machine with this firmware starts. Raises KernelError for a kernel that has none."""
+        for product in self.products:
+            if firmware in product.firmware:
+                return product
+        known = dict.fromkeys(each for product in self.products for each in product.firmware)
+        words = f"the kernel {self.name} is started by {' or '.join(known)}, not by {firmware}: take another kernel"
+        raise KernelError(words)
+
+    @cached_property
     def fragments(self) -> tuple[Path, ...]:
         """The files of its fragments, in order. Raises KernelError for one that is not there."""
         names = self.config.fragments if self.config else ()
         return tuple(self._shared("fragments", f"{name}.config") for name in names)
 
-    @property
+    @cached_property
     def patches(self) -> tuple[Path, ...]:
         """The files of its patches, in order. Raises KernelError for one that is not there."""
         names = self.config.patches if self.config else ()
@@ -133,9 +174,9 @@ class KernelDefinition(Part):
         name = self.config.profile if self.config else None
         return self._shared("profiles", f"{name}.tar.xz") if name else None
 
-    @property
+    @cached_property
     def variants(self) -> tuple[tuple[Path, ...], ...]:
-        """The sets of further fragments with which it is kept ready-built; the first is empty."""
+        """The sets of further fragments with which it is kept prebuilt; the first is empty."""
         sets = self.config.variants if self.config else ()
         return ((), *(tuple(self._shared("fragments", f"{name}.config") for name in names) for names in sets))
 
@@ -143,7 +184,7 @@ class KernelDefinition(Part):
         """A file beside the definition, or shared by all kernels."""
         places = [self.folder, self.folder.parent / kind, *(folder / kind for folder in paths.search("kernels"))]
         for place in places:
-            if (place / name).is_file():
+            if paths.is_file(place / name):
                 return place / name
         known = {path.name for place in places for path in place.glob(f"*{Path(name).suffix}")}
         raise KernelError(f"{self.folder / FILE}: there is no {name} in {kind}", hint=did_you_mean(name, known))
@@ -156,22 +197,29 @@ def load_definition(name_or_folder: str | Path) -> KernelDefinition:
         _, document = documents.toml_of(documents.read(file, documents.MOST_TOML_BYTES))
         definition = KernelDefinition.model_validate({**document, "folder": file.parent})
     except ValidationError as error:
-        raise KernelError(f"{file}: {'; '.join(map(_said, error.errors()))}") from error
+        raise KernelError(f"{file}: {_all_said(error)}") from error
     except (OSError, ValueError) as error:
-        raise KernelError(f"{file} cannot be read as TOML: {error}") from error
+        raise KernelError(f"{file} cannot be read as TOML: {printable(str(error))}") from error
     if definition.name != file.parent.name:
         raise KernelError(f'{file}: the name "{definition.name}" is not that of its folder: write "{file.parent.name}"')
     return definition
 
 
-def list_definitions() -> tuple[KernelDefinition, ...]:
-    """All kernels that can be asked for by name, by name; the user's own hide those that ship."""
-    return tuple(load_definition(name) for name in _names())
+def list_definitions(say: Say = silent) -> tuple[KernelDefinition, ...]:
+    """All kernels that can be asked for by name, by name; the user's own hide those that ship. One whose definition is
+    wrong is left out, with a warning."""
+    found = []
+    for name in _names():
+        try:
+            found.append(load_definition(name))
+        except KernelError as error:
+            say(Warned(str(error)))
+    return tuple(found)
 
 
 def fragment(name: str, *, beside: Path) -> Path:
     """A piece of configuration: a file beside a recipe, or one that kernels share, by its name. Raises KernelError."""
-    if (beside / name).is_file():
+    if paths.is_file(beside / name):
         return beside / name
     shared = {path.stem: path for path in shared_fragments()}
     if name not in shared:
@@ -197,27 +245,26 @@ def name_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) 
 
 
 def compile_inputs(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Mapping[str, Any]:
-    """What the compiled bytes depend on besides the compiler: nothing of how the kernel is described and started."""
-    files = {"fragments": [*definition.fragments, *extra_fragments], "patches": definition.patches}
-    digests = {kind: [_digest(path) for path in files[kind]] for kind in files}
-    source = definition.source.sha256 if definition.source else None
-    flags = definition.config.compiler_flags if definition.config else ()
+    """What the compiled bytes depend on besides the compiler: nothing of how the kernel is described and started, no
+    comment of a fragment, and nothing that a patch says about itself."""
+    merged = config.merge((*definition.fragments, *extra_fragments))
+    inputs: dict[str, Any] = {
+        "revision": REVISION,
+        "arch": definition.arch,
+        "source": definition.source.sha256 if definition.source else None,
+        "flags": definition.config.compiler_flags if definition.config else (),
+        "config": {symbol: each.value for symbol, each in merged.items()},
+        "patches": [sha256(patches.changes(path)) for path in definition.patches],
+    }
     if definition.profile is not None:
-        digests["profile"] = [_digest(definition.profile)]
-    return {"revision": REVISION, "arch": definition.arch, "source": source, "flags": flags, **digests}
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError as error:
-        raise KernelError(f"the kernel fragment {path} cannot be read: {error.strerror}") from error
+        inputs["profile"] = patches.digest(definition.profile)
+    return inputs
 
 
 def _find(name_or_folder: str | Path) -> Path:
     given = Path(name_or_folder)
     for folder in (*(folder / given for folder in paths.search("kernels")), given):
-        if (folder / FILE).is_file():
+        if paths.is_file(folder / FILE):
             return (folder / FILE).absolute()
     hint = did_you_mean(given.name, _names()) or f"known are {', '.join(_names())}"
     raise KernelError(f"there is no kernel {str(given)!r}", hint=hint)
@@ -227,9 +274,15 @@ def _names() -> list[str]:
     return sorted({path.parent.name for folder in paths.search("kernels") for path in folder.glob(f"*/{FILE}")})
 
 
+def _all_said(wrong: ValidationError) -> str:
+    """What is wrong, of very much the first."""
+    said = [_said(error) for error in wrong.errors(include_url=False, include_input=False)]
+    more = f"; and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""
+    return "; ".join(said[:MOST_SAID]) + more
+
+
 def _said(error: Any) -> str:
     """One of pydantic's errors: the key, and what is wrong."""
-    place = ".".join(str(step) for step in error["loc"])
     words = {"extra_forbidden": "this key is not known", "missing": "this key is missing"}
     said = words.get(error["type"], error["msg"].removeprefix("Value error, "))
-    return f"{place}: {said}" if place else said
+    return f"{documents.shown(error['loc'])}: {said}" if error["loc"] else said

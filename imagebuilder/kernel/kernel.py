@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.kernel.definition import KernelDefinition, MachineType
+from imagebuilder.arch import Firmware, MachineType
+from imagebuilder.kernel.definition import KernelDefinition, Product
 from imagebuilder.tree import Tree
 
 
@@ -23,9 +24,14 @@ class Kernel:
         return self.definition.name
 
     @property
+    def product(self) -> Product:
+        """The file that is handed to a machine when it is started. Raises KernelError for a kernel that has none."""
+        return self.definition.product(Firmware.DIRECT)
+
+    @property
     def machine(self) -> MachineType:
-        """The machine that it is made for."""
-        return self.definition.boot.machine
+        """The machine that images with it expect."""
+        return self.product.machine
 
     @property
     def acpi(self) -> bool:

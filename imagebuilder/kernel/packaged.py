@@ -74,9 +74,9 @@ def depends(module: bytes) -> Iterator[str]:
 
 def _unpacked(definition: KernelDefinition, *, store: Store, say: Say) -> Mapping[str, Node]:
     package = cast(Package, definition.package)
-    wish = apt.Wish(package.release, (f"{package.name}={package.version}",), dependencies=False)
+    request = apt.PackageRequest(package.release, (f"{package.name}={package.version}",), dependencies=False)
     try:
-        found = apt.resolve(wish, store=store, say=say)
+        found = apt.resolve(request, store=store, say=say)
         return deb.unpack(apt.fetch(package.release, found, store=store, say=say)[package.name], Blob.of_content)
     except SourceError as error:
         place = definition.folder / FILE

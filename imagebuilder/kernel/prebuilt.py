@@ -1,4 +1,4 @@
-"""Ready-built kernels, kept with their definition so that nobody waits for a compiler.
+"""Prebuilt kernels, kept with their definition so that nobody waits for a compiler.
 
 ::
 
@@ -9,29 +9,35 @@
     kernels/NAME/prebuilt/FRAGMENT+…/   the same of the kernel with these further fragments
 """
 
-import json
 import lzma
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ConfigDict, NonNegativeInt
+from pydantic.dataclasses import dataclass
 
 from imagebuilder import documents
+from imagebuilder.arch import ImageType
 from imagebuilder.errors import CacheError, KernelError
 from imagebuilder.kernel import config
-from imagebuilder.kernel.compile import Built
 from imagebuilder.kernel.definition import KernelDefinition, compile_inputs, list_definitions
 from imagebuilder.kernel.definition import name_of as name_of
-from imagebuilder.store import Store, key_of, sha256, sha256_file
+from imagebuilder.prebuilt.shelf import FOLDER, Shelf, Unreadable
+from imagebuilder.store import Store, key_of, sha256
+
+if TYPE_CHECKING:
+    from imagebuilder.kernel.compile import Built
 
 SCHEMA = "imagebuilder.kernel/2"
-IMAGE, SYMBOLS, CONFIG, RECORD = "vmlinux.xz", "symbols.xz", "config", "record.json"
-# The x86 filter makes jumps and calls alike, whose targets are relative: it saves 5 %.
-FILTERS = ({"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME})
+IMAGE, SYMBOLS, CONFIG = f"{ImageType.VMLINUX}.xz", "symbols.xz", "config"
+MOST_IMAGE_BYTES, MOST_SYMBOLS_BYTES = 128 << 20, 16 << 20  # unpacked; ours have 5 MB and 0.1 MB
+MOST_CONFIG_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a ready-built kernel was made from and what it is. All digests are SHA-256; ``inputs`` covers the source,
+@dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
+class KernelRecord:
+    """What a prebuilt kernel was made from and what it is. All digests are SHA-256; ``inputs`` covers the source,
     fragments, patches and flags, ``digest`` and ``bytes`` are those of the unpacked vmlinux, ``symbols`` is the digest
     of its unpacked symbols."""
 
@@ -41,20 +47,25 @@ class Record:
     symbols: str
     compiler: str
     digest: str
-    bytes: int
+    bytes: NonNegativeInt
     objects: int
     schema: str = SCHEMA
 
 
 def folder_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Path:
-    """Where the ready-built kernel with these further fragments stands."""
-    return definition.folder / "prebuilt" / "+".join(sorted(path.stem for path in extra_fragments))
+    """Where the prebuilt kernel with these further fragments stands."""
+    return definition.folder / FOLDER / "+".join(sorted(path.stem for path in extra_fragments))
 
 
-def record_of(definition: KernelDefinition, built: Built, extra_fragments: Sequence[Path] = ()) -> Record:
+def shelf_of(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Shelf[KernelRecord]:
+    """The same with the kernel and its record."""
+    return Shelf(folder_of(definition, extra_fragments), KernelRecord, SCHEMA)
+
+
+def record_of(definition: KernelDefinition, built: "Built", extra_fragments: Sequence[Path] = ()) -> KernelRecord:
     """The record of a kernel that was just compiled."""
     source = definition.source.sha256 if definition.source else ""
-    return Record(
+    return KernelRecord(
         source=source,
         inputs=key_of(compile_inputs(definition, extra_fragments)),
         config=built.config,
@@ -66,39 +77,35 @@ def record_of(definition: KernelDefinition, built: Built, extra_fragments: Seque
     )
 
 
-def read_record(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> Record | None:
-    """The record beside a ready-built kernel; nothing when there is none that makes sense."""
-    try:
-        record = Record(**documents.load_json(folder_of(definition, extra_fragments) / RECORD))
-    except (OSError, ValueError, TypeError):
-        return None
-    return record if record.schema == SCHEMA else None
+def read_record(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> KernelRecord | None:
+    """The record beside a prebuilt kernel; nothing when there is none that makes sense."""
+    return shelf_of(definition, extra_fragments).record()
 
 
 def check_record(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> tuple[str, ...]:
-    """A sentence for each thing that keeps the ready-built kernel from being used; none when it fits its definition."""
+    """A sentence for each thing that keeps the prebuilt kernel from being used; none when it fits its definition."""
     record, name = read_record(definition, extra_fragments), name_of(definition, extra_fragments)
     if record is None:
-        return (f"the kernel {name} has no ready-built image, or none with a readable record",)
+        return (f"the kernel {name} has no prebuilt image, or none with a readable record",)
     found = []
     if record.inputs != key_of(compile_inputs(definition, extra_fragments)):
-        found.append(f"the ready-built {name} was made from another source, configuration, patch or flag")
-    folder = folder_of(definition, extra_fragments)
+        found.append(f"the prebuilt {name} was made from another source, configuration, patch or flag")
+    shelf = shelf_of(definition, extra_fragments)
     try:
-        image, symbols = _unpack(folder / IMAGE), _unpack(folder / SYMBOLS)
+        image, symbols = _image(shelf, record), _unpack(shelf, SYMBOLS, MOST_SYMBOLS_BYTES)
     except KernelError as error:
         return (*found, error.message)
     if (sha256(image), len(image)) != (record.digest, record.bytes):
-        found.append(f"the ready-built {name} is not the one of its record")
+        found.append(f"the prebuilt {name} is not the one of its record")
     if sha256(symbols) != record.symbols:
-        found.append(f"the symbols beside the ready-built {name} are not those of its record")
-    if _digest(folder / CONFIG) != record.config:
-        found.append(f"the configuration beside the ready-built {name} is not the one of its record")
+        found.append(f"the symbols beside the prebuilt {name} are not those of its record")
+    if not shelf.holds(CONFIG, record.config, MOST_CONFIG_BYTES):
+        found.append(f"the configuration beside the prebuilt {name} is not the one of its record")
     return tuple(found)
 
 
 def unpacked(definition: KernelDefinition, store: Store, extra_fragments: Sequence[Path] = ()) -> Path | None:
-    """The ready-built kernel in the store; nothing when there is none for this definition.
+    """The prebuilt kernel in the store; nothing when there is none for this definition.
 
     Raises KernelError when it claims to fit and is damaged.
     """
@@ -109,17 +116,24 @@ def unpacked(definition: KernelDefinition, store: Store, extra_fragments: Sequen
     try:
         return store.blob(record.digest)
     except CacheError:
-        folder = folder_of(definition, variant)
-        image = _unpack(folder / IMAGE)
+        shelf = shelf_of(definition, variant)
+        image = _image(shelf, record)
         if sha256(image) != record.digest:
-            hint = f"restore {folder}, or remove it and the kernel is compiled"
-            message = f"the ready-built kernel {name_of(definition, variant)} is damaged"
+            hint = f"restore {shelf.folder}, or remove it and the kernel is compiled"
+            message = f"the prebuilt kernel {name_of(definition, variant)} is damaged"
             raise KernelError(message, hint=hint) from None
         return store.blob(store.put(image))
 
 
+def configuration(definition: KernelDefinition, extra_fragments: Sequence[Path] = ()) -> str:
+    """The whole configuration of a prebuilt kernel; empty when there is none that fits its record."""
+    record = read_record(definition, extra_fragments)
+    text = _text(folder_of(definition, extra_fragments) / CONFIG)
+    return text if record is not None and sha256(text.encode()) == record.config else ""
+
+
 def equal_variant(definition: KernelDefinition, extra_fragments: Sequence[Path]) -> tuple[Path, ...] | None:
-    """The further fragments of the ready-built kernel that these further fragments would give again: they may stand in
+    """The further fragments of the prebuilt kernel that these further fragments would give again: they may stand in
     another order, or ask for what it has anyway."""
     if definition.package is not None:
         return None
@@ -129,15 +143,15 @@ def equal_variant(definition: KernelDefinition, extra_fragments: Sequence[Path])
         if record is None or record.inputs != key_of(compile_inputs(definition, variant)):
             continue
         asked = config.merge((*definition.fragments, *variant))
-        if all(symbol in wanted and wanted[symbol].value == wish.value for symbol, wish in asked.items()):
-            text = _text(folder_of(definition, variant) / CONFIG)
-            if sha256(text.encode()) == record.config and not config.lost(wanted, text):
+        if all(symbol in wanted and wanted[symbol].value == each.value for symbol, each in asked.items()):
+            text = configuration(definition, variant)
+            if text and not config.lost(wanted, text):
                 return variant
     return None
 
 
 def symbols_of(digest: str) -> str | None:
-    """The functions of the start of a ready-built kernel, given the digest of its vmlinux; of others nothing is known.
+    """The functions of the start of a prebuilt kernel, given the digest of its vmlinux; of others nothing is known.
 
     The lines are those of ``System.map``. Raises KernelError when they are damaged.
     """
@@ -145,39 +159,42 @@ def symbols_of(digest: str) -> str | None:
         for extra in definition.variants:
             record = read_record(definition, extra)
             if record is not None and record.digest == digest:
-                return _unpack(folder_of(definition, extra) / SYMBOLS).decode()
+                shelf = shelf_of(definition, extra)
+                symbols = _unpack(shelf, SYMBOLS, MOST_SYMBOLS_BYTES)
+                if sha256(symbols) != record.symbols:
+                    raise KernelError(
+                        f"the symbols {shelf.folder / SYMBOLS} are damaged: they are not those of their record"
+                    )
+                return symbols.decode()
     return None
 
 
-def write(definition: KernelDefinition, built: Built, store: Store, extra_fragments: Sequence[Path] = ()) -> Record:
-    """Keep a compiled kernel as the ready-built one of its definition and these further fragments."""
+def write(
+    definition: KernelDefinition, built: "Built", store: Store, extra_fragments: Sequence[Path] = ()
+) -> KernelRecord:
+    """Keep a compiled kernel as the prebuilt one of its definition and these further fragments."""
     record = record_of(definition, built, extra_fragments)
-    folder = folder_of(definition, extra_fragments)
-    folder.mkdir(exist_ok=True, parents=True)
-    for name, digest in ((IMAGE, built.digest), (SYMBOLS, built.symbols)):
-        packed = lzma.compress(store.read(digest), format=lzma.FORMAT_XZ, filters=list(FILTERS))
-        (folder / name).write_bytes(packed)
-    (folder / CONFIG).write_bytes(store.read(built.config))
-    (folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n")
+    digests = {IMAGE: built.digest, SYMBOLS: built.symbols, CONFIG: built.config}
+    # The architecture's filter saves 5 %.
+    filters = [{"id": definition.architecture.xz_filter}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+    files = {name: store.read(digest) for name, digest in digests.items()}
+    shelf_of(definition, extra_fragments).keep(record, files, filters=filters)
     return record
 
 
-def _unpack(path: Path) -> bytes:
+def _image(shelf: Shelf[KernelRecord], record: KernelRecord) -> bytes:
+    return _unpack(shelf, IMAGE, min(record.bytes, MOST_IMAGE_BYTES))
+
+
+def _unpack(shelf: Shelf[KernelRecord], name: str, most_bytes: int) -> bytes:
     try:
-        return lzma.decompress(path.read_bytes(), format=lzma.FORMAT_XZ)
-    except (OSError, lzma.LZMAError, EOFError) as error:
-        raise KernelError(f"the ready-built kernel {path} is missing or damaged: {error}") from error
+        return shelf.read(name, most_bytes)
+    except Unreadable as error:
+        raise KernelError(f"the prebuilt kernel {error}") from error
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return documents.read(path, MOST_CONFIG_BYTES).decode()
     except (OSError, ValueError):
-        return ""
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""Is a ready-built kernel what it claims to be? Compile it again, from nothing, and compare bit for bit."""
+"""Is a prebuilt kernel what it claims to be? Compile it again, from nothing, and compare bit for bit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from imagebuilder.store import Store
 
 
 def verify(definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say) -> str:
-    """Compile and compare with the ready-built kernel, or, where there is none, with a second compilation.
+    """Compile and compare with the prebuilt kernel, or, where there is none, with a second compilation.
 
     Nothing of it comes from a cache of objects. Returns the digest; raises KernelError that says what differs.
     """
@@ -20,7 +20,7 @@ def verify(definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *
         raise KernelError(f"the kernel {definition.name} comes ready from a package: there is nothing to compile again")
     record = read_record(definition, extra_fragments)
     if record is not None and (wrong := check_record(definition, extra_fragments)):
-        hint = f"make it anew: python3 -m imagebuilder.kernel {definition.name}"
+        hint = f"make it again: python3 -m imagebuilder.kernel {definition.name}"
         raise KernelError("; ".join(wrong), hint=hint)
     fresh = compile_now(definition, extra_fragments, store=store, say=say)
     expected = record or compile_now(definition, extra_fragments, store=store, say=say)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from imagebuilder import process
+from imagebuilder.arch import MachineType
 from imagebuilder.errors import KvmUnusable, MachineError
 from imagebuilder.machine.child import Child
+from imagebuilder.machine.command_line import ACCELERATOR_ARGS
 from imagebuilder.machine.ending import Facts, judge, reason
 from imagebuilder.machine.probe_guest import DEVICE, EXIT_STATUS, probe_guest
-from imagebuilder.machine.spec import ACCELERATOR_ARGS, PROGRAM, Accelerator
+from imagebuilder.machine.spec import PROGRAM, Accelerator
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store, key_of, sha256
 
@@ -130,7 +132,7 @@ def _trial(accelerator: Accelerator, *, limit_s: float, content: bytes | None = 
 def _argv(accelerator: Accelerator, guest: Path) -> list[str]:
     return [
         PROGRAM,
-        *("-M", "microvm,acpi=off"),
+        *("-M", f"{MachineType.MICROVM},acpi=off"),
         *ACCELERATOR_ARGS[accelerator],
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-m", "16M", "-kernel", str(guest), "-device", DEVICE),

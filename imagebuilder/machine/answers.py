@@ -27,7 +27,7 @@ class Unanswered(Exception):
 
 
 class Refused(Unanswered):
-    """Not a byte came back: nobody listens."""
+    """Not a byte came back: nothing listens."""
 
 
 class Witness(Protocol):

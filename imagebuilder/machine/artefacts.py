@@ -1,12 +1,17 @@
 """What an instance that failed leaves to be looked at."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 
+from imagebuilder import private
 from imagebuilder.errors import MachineError
-from imagebuilder.machine.failures import write_evidence
+from imagebuilder.machine.command_line import argv
+from imagebuilder.machine.failures import COMMAND, QEMU_SAID, write_evidence
 from imagebuilder.machine.instance import Instance
+from imagebuilder.process import shell_line
 
 
 @asynccontextmanager
@@ -24,5 +29,21 @@ async def watched(machine: AbstractAsyncContextManager[Instance], artefacts: Pat
             yield instance
         except MachineError:
             if artefacts is not None:
-                instance.write_artefacts(artefacts)
+                write(instance, artefacts)
             raise
+
+
+def write(instance: Instance, folder: Path) -> None:
+    """Write down what there is to see of a boot that failed, and the command line that repeats it by hand."""
+    private.make_folder(folder)
+    events = [asdict(event) for event in instance.events]
+    times = {"spawned": instance.spawned_ns, "greeting": instance.greeting_ns, **instance.phases_ns}
+    contents = {
+        "console.log": instance.console,
+        QEMU_SAID: instance.qemu_output,
+        "qmp-events.json": json.dumps(events, indent=1) + "\n",
+        "phases.json": json.dumps(times, indent=1) + "\n",
+        COMMAND: shell_line(argv(instance.spec, instance.launch, wiring=None)) + "\n",
+    }
+    for name, content in contents.items():
+        private.write(folder / name, content.encode())

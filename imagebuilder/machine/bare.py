@@ -14,23 +14,28 @@ from dataclasses import dataclass
 
 from imagebuilder import process
 from imagebuilder.errors import GuestFailed, MachineError, NotReady
+from imagebuilder.machine.command_line import argv
 from imagebuilder.machine.console import Console
 from imagebuilder.machine.failures import check_files
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.ready import PROBES, Attempts
-from imagebuilder.machine.spec import MachineSpec, argv
+from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.machine.usage import cpu_ns
 from imagebuilder.machine.waiting import all_of, any_of
 from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import ReadyKind
 
-LEASH = 'echo; read -r pid && { read -r rest; kill -9 "$pid"; }'
+LEASHED = "LEASHED_BY"  # in QEMU's environment, with the number of the process that ends it
+# Where we are gone before we have told QEMU's number, it is known by its environment: our end of the pipe is closed in
+# QEMU's process when that has one of its own.
+LEASH = f"""echo; if read -r pid; then read -r rest; kill -9 "$pid"; else for each in /proc/[0-9]*; do
+grep -qszx {LEASHED}=$$ $each/environ && kill -9 "${{each#/proc/}}"; done; fi"""
 ATTEMPTS = 3  # somebody else may take a port that was free
 WATCHED = (ReadyKind.HTTP, ReadyKind.TCP, ReadyKind.CONSOLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BareStart:
     """The first answer, in ns after the spawn, and QEMU's processor time until then; None when it had ended."""
 
     took_ns: int
@@ -38,7 +43,7 @@ class Answer:
 
 
 class Bare:
-    """A machine that runs so, as the probes see it (``ready.Subject``)."""
+    """A machine that runs so, as the probes see it (``ready.Probed``)."""
 
     def __init__(self, spec: MachineSpec, started: asyncio.Event) -> None:
         self.spec = spec
@@ -60,6 +65,11 @@ class Bare:
         raise MachineError("a bare machine does not tell how its application ended")
 
     @property
+    def running(self) -> bool:
+        """Without a channel nobody tells: not before the application may be asked anyway."""
+        return False
+
+    @property
     def listens(self) -> bool:
         """Without a channel nobody tells."""
         return False
@@ -77,29 +87,32 @@ def can_watch(ready: Ready) -> bool:
     return ready.kind in WATCHED and (ready.tcp is None or ready.tcp.expect is not None)
 
 
-async def first_answer(spec: MachineSpec, ready: Ready, *, quiet_s: float) -> Answer:
+async def first_answer(
+    spec: MachineSpec, ready: Ready, *, quiet_s: float, host_cpus: tuple[int, ...] = ()
+) -> BareStart:
     """Start it and wait for the first real answer. It is asked as an instance is from the moment at which its
     application has started; of a bare one nobody knows that, so not before ``quiet_s`` are over.
+    ``host_cpus`` are the processors of this host that it may use; none: those that we may use.
 
     Raises NotReady, GuestFailed, MachineError.
     """
     check_files(spec)
     for _ in range(ATTEMPTS - 1):
         with suppress(GuestFailed):
-            return await _once(with_ports(spec), ready, quiet_s)
-    return await _once(with_ports(spec), ready, quiet_s)
+            return await _once(with_ports(spec), ready, quiet_s, host_cpus)
+    return await _once(with_ports(spec), ready, quiet_s, host_cpus)
 
 
-async def _once(spec: MachineSpec, ready: Ready, quiet_s: float) -> Answer:
+async def _once(spec: MachineSpec, ready: Ready, quiet_s: float, host_cpus: tuple[int, ...]) -> BareStart:
     started = asyncio.Event()
     bare = Bare(spec, started)
-    async with _running(bare):
+    async with _running(bare, host_cpus):
         waking = asyncio.get_running_loop().call_later(quiet_s, started.set)
         probe = asyncio.ensure_future(PROBES[ready.kind](ready, bare, Attempts()))
         try:
             in_time = await any_of(probe, bare.console.closed, timeout_s=ready.timeout_s)
             if probe.done():
-                return Answer(probe.result() - bare.spawned_ns, _cpu_ns(bare.pid))
+                return BareStart(probe.result() - bare.spawned_ns, _cpu_ns(bare.pid))
         finally:
             waking.cancel()
             probe.cancel()
@@ -116,10 +129,10 @@ def _cpu_ns(pid: int) -> int | None:
 
 
 @asynccontextmanager
-async def _running(bare: Bare) -> AsyncIterator[None]:
+async def _running(bare: Bare, host_cpus: tuple[int, ...]) -> AsyncIterator[None]:
     """QEMU, killed at the end."""
     with _leash() as leash:
-        child = _spawn(bare)
+        child = _spawn(bare, host_cpus, leash.pid)
         try:
             assert leash.stdin is not None
             leash.stdin.write(b"%d\n" % child.pid)
@@ -149,10 +162,10 @@ def _leash() -> subprocess.Popen[bytes]:
     return leash
 
 
-def _spawn(bare: Bare) -> subprocess.Popen[bytes]:
+def _spawn(bare: Bare, host_cpus: tuple[int, ...], leash_pid: int) -> subprocess.Popen[bytes]:
     words = argv(bare.spec, wiring=None)
     words[0] = str(process.require(words[0]))
-    environment = process.environment()
+    environment = {**process.environment(), LEASHED: str(leash_pid)}
     bare.spawned_ns = time.monotonic_ns()
     child = subprocess.Popen(
         words,
@@ -163,7 +176,7 @@ def _spawn(bare: Bare) -> subprocess.Popen[bytes]:
         start_new_session=True,
     )
     bare.pid = child.pid
-    if bare.spec.host_cpus:
+    if host_cpus:
         with suppress(OSError):  # it ended already, which is noticed elsewhere
-            os.sched_setaffinity(child.pid, bare.spec.host_cpus)
+            os.sched_setaffinity(child.pid, host_cpus)
     return child

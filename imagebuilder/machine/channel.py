@@ -3,13 +3,14 @@
 import asyncio
 import time
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
-from imagebuilder.machine.messages import Done, GuestMemory, Message, Phase, Watch
+from imagebuilder.machine.messages import Done, GuestMemory, Listens, Message, Phase, Watch
 from imagebuilder.machine.reports import LINE_BYTES, Reports
-from imagebuilder.machine.waiting import resolve
+from imagebuilder.machine.waiting import any_of, resolve
 
 LISTENING = "listening"
+LISTENS_S = 2.0  # an older init does not know the question
 
 
 class Channel(asyncio.Protocol):
@@ -68,6 +69,18 @@ class Channel(asyncio.Protocol):
         self._memory.append(answer)
         self.send("memory")
         return answer
+
+    async def listening(self, over: asyncio.Future[Any]) -> frozenset[Listens] | None:
+        """What TCP sockets of the guest listen; None when init does not answer, or the machine is ``over``."""
+        if not self.started.is_set() or over.done():
+            return None
+        told = self.done("sockets")
+        self.send("sockets")
+        await any_of(told, over, timeout_s=LISTENS_S)
+        if not told.done() or told.cancelled():
+            told.cancel()
+            return None
+        return frozenset(self.reports.listens)
 
     def done(self, command: str) -> asyncio.Future[None]:
         """When init next says that it has done the command; cancelled when the machine ends before."""

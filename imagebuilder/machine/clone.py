@@ -7,13 +7,14 @@ what the host has for it alone (``/run/instance``).
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from imagebuilder.errors import InputError
 from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.origin import Spawned
-from imagebuilder.machine.parking import Parked, go_on, load, load_and_go_on
-from imagebuilder.machine.spec import Forward, address_words
+from imagebuilder.machine.launcher import Spawned
+from imagebuilder.machine.network import address_words
+from imagebuilder.machine.spec import Forward
+from imagebuilder.machine.suspend import Parked, go_on, load, load_and_go_on
 from imagebuilder.machine.template import Template
 from imagebuilder.words import counted
 
@@ -120,9 +121,11 @@ async def _started(
     on_console: Callable[[bytes], None] | None,
     host_cpus: tuple[int, ...] = (),
 ) -> AsyncIterator[Instance]:
-    spec = replace(template.spec(forwards), host_cpus=host_cpus)
+    launch = template.launch(host_cpus=host_cpus)
     with template.used():
-        async with Instance.start(spec, on_console=on_console, origin=Spawned(template.state)) as instance:
+        async with Instance.start(
+            template.spec(forwards), launch, on_console=on_console, launcher=Spawned(template.state)
+        ) as instance:
             yield instance
 
 
@@ -134,7 +137,7 @@ def parked_of(template: Template) -> Parked:
 def words_of(instance: Instance, template: Template, identity: Identity) -> list[str]:
     """What init is told about who a clone is."""
     # The name server is its template's: to write it down anew would cost more than all the rest.
-    words = [*identity.words(address_words(instance.spec) if instance.spec.network else None)]
+    words = [*identity.words(address_words(instance.spec, instance.launch) if instance.spec.network else None)]
     if template.hook is not None:
         words.append(f"hook {template.hook}")
     return words

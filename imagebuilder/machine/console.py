@@ -28,6 +28,8 @@ class Console(asyncio.Protocol):
 
     def __init__(self, on_data: Callable[[bytes], None] | None = None) -> None:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_room: Callable[[bool], None] = lambda _room: None
+        """Told when what is typed piles up since the guest does not take it (false), and when it did (true)."""
         self.total_bytes = 0
         self._on_data = on_data
         self._head = bytearray()
@@ -55,6 +57,14 @@ class Console(asyncio.Protocol):
                 self._on_data(data)
             except OSError:  # whoever read it has gone; the guest need not mind
                 self._on_data = None
+
+    def pause_writing(self) -> None:
+        """The guest does not take what is typed."""
+        self.on_room(False)
+
+    def resume_writing(self) -> None:
+        """It has taken nearly all of it."""
+        self.on_room(True)
 
     def connection_lost(self, error: Exception | None) -> None:
         """QEMU has ended."""

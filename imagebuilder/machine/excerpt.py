@@ -1,5 +1,10 @@
 """What a guest said, as part of one of our sentences: short, in one line, and without anything a terminal acts on."""
 
+import errno
+import os
+import re
+from functools import cache
+
 LINE_CHARACTERS = 200
 
 
@@ -10,12 +15,27 @@ def quoted(said: str | bytes, most: int = 80) -> str:
 
 
 def excerpt(said: str, most: int = LINE_CHARACTERS) -> str:
-    """It in one line; of much the beginning and the end."""
+    """It in one line; of much the beginning, why the system refused something where that is told, and the end."""
     text = " ".join(_plain(said[: 4 * most] + said[4 * most :][-4 * most :], keep=" \n\r\t").split())
     if len(text) <= most:
         return text
-    end = most // 3
-    return f"{text[: most - end - 3]} … {text[-end:]}"
+    told = refusal(text)
+    begin, end = (most // 4, most // 4) if told else (most - most // 3 - 3, most // 3)
+    between = most - begin - end - 6
+    first = min(max((told.start() + told.end() - between) // 2, begin), len(text) - end - between) if told else 0
+    middle = f"{text[first : first + between]} … " if told else ""
+    return f"{text[:begin]} … {middle}{text[-end:]}"
+
+
+def refusal(said: str) -> re.Match[str] | None:
+    """Where it tells why the system refused something: "No such file or directory"."""
+    return _refusals().search(said)
+
+
+@cache
+def _refusals() -> re.Pattern[str]:
+    reasons = sorted({os.strerror(number) for number in errno.errorcode}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, reasons)), re.IGNORECASE)
 
 
 def _plain(text: str, keep: str = " ") -> str:

@@ -7,10 +7,13 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from imagebuilder import private
 from imagebuilder.errors import GuestFailed, ImagebuilderError, InputError, KvmUnusable, MachineError
+from imagebuilder.machine.command_line import argv
 from imagebuilder.machine.ending import Facts, judge
 from imagebuilder.machine.excerpt import excerpt
-from imagebuilder.machine.spec import LOOPBACK, MachineSpec, argv
+from imagebuilder.machine.launch import COLD, Launch
+from imagebuilder.machine.spec import LOOPBACK, MachineSpec
 from imagebuilder.process import shell_line
 
 COMMAND, QEMU_SAID = "command.txt", "qemu-stderr.log"
@@ -68,18 +71,18 @@ def _no_kernel(match: re.Match[str], spec: MachineSpec) -> MachineError:
 
 # What QEMU says -> what we say. The spelling is that of QEMU 7.2 to 10.
 ROWS: Mapping[str, Callable[[re.Match[str], MachineSpec], ImagebuilderError]] = {
-    r"Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-": _port_taken,
-    r"initrd is too large, cannot support.\s*\(max: (\d+), need (\d+)": _no_room,
+    r"Could not set up host forwarding rule 'tcp:[\d.]+:(\d{1,5})-": _port_taken,
+    r"initrd is too large, cannot support.\s*\(max: (\d{1,15}), need (\d{1,15})": _no_room,
     r"cannot set up guest memory|cannot allocate memory|Cannot allocate memory": _no_memory,
     r"Could not access KVM|failed to initialize kvm|invalid accelerator kvm": _no_kvm,
     r"could not (load|open) kernel|Error loading uncompressed kernel|invalid kernel header|kernel too old": _no_kernel,
 }
 
 
-def explain(spec: MachineSpec, *, status: int, said: str) -> ImagebuilderError:
+def explain(spec: MachineSpec, launch: Launch = COLD, *, status: int, said: str) -> ImagebuilderError:
     """The error for a QEMU that ended before it greeted us, with what it said as evidence."""
     error = _explained(spec, status, said)
-    error.evidence = {COMMAND: shell_line(argv(spec, wiring=None)) + "\n", QEMU_SAID: said}
+    error.evidence = {COMMAND: shell_line(argv(spec, launch, wiring=None)) + "\n", QEMU_SAID: said}
     return error
 
 
@@ -97,17 +100,23 @@ def _explained(spec: MachineSpec, status: int, said: str) -> ImagebuilderError:
 def write_evidence(error: ImagebuilderError, folder: Path) -> bool:
     """Write what there is to see of a machine that did not start; returns whether there is something."""
     if error.evidence:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         for name, content in error.evidence.items():
-            (folder / name).write_text(content, encoding="utf-8")
+            private.write(folder / name, content.encode())
     return bool(error.evidence)
 
 
-def check_files(spec: MachineSpec) -> None:
-    """Raises InputError when a file of the machine is missing or may not be read."""
+def check_files(spec: MachineSpec, launch: Launch = COLD) -> None:
+    """Raises InputError when a file of the machine is missing, or may not be used as QEMU does."""
     files = (spec.kernel, spec.initrd, *(disk.path for disk in spec.disks))
     for path in filter(None, files):
         if not path.is_file():
             raise InputError(f"{path} is missing: build the image again")
         if not os.access(path, os.R_OK):
             raise InputError(f"{path} may not be read by you: change its permissions")
+    memory = launch.memory_file.path if launch.memory_file else None
+    if memory and memory.exists() and not os.access(memory, os.W_OK):
+        raise InputError(
+            f"{spec.name} cannot be cloned: QEMU opens a template's memory for writing, and {memory} can only be read",
+            hint="set IMAGEBUILDER_CACHE to another folder",
+        )

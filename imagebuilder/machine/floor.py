@@ -1,9 +1,11 @@
 """The floor: how long the same machine takes to be there with nothing in it. Start-ups are told in its multiples."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from imagebuilder.arch import MachineType
 from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.spec import Accelerator, MachineSpec, MachineType
+from imagebuilder.machine.launch import Launch
+from imagebuilder.machine.spec import Accelerator, MachineSpec
 from imagebuilder.machine.usage import HostMemory
 
 MEMORY_MIB = 32
@@ -18,13 +20,13 @@ class Floor:
 
 
 def floor_spec(accelerator: Accelerator, machine: MachineType) -> MachineSpec:
-    """An empty machine, whose processor does not run."""
-    return MachineSpec(machine, accelerator, memory_mib=MEMORY_MIB, network=False, channel=False, paused=True)
+    """An empty machine."""
+    return MachineSpec(machine, accelerator, memory_mib=MEMORY_MIB, network=False, channel=False)
 
 
 async def floor(accelerator: Accelerator, machine: MachineType, *, host_cpus: tuple[int, ...] = ()) -> Floor:
     """Start an empty machine once, on these processors of the host (none: on any)."""
-    async with Instance.start(replace(floor_spec(accelerator, machine), host_cpus=host_cpus)) as instance:
+    async with Instance.start(floor_spec(accelerator, machine), Launch(paused=True, host_cpus=host_cpus)) as instance:
         return Floor(instance.greeting_ns - instance.spawned_ns, instance.host_memory())
 
 

@@ -8,7 +8,7 @@ from imagebuilder.machine.spec import LOOPBACK, Forward, MachineSpec
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """So many different ports that nobody listens at now. Somebody may by the time they are used: then choose anew."""
+    """So many different ports that are free now. They may be taken by the time they are used: then choose again."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

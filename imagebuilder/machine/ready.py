@@ -23,7 +23,7 @@ from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import ReadyKind
 
 INTERVAL_S = 0.010
-UNHURRIED_S = 1.0  # until init says that the application may be asked: in case it never does
+UNHURRIED_S = 1.0  # until init says that the application, which it has started, may be asked: in case it never does
 CROWD = 8  # of a guest of which nobody can see what it has taken: with more waiting, further ones come more slowly
 RING = 4  # so many connections that the guest has not taken wait beside each other
 RING_S = 0.025  # with so many, a fresh one takes the place of the oldest after this time
@@ -31,12 +31,16 @@ RING_S = 0.025  # with so many, a fresh one takes the place of the oldest after 
 Ask = Callable[[], Coroutine[Any, Any, int]]
 
 
-class Subject(Protocol):
+class Probed(Protocol):
     """What the probes need of a running instance."""
 
     @property
     def started(self) -> asyncio.Event | None:
         """Set when the application may be asked; None when nobody will tell."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the application may run by now."""
 
     @property
     def listens(self) -> bool:
@@ -62,18 +66,24 @@ async def _unseen() -> None:
     return None
 
 
+def _may() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of a guest, as far as one can see it without asking: ``Subject`` has the meaning of each."""
+    """A port of a guest, as far as one can see it without asking: ``Probed`` has the meaning of each."""
 
     started: asyncio.Event | None = None
     listens: Callable[[], bool] = bool
     taken: Callable[[], Awaitable[bool | None]] = _unseen
+    running: Callable[[], bool] = _may
 
     @classmethod
-    def of(cls, subject: Subject, host_port: int) -> "Port":
+    def of(cls, subject: Probed, host_port: int) -> "Port":
         """A port of a running instance."""
-        return cls(subject.started, lambda: subject.listens, partial(subject.taken, host_port))
+        taken = partial(subject.taken, host_port)
+        return cls(subject.started, lambda: subject.listens, taken, lambda: subject.running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +214,25 @@ async def _due(port: Port, attempts: Attempts) -> None:
     if attempts.at_once:
         attempts.at_once = False
     elif port.started is not None and not port.started.is_set():
-        try:  # wait_for would forget that it was cancelled, were it told at the same moment
-            async with asyncio.timeout(UNHURRIED_S):
-                await port.started.wait()
-        except TimeoutError:
-            if attempts.waiting:
-                await _beside(port, attempts)
+        if not await _told(port, port.started) and attempts.waiting:
+            await _beside(port, attempts)
     elif attempts.waiting:
         await _beside(port, attempts)
     elif attempts.asked:
         await asyncio.sleep(attempts.pause_s)
+
+
+async def _told(port: Port, started: asyncio.Event) -> bool:
+    """Whether somebody says in a while that the application may be asked. The while begins when it runs: the guest
+    would miss a connection before, and take it when it is given up already and its application begins to listen."""
+    while True:
+        running = port.running()
+        try:  # wait_for would forget that it was cancelled, were it told at the same moment
+            async with asyncio.timeout(UNHURRIED_S):
+                return await started.wait()
+        except TimeoutError:
+            if running:
+                return False
 
 
 async def _beside(port: Port, attempts: Attempts) -> None:
@@ -233,7 +252,7 @@ async def _beside(port: Port, attempts: Attempts) -> None:
         await attempts.make_room()
 
 
-async def _http(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+async def _http(ready: Ready, subject: Probed, attempts: Attempts) -> int:
     assert ready.http is not None
     port = subject.host_port(ready.http.port)
     return await first_answer(
@@ -241,7 +260,7 @@ async def _http(ready: Ready, subject: Subject, attempts: Attempts) -> int:
     )
 
 
-async def _tcp(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+async def _tcp(ready: Ready, subject: Probed, attempts: Attempts) -> int:
     assert ready.tcp is not None
     port = subject.host_port(ready.tcp.port)
     answer = first_answer(partial(ask_tcp, port, ready.tcp, attempts), port=Port.of(subject, port), attempts=attempts)
@@ -257,17 +276,17 @@ async def _tcp(ready: Ready, subject: Subject, attempts: Attempts) -> int:
         await all_of(*ways)
 
 
-async def _console(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+async def _console(ready: Ready, subject: Probed, attempts: Attempts) -> int:
     assert ready.console is not None
     return await subject.watch_console(ready.console)
 
 
-async def _exit(ready: Ready, subject: Subject, attempts: Attempts) -> int:
+async def _exit(ready: Ready, subject: Probed, attempts: Attempts) -> int:
     assert ready.exit is not None
     return await subject.exited_ns(ready.exit)
 
 
-PROBES: Mapping[ReadyKind, Callable[[Ready, Subject, Attempts], Awaitable[int]]] = {
+PROBES: Mapping[ReadyKind, Callable[[Ready, Probed, Attempts], Awaitable[int]]] = {
     ReadyKind.HTTP: _http,
     ReadyKind.TCP: _tcp,
     ReadyKind.CONSOLE: _console,

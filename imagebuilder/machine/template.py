@@ -15,73 +15,37 @@ differs in anything is stale: QEMU would refuse its state, or worse, take it.
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
 
-from imagebuilder import documents, process
+from pydantic import ValidationError
+
+from imagebuilder import documents
+from imagebuilder.arch import MachineType
 from imagebuilder.bundle import Bundle
 from imagebuilder.cache import USED, held
 from imagebuilder.errors import InputError
-from imagebuilder.machine.spec import (
-    PROGRAM,
-    Accelerator,
-    Disk,
-    Forward,
-    MachineSpec,
-    MachineType,
-    MemoryFile,
-    argv,
-    check_network,
-    spec_of,
-)
+from imagebuilder.machine.circumstances import SCHEMA, Circumstances, differences, here
+from imagebuilder.machine.launch import Launch
+from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, check_network, spec_of
+from imagebuilder.recipe import model
+from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import Egress
-from imagebuilder.store import Store, key_of, sha256
+from imagebuilder.store import Store, as_read, sha256
+from imagebuilder.words import printable
 
-SCHEMA = "imagebuilder.template/1"
 TEMPLATE_JSON, MEMORY, STATE, KERNEL = "template.json", "memory", "state", "kernel"
 FOLDER = "templates"
-CPUINFO = Path("/proc/cpuinfo")
+MOST_STATE_BYTES = 64 << 20  # ours have some 30 KB
 
 
 class TemplateStale(InputError):
     """There is a template of this image, and it was made in other circumstances."""
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What a clone has in common with its template. The labels are those of the sentence that says what differs."""
-
-    image: str
-    """The digest of the image."""
-    machine: str
-    """Machine, accelerator, memory, processors and scratch disks."""
-    words: str
-    """The hash of what QEMU and the kernel are told besides: devices, CPU model, command line."""
-    qemu: str
-    """QEMU's version, in its own words."""
-    cpu: str
-    """The host's processor: the guest has measured its clock, and may have seen its features."""
-    warm: str
-    """What is asked before it is kept."""
-
-    @property
-    def key(self) -> str:
-        """The name of the template."""
-        return key_of([SCHEMA, asdict(self)])
-
-
-SENTENCES: Mapping[str, str] = {
-    "image": "the image has changed since",
-    "machine": "it is another machine ({old}; now {new})",
-    "words": "QEMU or the kernel is told something else than then",
-    "qemu": "it was made by {old}, and this is {new}",
-    "cpu": "it was made on another processor ({old}; this is {new})",
-    "warm": "the recipe's [template] has changed since",
-}
 
 
 @dataclass(frozen=True)
@@ -103,7 +67,8 @@ class Template:
     ports: tuple[int, ...]
     disks: tuple[str, ...]
     """What its disks are: ``root`` or ``scratch``."""
-    ready: dict[str, Any]
+    ready: Ready
+    """How one sees that a clone answers."""
     hook: str | None = None
     signal: int = 0
     egress: Egress = Egress.NONE
@@ -112,12 +77,15 @@ class Template:
     """When it was made (UTC, ISO 8601)."""
     sha256: dict[str, str] = field(default_factory=dict)
     """What its files must be; none are known of a template from before that was written down."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """How many bytes each of them has: what is not all there is known without reading it."""
 
     @cached_property
     def state(self) -> bytes:
         """The devices, as QEMU writes them. Raises InputError when they are damaged."""
-        state = (self.folder / STATE).read_bytes()
-        if self.sha256.get(STATE, sha256(state)) != sha256(state):
+        state = documents.read(self.folder / STATE, MOST_STATE_BYTES)
+        whole = 0 < len(state) <= MOST_STATE_BYTES
+        if not whole or self.sha256.get(STATE, sha256(state)) != sha256(state):
             hint = f"imagebuilder template create {self.name}"
             raise InputError(f"the template {self.folder} is damaged: its {STATE} is not what was kept", hint=hint)
         return state
@@ -151,10 +119,11 @@ class Template:
             network=self.network,
             egress=self.egress,
             name=self.name,
-            foreign=True,  # its kernel has read its command line
-            memory_file=MemoryFile(self.folder / MEMORY),
-            incoming=True,
         )
+
+    def launch(self, *, host_cpus: tuple[int, ...] = ()) -> Launch:
+        """How a clone is started; ``host_cpus`` are the processors of this host that it may use."""
+        return Launch.cloned(self.folder / MEMORY, host_cpus=host_cpus)
 
     def _disk(self, number: int, kind: str) -> Disk:
         return Disk(path=self.folder / f"disk{number}", snapshot=kind == "scratch")
@@ -163,12 +132,14 @@ class Template:
     def used(self) -> Iterator[Self]:
         """While it is used nobody removes it."""
         with _held(self.folder, fcntl.LOCK_SH) as descriptor:
-            os.utime(descriptor)
+            with suppress(OSError):  # a cache that can only be read
+                os.utime(descriptor)
             yield self
 
     def describe(self) -> dict[str, Any]:
         """``template.json``."""
         values = {key: value for key, value in asdict(self).items() if key != "folder"}
+        values["ready"] = as_read(self.ready.model_dump(mode="json", exclude_none=True))
         return {"schema": SCHEMA, "key": self.circumstances.key, **values}
 
     @classmethod
@@ -190,21 +161,30 @@ class Template:
                     egress=Egress(document.pop("egress", Egress.NONE)),
                     ports=tuple(document.pop("ports")),
                     disks=tuple(document.pop("disks")),
+                    ready=Ready.model_validate(document.pop("ready")),
                     **document,
                 )
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
+            why = documents.mistake_in(error) if isinstance(error, ValidationError) else printable(str(error))
             raise InputError(
-                f"{folder} holds no template that can be used ({error})", hint="imagebuilder template create NAME"
+                f"{folder} holds no template that can be used ({why})", hint="imagebuilder template create NAME"
             ) from error
 
 
 def _checked(template: Template) -> Template:
-    """The template, when each value is of its type. Raises TypeError for one that is not."""
+    """The template, when each value is of its type, and each file there and as long as it was. Raises TypeError,
+    ValidationError, ValueError, OSError for one that is not."""
     for part in (template, template.circumstances):
         for each in fields(part):
             if not _is(getattr(part, each.name), each.type):
                 raise TypeError(f"{each.name} is of another type")
+    found = {path.name: path.lstat() for path in template.folder.iterdir()}
+    for name in [name for name, at in found.items() if not stat.S_ISREG(at.st_mode)]:
+        raise ValueError(f"its {name} is no file")
+    for name, size_bytes in template.sizes.items():
+        if name not in found or found[name].st_size != size_bytes:
+            raise ValueError(f"its {name} is damaged")
     return template
 
 
@@ -240,24 +220,15 @@ class Wanted:
         return cls(bundle, spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress))
 
     @property
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> model.Template:
         """What the recipe says of templates."""
-        return dict(self.bundle.image.recipe.get("template", {}))
+        return self.bundle.image.recipe.template
 
     @cached_property
     def circumstances(self) -> Circumstances:
         """What is so here and now. Raises ToolMissing."""
-        source = self.source
-        disks = " ".join(f"{disk.size_mib}M" for disk in source.scratch)
-        shape = f"{source.machine} {source.accelerator} {source.memory_mib}M {source.cpus} CPU {disks}".strip()
-        return Circumstances(
-            image=self.bundle.image.digest,
-            machine=shape,
-            words=key_of(_words(source))[:12],
-            qemu=qemu_says(),
-            cpu=_cpu(),
-            warm=key_of(self.recipe)[:12],
-        )
+        image = self.bundle.image
+        return here(self.source, image=image.digest, recipe=self.recipe)
 
     def find(self, store: Store) -> Template:
         """The template of this image on this machine. Raises TemplateStale for one of other circumstances, InputError
@@ -287,16 +258,8 @@ def templates(store: Store) -> Iterator[Template]:
     yield from sorted(found, key=lambda template: (template.name, template.made))
 
 
-def differences(old: Circumstances, new: Circumstances) -> dict[str, str]:
-    """What differs, each in words."""
-    was, now = asdict(old), asdict(new)
-    return {
-        key: sentence.format(old=was[key], new=now[key]) for key, sentence in SENTENCES.items() if was[key] != now[key]
-    }
-
-
 def remove(folder: Path) -> bool:
-    """Remove a template; False when somebody uses it. Who is killed meanwhile leaves none by halves."""
+    """Remove a template; False when somebody uses it. A process that is killed meanwhile leaves none half removed."""
     try:
         with _held(folder, fcntl.LOCK_EX | fcntl.LOCK_NB), Store(folder.parents[1]).scratch() as work:
             folder.rename(work / folder.name)
@@ -305,11 +268,6 @@ def remove(folder: Path) -> bool:
     except InputError:
         pass  # somebody was faster
     return True
-
-
-def qemu_says() -> str:
-    """QEMU's version, in its own words: of two packages of one version both. Raises ToolMissing, ToolFailed."""
-    return process.run([PROGRAM, "--version"], timeout_s=60).text.splitlines()[0].strip()
 
 
 @contextmanager
@@ -322,24 +280,3 @@ def _held(folder: Path, how: int) -> Iterator[int]:
             message = f"the template {folder} was removed meanwhile"
             raise InputError(message, hint="imagebuilder template list") from error
         yield descriptor
-
-
-def _words(spec: MachineSpec) -> list[str]:
-    """QEMU's words but for what differs between machines that can be clones of each other: paths and ports."""
-    bare = replace(
-        spec,
-        kernel=Path("kernel") if spec.kernel else None,
-        initrd=Path("initrd") if spec.initrd else None,
-        disks=tuple(replace(disk, path=Path("disk") if disk.path else None) for disk in spec.disks),
-        forwards=(),
-        memory_file=MemoryFile(Path(MEMORY), writable=True),
-    )
-    return argv(bare, wiring=None)
-
-
-def _cpu() -> str:
-    """The host's processor, as Linux names it."""
-    for line in CPUINFO.read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown"

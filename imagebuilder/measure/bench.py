@@ -1,319 +1,133 @@
-"""Starts of several images and an empty machine in turn, so that all of them feel the same weather.
+"""``imagebuilder bench`` from Python: starts in turn, with clones and a comparison where they are asked for.
 
-A round is one start of each, after a floor; every other round goes backwards, so that what drifts (a host that warms
-up, a neighbour who comes) favours nobody. The first round counts for nothing: it fills the host's caches and shows
-whether everything works.
+::
+
+    selection = Selection(["nginx"], choose("auto").accelerator)
+    report = bench.starts(selection, Schedule(runs=20), against=Against("before.json"))
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
-from pathlib import Path
 from typing import Any
 
-from imagebuilder.errors import GuestFailed, NotReady
-from imagebuilder.events import Progress, Say, silent, step
-from imagebuilder.machine.bare import Answer, can_watch, first_answer
-from imagebuilder.machine.cloner import Cloner
-from imagebuilder.machine.floor import Floor, floor
-from imagebuilder.machine.ports import with_ports
-from imagebuilder.machine.spec import MachineType, argv
-from imagebuilder.machine.stem import NoStem
-from imagebuilder.measure import budget, initcalls, instructions, size
-from imagebuilder.measure.budget import Measured
-from imagebuilder.measure.change import in_turn
-from imagebuilder.measure.checks import GETS_READY
-from imagebuilder.measure.phases import NS_PER_MS, OPTIONAL
-from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Startup
-from imagebuilder.measure.startup import Boot, Starts, boot_once
-from imagebuilder.measure.statistics import LEAST_SAMPLES, WIDEST, Summary
+from imagebuilder.measure import against as comparing
+from imagebuilder.measure import density, report, rounds
+from imagebuilder.measure.against import Against
+from imagebuilder.measure.checks import CLONES
+from imagebuilder.measure.clones import Clones, of_images, template_of
+from imagebuilder.measure.compare import Comparison
+from imagebuilder.measure.density import DensityOptions
+from imagebuilder.measure.describe import describe
+from imagebuilder.measure.host import Host, host
+from imagebuilder.measure.reference import BEFORE, Reference
+from imagebuilder.measure.report import Check, ImageReport, MachineShape, Report
+from imagebuilder.measure.rounds import Schedule, Taken
+from imagebuilder.measure.selection import Selection
 from imagebuilder.measure.subject import Subject
-from imagebuilder.process import shell_line
 from imagebuilder.store import Store
-from imagebuilder.words import counted
 
-RUNS = 10
-FURTHER = 16  # times as many rounds as were asked for, at most, while a comparison that must be decided is not
-LEFT_CPUS = 1  # of the host, for us who ask and look at the clock
-PINNED_CPUS = 2  # QEMU has a thread for the guest's processor and one for all else
-EARLIER = 0.9  # of the quickest time after which an application listened, a bare machine is asked for the first time
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+"""What runs a coroutine to its end, as ``asyncio.run`` does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """How to measure: ``runs`` rounds, and up to ``most`` while these are not enough. ``host_cpus`` are the processors
-    that the machines are kept to, ``counts`` the starts in which instructions are counted (0: none), ``artefacts`` the
-    folder for what there is to see of a start that failed. ``bare`` starts each bare command line in turn too,
-    ``initcalls`` opens the kernel's phase in one more start."""
+@dataclass
+class Bench:
+    """Starts in turn that are prepared: what is started, how, and what it is compared with. ``taken`` fills while it
+    goes on, so that whoever is interrupted has the rounds that ended."""
 
-    runs: int = RUNS
-    host_cpus: tuple[int, ...] = ()
-    counts: int = 0
-    artefacts: Path | None = None
-    bare: bool = False
-    initcalls: bool = False
-    most: int | None = None
+    selection: Selection
+    schedule: Schedule
+    subjects: Sequence[Subject]
+    reference: Reference | None
+    here: Host
+    taken: list[Taken] = field(default_factory=list)
 
-    @property
-    def looks(self) -> tuple[int, ...]:
-        """After so many rounds it is asked whether they are enough: twice as many each time."""
-        most, found = self.most or self.runs, [self.runs]
-        while found[-1] < most:
-            found.append(min(2 * found[-1], most))
-        return tuple(found)
+    async def measure(self) -> None:
+        """Raises NotReady, GuestFailed, MachineError."""
+        enough = self.reference.decided if self.reference else lambda _: True
+        subjects, say = self.subjects, self.selection.say
+        await rounds.measure(subjects, self.schedule, say=say, enough=enough, into=self.taken)
 
+    def report(self, *, store: Store | None) -> Report:
+        """Each image with its comparison; without a store just how it starts, which takes no time to find out."""
+        images = [describe(each, store=store, say=self.selection.say) for each in self.taken]
+        found = self.reference.comparisons(self.taken) if self.reference else {}
+        told = (_compared(image, found) for image in images)
+        return report.of(self.here, told, pinned=self.schedule.host_cpus or None)
 
-@dataclass(slots=True)
-class Taken:
-    """What was taken of one subject, round by round. ``cloner`` makes the clones of one that has a template."""
-
-    subject: Subject
-    cloner: Cloner | None = None
-    floors: list[Floor] = field(default_factory=list)
-    boots: list[Boot] = field(default_factory=list)
-    bare: list[Answer] = field(default_factory=list)
-    bare_failed: str | None = None
-    quiet_s: float = inf
-    """How long a bare machine need not be asked."""
-    counts: Summary | None = None
-    initcalls_ms: dict[str, float] | None = None
-
-    @property
-    def starts(self) -> Starts:
-        """All rounds."""
-        middle = sorted((each.memory for each in self.floors), key=lambda memory: memory.pss_bytes)
-        took = tuple(each.took_ns for each in self.floors)
-        return Starts(took, tuple(self.boots), middle[(len(middle) - 1) // 2])
-
-    @property
-    def startup(self) -> Startup:
-        """All rounds, as the report has them."""
-        found = self.starts.startup
-        phases = {name: each.with_interval() if each else None for name, each in found.phases_ms.items()}
-        figures = {name: getattr(found, name) for name in ("floor_ms", "ready_ms", "floors", "cpu_ms", "host_ms")}
-        summed = {name: each.with_interval() if each else None for name, each in figures.items()}
-        opened = {"instructions": self.counts, "initcalls_ms": self.initcalls_ms}
-        return found.model_copy(update={**summed, "phases_ms": phases, **opened, **self._bare(found)})
-
-    def first(self, rounds: int) -> "Taken":
-        """What was taken in so many rounds alone."""
-        floors, boots, bare = self.floors[:rounds], self.boots[:rounds], self.bare[:rounds]
-        return replace(self, floors=floors, boots=boots, bare=bare)
-
-    def _bare(self, ours: Startup) -> dict[str, Any]:
-        if not self.bare or self.bare_failed:
-            return {}
-        bare_ms = Summary.of(each.took_ns / NS_PER_MS for each in self.bare).with_interval()
-        found = {"bare_ms": bare_ms, "measuring": in_turn("measuring", ours.ready_ms, bare_ms)}
-        cpu = [each.cpu_ns / NS_PER_MS for each in self.bare if each.cpu_ns is not None]
-        if ours.cpu_ms and len(cpu) == len(self.bare):
-            found["measuring_cpu"] = in_turn("measuring_cpu", ours.cpu_ms, Summary.of(cpu))
-        return found
+    def keep_whole_rounds(self) -> None:
+        """Of a measurement that was interrupted: the rounds that all have ended."""
+        self.taken = rounds.whole(self.taken)
 
 
-def pinnable(cpus: int, allowed: Sequence[int] | None = None) -> tuple[int, ...]:
-    """The processors of this host for machines with so many: the last ones, with one left over; none when there are too
-    few to keep machines to some of them."""
-    ours = sorted(os.sched_getaffinity(0)) if allowed is None else sorted(allowed)
-    wanted = max(PINNED_CPUS, cpus + 1)
-    return tuple(ours[-wanted:]) if len(ours) >= wanted + LEFT_CPUS else ()
-
-
-Enough = Callable[[Sequence[Taken]], bool]
-
-
-async def measure(
-    subjects: Sequence[Subject],
-    wish: Wish,
+def prepared(
+    selection: Selection,
+    schedule: Schedule,
     *,
-    say: Say = silent,
-    enough: Enough = lambda _taken: True,
-    into: list[Taken] | None = None,
-) -> list[Taken]:
-    """``wish.runs`` rounds after one that does not count, and further ones up to ``wish.most`` until they are
-    ``enough``. Who may be interrupted gives a list, ``into`` which it comes as it is taken (``whole``). Raises
-    NotReady, GuestFailed, MachineError: figures of the others beside one that failed would not be a comparison."""
-    taken = [] if into is None else into
-    async with AsyncExitStack() as stack:
-        for subject in subjects:
-            taken.append(await _taken(_pinned(subject, wish.host_cpus), stack))
-        with step(say, "first", f"start {_names(subjects)} once, which does not count", total=len(taken)):
-            for done, each in enumerate(taken, 1):
-                await _boot(each, wish)
-                say(Progress("first", done))
-        with step(say, "rounds", f"start {_names(subjects)} {counted(wish.runs, 'time')} in turn", total=wish.runs):
-            await _rounds(taken, wish, say, enough)
-    for each in taken:
-        await _looked_into(each, wish, say)
-    return taken
+    clones: Clones | None = None,
+    against: Against | None = None,
+    run: Run = asyncio.run,
+) -> Bench:
+    """Build the images, make the templates that are missing, and find what is compared with. ``schedule`` gets the
+    processors to which machines are kept, and how often a comparison is judged. Raises ImagebuilderError."""
+    here = host(selection.accelerator)
+    document = comparing.older(against, selection, here) if against else None
+    subjects, reference = _subjects(selection, clones, run), None
+    if against:
+        reference, further = comparing.resolved(against, document, selection, subjects)
+        subjects += further
+    pinned = rounds.pinnable(max(each.spec.cpus for each in subjects))
+    schedule = replace(schedule, host_cpus=pinned, most=against.most_runs if against else None)
+    reference = replace(reference, looks=len(schedule.looks)) if reference else None
+    return Bench(selection, schedule, subjects, reference, here)
 
 
-async def _rounds(taken: Sequence[Taken], wish: Wish, say: Say, enough: Enough) -> None:
-    done = 0
-    for look in wish.looks:
-        say(Progress("rounds", done, look))
-        while done < look:
-            await _round(taken if done % 2 == 0 else taken[::-1], wish)
-            done += 1
-            say(Progress("rounds", done, look))
-        if look < wish.looks[-1] and enough(taken):
-            return
+def starts(
+    selection: Selection,
+    schedule: Schedule,
+    *,
+    clones: Clones | None = None,
+    against: Against | None = None,
+    run: Run = asyncio.run,
+) -> Report:
+    """The report of images and machines that are started again and again, in turn with an empty machine. Raises
+    ImagebuilderError."""
+    bench = prepared(selection, schedule, clones=clones, against=against, run=run)
+    run(bench.measure())
+    return bench.report(store=selection.store)
 
 
-async def _looked_into(taken: Taken, wish: Wish, say: Say) -> None:
-    """What needs starts of its own; a clone's kernel has started long ago."""
-    if taken.subject.template is not None:
-        return
-    spec, ready = taken.subject.spec, taken.subject.ready
-    if wish.counts:
-        taken.counts = await instructions.measure(spec, ready, runs=wish.counts, say=say)
-    if wish.initcalls:
-        taken.initcalls_ms = await initcalls.opened(spec, ready, say=say)
+def at_once(selection: Selection, options: DensityOptions, *, run: Run = asyncio.run) -> Report:
+    """The report of clones of each image that are up at the same time. Raises ImagebuilderError."""
+    images = [run(_at_once(each, options, selection)) for each in selection.images()]
+    return report.of(host(selection.accelerator), images)
 
 
-def whole(taken: Sequence[Taken]) -> list[Taken]:
-    """The rounds that all have ended: of a measurement that was interrupted. Empty when there is none."""
-    rounds = min((len(each.boots) for each in taken), default=0)
-    return [each.first(rounds) for each in taken] if rounds else []
+def _subjects(selection: Selection, request: Clones | None, run: Run) -> list[Subject]:
+    images = selection.images()
+    cloned = run(of_images(images, request, selection.store, say=selection.say)) if request else []
+    return [*images, *cloned, *selection.foreign()]
 
 
-async def _taken(subject: Subject, stack: AsyncExitStack) -> Taken:
-    """Nothing so far. The stem of copies is there before the first of them. Raises NoStem, ToolMissing."""
-    if subject.template is None:
-        return Taken(subject)
-    cloner = Cloner(subject.template, host_cpus=subject.spec.host_cpus, stems=subject.copied)
-    await stack.enter_async_context(cloner)
-    await cloner.ready()
-    taken = Taken(subject, cloner)
-    _still_copied(taken)
-    return taken
+def _compared(image: ImageReport, found: Mapping[str, Comparison]) -> ImageReport:
+    """The image with its comparison. One that was built before keeps no promise any more."""
+    update = {"budget": ()} if image.name.endswith(BEFORE) else {"comparison": found.get(image.name)}
+    return image.model_copy(update=update)
 
 
-def _still_copied(taken: Taken) -> None:
-    """Raises NoStem when what should be copies are no more."""
-    if taken.subject.copied and taken.cloner is not None and taken.cloner.why is not None:
-        raise NoStem(f"{taken.subject.name}: {taken.cloner.why}")
-
-
-async def _round(taken: Sequence[Taken], wish: Wish) -> None:
-    floors: dict[MachineType, Floor] = {}
-    for each in taken:
-        spec = each.subject.spec
-        if spec.machine not in floors:
-            floors[spec.machine] = await floor(spec.accelerator, spec.machine, host_cpus=wish.host_cpus)
-        each.floors.append(floors[spec.machine])
-        bare_first = len(each.boots) % 2 == 1
-        if bare_first:
-            await _bare(each, wish)
-        each.boots.append(await _boot(each, wish))
-        if not bare_first:
-            await _bare(each, wish)
-
-
-async def _bare(taken: Taken, wish: Wish) -> None:
-    spec, ready = taken.subject.spec, taken.subject.ready
-    if not wish.bare or not can_watch(ready) or taken.subject.template is not None or taken.bare_failed:
-        return
-    try:
-        taken.bare.append(await first_answer(spec, ready, quiet_s=taken.quiet_s))
-    except (NotReady, GuestFailed) as error:  # what was measured is no worse for it
-        taken.bare_failed = f"what measuring costs is not known: {error}"
-
-
-def _listening_s(boot: Boot) -> float:
-    """After what time the application was seen to listen; where nobody saw that, to answer."""
-    return boot.start.marks_ns.get(OPTIONAL, boot.start.ready_ns) / 1e9
-
-
-async def _boot(taken: Taken, wish: Wish) -> Boot:
-    artefacts = wish.artefacts / taken.subject.name if wish.artefacts else None
-    try:
-        boot = await boot_once(taken.subject.spec, taken.subject.ready, artefacts=artefacts, cloner=taken.cloner)
-        _still_copied(taken)
-        taken.quiet_s = min(taken.quiet_s, EARLIER * _listening_s(boot))
-        return boot
-    except (NotReady, GuestFailed) as error:
-        if artefacts is not None:
-            error.hint = "; ".join(filter(None, (error.hint, f"its logs are in {artefacts}")))
-        raise
-
-
-def _pinned(subject: Subject, host_cpus: tuple[int, ...]) -> Subject:
-    return replace(subject, spec=replace(subject.spec, host_cpus=host_cpus))
-
-
-def _names(subjects: Sequence[Subject]) -> str:
-    return ", ".join(subject.name for subject in subjects)
-
-
-def describe(taken: Taken, *, store: Store | None, say: Say = silent) -> ImageReport:
-    """The part of a report for one subject; without a store just how it starts, which takes no time to find out."""
-    subject, starts, startup = taken.subject, taken.starts, taken.startup
-    spec = subject.spec
-    report = ImageReport(
+async def _at_once(subject: Subject, options: DensityOptions, selection: Selection) -> ImageReport:
+    assert subject.bundle is not None
+    image, spec = subject.bundle.image, subject.spec
+    template = await template_of(subject, selection.store, say=selection.say)
+    found = await density.measure(template, options, say=selection.say)
+    return ImageReport(
         name=subject.name,
-        version=subject.version,
+        version=image.version,
+        digest=image.digest,
+        kernel=image.kernel.name,
+        root=image.root.format,
         machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
-        # A clone is given its state and its name over sockets: nothing that could be pasted.
-        command=None if spec.incoming else shell_line(argv(with_ports(spec), wiring=None)),
-        startup=startup,
-        memory=Memory(
-            host_pss_bytes=starts.host_pss_bytes,
-            guest_used_bytes=starts.guest_used_bytes,
-            minimum_bytes=None,
-            guest_bytes=starts.guest_bytes(spec.memory_mib),
-            host_bytes=starts.host_bytes,
-        ),
-        checks=(Check(name=GETS_READY, holds=True),),
-        warnings=(*warnings(startup), *filter(None, [taken.bare_failed])),
+        density=found,
+        checks=(Check(name=CLONES, holds=found.holds, message=None if found.holds else found.why),),
     )
-    if subject.bundle is None or store is None:
-        return report
-    return report.model_copy(update=_of_ours(report, subject, store, say))
-
-
-def _of_ours(report: ImageReport, subject: Subject, store: Store, say: Say) -> dict[str, Any]:
-    """What is known besides of an image of ours. The least memory is not looked for, so no promise of it is held."""
-    assert subject.bundle is not None and report.startup is not None and report.memory is not None
-    image, startup, memory = subject.bundle.image, report.startup, report.memory
-    packed = size.promised(subject.bundle, store, say=say)
-    found = Measured(
-        image_bytes=packed.total_bytes if packed else None,
-        startup_floors=startup.times_floor,
-        guest_used_bytes=memory.guest_used_bytes,
-        host_pss_bytes=memory.host_pss_bytes,
-        instructions=startup.instructions,
-    )
-    return {
-        "digest": image.digest,
-        "kernel": image.kernel.name,
-        "root": image.root.format,
-        "bytes": found.image_bytes,
-        "parts": Parts.of(packed),
-        "allocated_bytes": size.allocated_bytes(subject.bundle),
-        "contents_bytes": size.contents(image),
-        "budget": budget.rows(_looked_at(image.budget, found), found),
-    }
-
-
-def _looked_at(promised: Mapping[str, Any], found: Measured) -> dict[str, Any]:
-    return {
-        key: limit for key, limit in promised.items() if key in budget.PROBES and budget.PROBES[key](found) is not None
-    }
-
-
-def warnings(startup: Startup) -> list[str]:
-    """Why nothing should be concluded from these figures."""
-    ready = startup.ready_ms
-    if len(ready.samples) < LEAST_SAMPLES:
-        taken = counted(len(ready.samples), "start")
-        return [f"how times scatter cannot be told from {taken}: give --runs {RUNS}"]
-    if ready.inconclusive and ready.ci95:
-        low, high = ready.ci95
-        return [
-            f"the time scatters too much to conclude anything: the median lies between {low:.0f} and {high:.0f} ms, "
-            f"more than {WIDEST:.0%} apart; a quieter host or more --runs help"
-        ]
-    return []

@@ -4,7 +4,7 @@ interval. Ranks decide what resampling alone would say too boldly from ten sampl
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from math import comb
 from statistics import median
 
@@ -21,7 +21,7 @@ def of_median(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> In
 
 
 def of_paired_ratio(these: Sequence[float], those: Sequence[float], *, confidence: float = CONFIDENCE) -> Interval:
-    """The interval of the median of the ratios within each round: weather that both felt cancels out."""
+    """The interval of the median of the ratios within each round: load that both felt cancels out."""
     return of_median([this / that for this, that in zip(these, those, strict=True)], confidence=confidence)
 
 
@@ -49,14 +49,14 @@ def chance_paired(differences: Sequence[float], *, side: int = 0) -> float:
     """
     ranks, signs = _signed_ranks([each for each in differences if each])
     total = sum(ranks)
-    # How many of the 2**n choices of signs give each sum of positive ranks (doubled, so that ties are whole numbers).
-    ways = [1] + [0] * total
+    # How many of the 2**n choices of signs give each sum of positive ranks (doubled, so that ties are whole numbers):
+    # the digits of one whole number, as below.
+    digit_bytes, ways = len(ranks) // 8 + 1, 1
     for rank in ranks:
-        for reached in range(total, rank - 1, -1):
-            ways[reached] += ways[reached - rank]
+        ways += ways << (8 * digit_bytes * rank)
     positive = sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign)
     few = {-1: positive, 1: total - positive, 0: min(positive, total - positive)}[side]
-    tail = sum(ways[: few + 1])
+    tail = sum(islice(_digits(ways, digit_bytes), few + 1))
     return float(min(1.0, (1 if side else 2) * tail / 2 ** len(ranks)))
 
 

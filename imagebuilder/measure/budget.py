@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from imagebuilder.measure.statistics import Summary
+from imagebuilder.recipe.model import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ PROBES: Mapping[str, Callable[[Measured], int | float | None]] = {
 }
 
 
-def rows(budget: Mapping[str, Any], measured: Measured) -> tuple[BudgetRow, ...]:
-    """A row for each promise of a budget as ``image.json`` has it, in the order of ``PROBES``."""
-    promised = {key: budget[key] for key in PROBES if budget.get(key) is not None}
+def rows(budget: Budget, measured: Measured) -> tuple[BudgetRow, ...]:
+    """A row for each promise of a budget, in the order of ``PROBES``."""
+    promised = {key: limit for key in PROBES if (limit := getattr(budget, key)) is not None}
     return tuple(_row(key, limit, PROBES[key](measured)) for key, limit in promised.items())
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from statistics import median
 from typing import Protocol
 
-from imagebuilder.measure import bootstrap, power
+from imagebuilder.measure import bootstrap, detectable_effect
 from imagebuilder.measure.statistics import Summary
 
 CONFIDENCE = 0.99
@@ -128,7 +128,7 @@ def in_turn(what: str, this: Summary, that: Summary, *, least: float = 0.0, rule
         return apart(what, this, that, least=least, rule=rule)
     ratios = [one / other for one, other in zip(this.samples, that.samples, strict=True)]
     low, high = bootstrap.of_median(ratios, confidence=CONFIDENCE)
-    seen_from = power.seen_from(ratios, chance=rule.chance)
+    seen_from = detectable_effect.seen_from(ratios, chance=rule.chance)
     change = Change(what, Verdict.UNDECIDED, median(ratios), low, high, this.median - that.median, seen_from)
     return _judged(change, _Paired(ratios), _Least(least, that.median), rule)
 

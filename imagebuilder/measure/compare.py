@@ -1,8 +1,8 @@
 """Is an image faster or slower than another, or the same? What its figures (``change``) come to together.
 
 Two runs of the same image side by side (*paired*) are compared round by round. Against an older report (*apart*) the
-weather of two days stands between the series: then the time in ms and in multiples of the floor must agree, and what
-moved everywhere at once, in the empty machine and in the guest's kernel, is the weather and not the image.
+load of the host may have been another: then the time in ms and in multiples of the floor must agree, and what moved
+everywhere at once, in the empty machine and in the guest's kernel, is the load and not the image.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +104,7 @@ def apart(these: Figures, those: Figures, *, reference: str, rule: Rule = DEFAUL
     changes.append(change_apart(FLOOR, these.floor_ms, those.floor_ms, least=PHASE_EFFECT_MS, rule=rule))
     if these.cpu_ms and those.cpu_ms:
         changes.append(change_apart(CPU, these.cpu_ms, those.cpu_ms, rule=rule))
-    if _weather(changes):
+    if _load_changed(changes):
         changes = [replace(change, verdict=Verdict.UNDECIDED) for change in changes]
         verdict, why = (
             Verdict.UNDECIDED,
@@ -139,7 +139,7 @@ def check_whole(figures: Figures, *, reference: str) -> None:
 
 
 def _steadied(change: Change, these: Figures, those: Figures, rule: Rule) -> Change:
-    """The change, undecided when the weather may have made it. A phase of the guest must differ in multiples of the
+    """The change, undecided when the load may have made it. A phase of the guest must differ in multiples of the
     floor too; what the host does before the guest runs must differ more than the guest does, by twice."""
     if not change.verdict.differs:
         return change
@@ -156,7 +156,7 @@ def _steadied(change: Change, these: Figures, those: Figures, rule: Rule) -> Cha
 
 
 def _hosts(these: Figures, those: Figures, rule: Rule) -> Iterator[Change]:
-    """What the host adds, whatever the weather: waiting for a processor is left out already. A processor that is shared
+    """What the host adds, whatever the load: waiting for a processor is left out already. A processor that is shared
     is a slower one too, which shows in the processor time of the whole: it must move twice as far as that."""
     if not these.host_ms or not those.host_ms:
         return
@@ -233,7 +233,7 @@ def _agreed(changes: Sequence[Change], rule: Rule) -> Verdict:
     return Verdict.SAME if sure >= 2 and near and unsaid else Verdict.UNDECIDED
 
 
-def _weather(changes: Sequence[Change]) -> bool:
+def _load_changed(changes: Sequence[Change]) -> bool:
     said = {change.what: change.verdict for change in changes}
     floor = said[FLOOR]
     return floor.differs and said.get(KERNEL, said[READY]) is floor

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import imagebuilder
 from imagebuilder import process
+from imagebuilder.arch import TARGET
 from imagebuilder.errors import ImagebuilderError
 
 CPUINFO = Path("/proc/cpuinfo")
-QEMU = "qemu-system-x86_64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def host(accelerator: str | None = None) -> Host:
 def qemu_version() -> str | None:
     """QEMU's own version, as in ``7.2.22``; None when it is not there or does not say."""
     try:
-        said = process.run([QEMU, "--version"], timeout_s=20).text
+        said = process.run([TARGET.qemu, "--version"], timeout_s=20).text
     except ImagebuilderError:
         return None
     found = re.search(r"version (\S+)", said)

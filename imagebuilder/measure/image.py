@@ -1,9 +1,7 @@
 """All that is measured of one image, as its part of the report."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
@@ -17,14 +15,14 @@ from imagebuilder.measure.memory import MIB_BYTES
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts
 from imagebuilder.measure.size import Size
 from imagebuilder.measure.startup import Starts
-from imagebuilder.recipe.model import Ready
+from imagebuilder.recipe.model import Budget, Ready
 from imagebuilder.store import Store
 
 RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ImageOptions:
     """What is to be measured, and how. ``minimum`` looks for the least memory, which takes about a dozen starts;
     ``artefacts`` is the folder for what there is to see of a failed start; ``memory_mib`` and ``cpus`` are those of
     another machine than the image's; ``initcalls`` opens the kernel's phase, in one more start."""
@@ -51,58 +49,58 @@ class Work:
     """One image about to be measured."""
 
     bundle: Bundle
-    wish: Wish
+    options: ImageOptions
     say: Say
 
     @property
     def spec(self) -> MachineSpec:
         """The machine that the image expects."""
-        wish = self.wish
-        return spec_of(self.bundle, accelerator=wish.accelerator, memory_mib=wish.memory_mib, cpus=wish.cpus)
+        options = self.options
+        return spec_of(self.bundle, accelerator=options.accelerator, memory_mib=options.memory_mib, cpus=options.cpus)
 
     @property
     def ready(self) -> Ready:
         """When it is ready."""
-        return Ready.model_validate(self.bundle.image.ready)
+        return self.bundle.ready
 
     async def starts(self) -> tuple[tuple[Check, ...], Starts | None]:
         """What was tried, and the starts when all went well.
 
         One start comes before those that count: it shows whether the image works, and fills the host's caches.
         """
-        ready, artefacts = self.ready, self.wish.artefacts
+        ready, artefacts = self.ready, self.options.artefacts
         try:
             await startup.boot_once(self.spec, ready, artefacts=artefacts)
-            starts = await startup.measure(self.spec, ready, runs=self.wish.runs, say=self.say, artefacts=artefacts)
-            if self.bundle.image.budget.get("instructions"):
+            starts = await startup.measure(self.spec, ready, runs=self.options.runs, say=self.say, artefacts=artefacts)
+            if self.bundle.image.budget.instructions is not None:
                 starts = replace(starts, instructions=await instructions.measure(self.spec, ready, say=self.say))
         except MachineError as error:
             return _short_of(error), None
         return (_well(BUILDS), _well(BOOTS), _well(GETS_READY)), starts
 
     async def least(self, starts: Starts) -> Least:
-        """The least memory as far as it was wished for, or promised."""
+        """The least memory as far as it was asked for, or promised."""
         usual_s = starts.startup.ready_ms.median / 1000
-        if self.wish.minimum:
+        if self.options.minimum:
             found = await memory.minimum_mib(self.spec, self.ready, usual_s=usual_s, say=self.say)
             return Least(found, found)
-        promised_mib = self.bundle.image.budget.get("memory_mib")
+        promised_mib = self.bundle.image.budget.memory_mib
         if promised_mib is None:
             return Least()
         enough = await memory.answers(self.spec, self.ready, memory_mib=promised_mib, usual_s=usual_s)
         return Least(None, promised_mib if enough else None)
 
     async def opened(self, report: ImageReport) -> ImageReport:
-        """The report with what the kernel's start spent, as far as that was wished for and the kernel tells."""
-        if not self.wish.initcalls or report.startup is None:
+        """The report with what the kernel's start spent, as far as that was asked for and the kernel tells."""
+        if not self.options.initcalls or report.startup is None:
             return report
         found = await opened(self.spec, self.ready, say=self.say)
         return report.model_copy(update={"startup": report.startup.model_copy(update={"initcalls_ms": found})})
 
 
-async def measure(bundle: Bundle, wish: Wish, *, store: Store, say: Say = silent) -> ImageReport:
+async def measure(bundle: Bundle, options: ImageOptions, *, store: Store, say: Say = silent) -> ImageReport:
     """Measure an image. What falls short stands in the report; raised is only what no image can help (no QEMU)."""
-    work = Work(bundle, wish, say)
+    work = Work(bundle, options, say)
     packed = await size.shipped_soon(bundle, store, say=say)
     checks, starts = await work.starts()
     least = await work.least(starts) if starts else Least()
@@ -132,19 +130,21 @@ def describe(
     return report if starts is None else _started(report, image.budget, starts, least)
 
 
-def not_started(bundle: Bundle, wish: Wish, error: MachineError, *, store: Store, say: Say = silent) -> ImageReport:
+def not_started(
+    bundle: Bundle, options: ImageOptions, error: MachineError, *, store: Store, say: Say = silent
+) -> ImageReport:
     """The report of an image of which a start has failed already: what there is to know without another one."""
     packed = size.promised(bundle, store, say=say)
-    return describe(Work(bundle, wish, say), packed, _short_of(error), None, Least())
+    return describe(Work(bundle, options, say), packed, _short_of(error), None, Least())
 
 
-def not_built(name: str, error: ImagebuilderError, *, budget: Mapping[str, Any] | None = None) -> ImageReport:
+def not_built(name: str, error: ImagebuilderError, *, budget: Budget | None = None) -> ImageReport:
     """The report of an image that could not even be built."""
     checks = (Check(name=BUILDS, holds=False, message=str(error)), _unreached(BOOTS), _unreached(GETS_READY))
-    return ImageReport(name=name, checks=checks, budget=rows(budget or {}, Measured()))
+    return ImageReport(name=name, checks=checks, budget=rows(budget or Budget(), Measured()))
 
 
-def _started(report: ImageReport, budget: Mapping[str, Any], starts: Starts, least: Least) -> ImageReport:
+def _started(report: ImageReport, budget: Budget, starts: Starts, least: Least) -> ImageReport:
     startup, host, guest = starts.startup, starts.host_pss_bytes, starts.guest_used_bytes
     minimum_bytes = None if least.minimum_mib is None else least.minimum_mib * MIB_BYTES
     found = Measured(report.bytes, least.seen_mib, startup.times_floor, guest, host, startup.instructions)

@@ -9,29 +9,35 @@ from pathlib import Path
 from imagebuilder.errors import MachineError
 from imagebuilder.events import Say, Warned, step
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.launch import COLD, Launch
 from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import sha256_file
 
 WORDS = "initcall_debug ignore_loglevel"  # Documentation/admin-guide/kernel-parameters.txt of Linux
 RETURNED = re.compile(
-    r"initcall (?P<name>[\w.]+)(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[\w+\])? returned .*?after (?P<us>\d+) usecs"
+    r"initcall (?P<name>[\w.]+)(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[\w+\])? returned .{1,99}?after "
+    r"(?P<us>\d{1,12}) usecs"
 )
 SYMBOL = re.compile(r"^([0-9a-f]{16}) [tT] (\S+)$", re.MULTILINE)
 US_PER_MS = 1000
 
 
-async def initcalls(spec: MachineSpec, ready: Ready, *, names: Mapping[str, str] | None = None) -> dict[str, float]:
+async def initcalls(
+    spec: MachineSpec, ready: Ready, *, launch: Launch = COLD, names: Mapping[str, str] | None = None
+) -> dict[str, float]:
     """Boot once and list how long each initcall took, in ms, largest first.
 
     They are not the kernel's whole phase, but that part of it that its subsystems and drivers bring. The printing makes
     this start a slow one, though not the initcalls; until the kernel has found its clock (at the level ``fs``), their
     times are in ticks. ``names`` are those of a kernel that was built without its symbols, by address (``symbols``);
-    without them, those of our ready-built kernels are known.
+    without them, those of our prebuilt kernels are known.
     Raises NotReady, GuestFailed, MachineError when the kernel does not tell.
     """
     said = bytearray()
-    async with Instance.start(replace(spec, cmdline=f"{spec.cmdline} {WORDS}"), on_console=said.extend) as instance:
+    async with Instance.start(
+        replace(spec, cmdline=f"{spec.cmdline} {WORDS}"), launch, on_console=said.extend
+    ) as instance:
         await instance.wait_ready(ready)
         await instance.terminate()
     found = parse(said.decode(errors="replace"), names=known(spec.kernel) if names is None else names)
@@ -43,11 +49,11 @@ async def initcalls(spec: MachineSpec, ready: Ready, *, names: Mapping[str, str]
     return found
 
 
-async def opened(spec: MachineSpec, ready: Ready, *, say: Say) -> dict[str, float] | None:
+async def opened(spec: MachineSpec, ready: Ready, *, launch: Launch = COLD, say: Say) -> dict[str, float] | None:
     """What ``initcalls`` finds; None, with a warning, where it cannot be had: other figures are no worse for it."""
     try:
         with step(say, f"initcalls {spec.name}", f"what the kernel of {spec.name} does at its start"):
-            return await initcalls(spec, ready)
+            return await initcalls(spec, ready, launch=launch)
     except MachineError as error:
         say(Warned(str(error)))
         return None
@@ -72,7 +78,7 @@ def symbols(system_map: str) -> dict[str, str]:
 
 
 def known(kernel: Path | None) -> dict[str, str]:
-    """The functions of the start of a ready-built kernel by address, as ``symbols``; none of another kernel."""
+    """The functions of the start of a prebuilt kernel by address, as ``symbols``; none of another kernel."""
     from imagebuilder.kernel.prebuilt import symbols_of
 
     system_map = symbols_of(sha256_file(kernel)) if kernel else None

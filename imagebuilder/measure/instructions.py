@@ -21,8 +21,10 @@ from functools import cache, partial
 from imagebuilder import process
 from imagebuilder.errors import ImagebuilderError, NotReady
 from imagebuilder.events import Progress, Say, silent, step
+from imagebuilder.machine import counting
 from imagebuilder.machine.answers import Unanswered, ask_http, ask_tcp
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.launch import Launch
 from imagebuilder.machine.spec import PROGRAM, Accelerator, MachineSpec
 from imagebuilder.machine.waiting import all_of, any_of
 from imagebuilder.measure.statistics import Summary
@@ -39,22 +41,24 @@ FIXED = "norandmaps"  # Documentation/admin-guide/kernel-parameters.txt of Linux
 AT_ONCE = "io_uring"
 
 
-async def measure(spec: MachineSpec, ready: Ready, *, runs: int = RUNS, say: Say = silent) -> Summary:
+async def measure(
+    spec: MachineSpec, ready: Ready, *, runs: int = RUNS, host_cpus: tuple[int, ...] = (), say: Say = silent
+) -> Summary:
     """Count in ``runs`` starts. Raises NotReady, GuestFailed, MachineError."""
     name = f"instructions {spec.name}"
     counts: list[int] = []
     with step(say, name, f"count the instructions of {spec.name}", total=runs):
         for done in range(1, runs + 1):
-            counts.append(await count(spec, ready))
+            counts.append(await count(spec, ready, host_cpus=host_cpus))
             say(Progress(name, done))
     return Summary.of(counts)
 
 
-async def count(spec: MachineSpec, ready: Ready) -> int:
+async def count(spec: MachineSpec, ready: Ready, *, host_cpus: tuple[int, ...] = ()) -> int:
     """The instructions of one start; always translated (TCG) and on one processor, else there is no count."""
     counting = counted(spec, at_once=has_uring())
     limit_s = float(SLOWER * ready.timeout_s)
-    async with Instance.start(counting) as instance:
+    async with Instance.start(counting, Launch(icount=SHIFT, host_cpus=host_cpus)) as instance:
         try:
             async with asyncio.timeout(limit_s):
                 return await _counted(instance, ready, limit_s)
@@ -67,7 +71,7 @@ def counted(spec: MachineSpec, *, at_once: bool) -> MachineSpec:
     """The machine in which a start repeats as well as it can; ``at_once``: disks without waiting."""
     disks = tuple(replace(disk, aio=AT_ONCE) if disk.path and at_once else disk for disk in spec.disks)
     words = spec.cmdline if spec.foreign else f"{spec.cmdline} {FIXED}"
-    return replace(spec, icount=SHIFT, accelerator=Accelerator.TCG, cpus=1, disks=disks, cmdline=words)
+    return replace(spec, accelerator=Accelerator.TCG, cpus=1, disks=disks, cmdline=words)
 
 
 @cache
@@ -86,25 +90,26 @@ async def _counted(instance: Instance, ready: Ready, limit_s: float) -> int:
     if ready.port is None:
         await instance.wait_ready(ready, limit_s)
         return await _rest(instance)
-    ask, taken = _question(instance, ready), partial(instance.taken, instance.host_port(ready.port))
-    if instance.started is not None:
+    ask, taken = _question(instance, ready), partial(instance.probed.taken, instance.host_port(ready.port))
+    if instance.probed.started is not None:
         await _started(instance)
     executed = await _rest(instance)
     while True:
-        before = await instance.instructions()
+        before = await counting.instructions(instance.monitor)
         answered = await _answered(ask, taken)
         executed += await _rest(instance) - before
         if answered:
             return executed
-        if await instance.ended():
-            raise instance.failure("before it was ready")
+        if await counting.ended(instance.monitor):
+            raise instance.evidence.failure("before it was ready")
 
 
 async def _started(instance: Instance) -> None:
     """Until init says that the application has started, or the machine has ended."""
-    while instance.started is not None and not instance.started.is_set():
-        if await instance.ended():
-            raise instance.failure("before the application started")
+    started = instance.probed.started
+    while started is not None and not started.is_set():
+        if await counting.ended(instance.monitor):
+            raise instance.evidence.failure("before the application started")
         await asyncio.sleep(POLL_S)
 
 
@@ -138,7 +143,7 @@ def _question(instance: Instance, ready: Ready) -> Callable[[], Awaitable[int]]:
 async def _accepted(instance: Instance, port: int) -> int:
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        return await instance.accepted_ns(port)
+        return await instance.probed.accepted_ns(port)
     except OSError as error:
         raise Unanswered(str(error)) from error
     finally:
@@ -153,7 +158,7 @@ async def _rest(instance: Instance) -> int:
     first: int | None = None
     since_s = 0.0
     while True:
-        resting, now = await instance.at_rest(), await instance.instructions()
+        resting, now = await counting.at_rest(instance.monitor), await counting.instructions(instance.monitor)
         if first is not None and now - first <= CALM * first:
             if resting and time.monotonic() - since_s >= REST_S:
                 return first

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from imagebuilder.machine.instance import Instance
-from imagebuilder.machine.parking import rest
 from imagebuilder.machine.spec import MachineSpec
+from imagebuilder.machine.suspend import rest
+from imagebuilder.platforms.linux.configuration import ROOT_DISK
 from imagebuilder.recipe.model import Ready
 
-ROOT = "/dev/vda"
 ANSWER_S = 60.0  # emulated, on a busy host
 SLOWER = 4  # than a start whose disk reads ahead
 LOOKS, LOOK_S, MOST_LOOKS = 5, 0.02, 250  # until all that the answer leads to is done, at most 5 s
@@ -35,4 +35,4 @@ async def learn(spec: MachineSpec, ready: Ready) -> Ranges:
 
 def learning(spec: MachineSpec) -> MachineSpec:
     """The machine that learns. Programs lie at fixed addresses, so that it finds the same each time."""
-    return replace(spec, cmdline=f"{spec.cmdline} ib.learn={ROOT} norandmaps")
+    return replace(spec, cmdline=f"{spec.cmdline} ib.learn={ROOT_DISK} norandmaps")

@@ -19,13 +19,13 @@ from imagebuilder import paths
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import KernelError
 from imagebuilder.kernel import load_definition
-from imagebuilder.kernel.arcs import Image, Unit, counted, counts, gcda, units, window
+from imagebuilder.kernel.arcs import Image, ObjectCounters, counted, counts, gcda, units, window
 from imagebuilder.kernel.compile import compiled
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
+from imagebuilder.maintainer_cli import status_of, tell
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
-from imagebuilder.upkeep import status_of, tell
 
 HOT = 16  # a branch that runs so often in all starts together is compiled for speed, others for size
 MEMORY_MIB = 64  # at least: counters take two more
@@ -41,7 +41,7 @@ async def memory_at_ready(spec: MachineSpec, ready: Ready, *, begin: int, size: 
     async with Instance.start(spec) as instance:
         await instance.wait_ready(ready, float(SLOWER * ready.timeout_s))
         file = scratch / "memory"
-        await instance.execute("pmemsave", val=begin, size=size, filename=str(file))
+        await instance.monitor.execute("pmemsave", val=begin, size=size, filename=str(file))
         instance.kill()
     return file.read_bytes()
 
@@ -72,11 +72,11 @@ def archive(files: Iterable[tuple[str, bytes]]) -> bytes:
 def _start(bundle: Bundle, kernel: Path, *, begin: int, size: int, scratch: Path) -> bytes:
     spec = spec_of(bundle, accelerator=Accelerator.TCG)
     spec = replace(spec, kernel=kernel, memory_mib=max(spec.memory_mib, MEMORY_MIB))
-    ready = Ready.model_validate(bundle.image.ready)
+    ready = bundle.ready
     return asyncio.run(memory_at_ready(spec, ready, begin=begin, size=size, scratch=scratch))
 
 
-def _sums(unit: Unit, memories: Sequence[bytes], begin: int) -> Counts:
+def _sums(unit: ObjectCounters, memories: Sequence[bytes], begin: int) -> Counts:
     """The counts of all starts together."""
     return tuple(
         tuple(map(sum, zip(*(counts(function, memory, begin) for memory in memories), strict=True)))

@@ -7,11 +7,11 @@ from pathlib import Path
 from imagebuilder.bundle import IMAGE_JSON, Bundle
 from imagebuilder.errors import InputError
 from imagebuilder.measure import report
-from imagebuilder.measure.bench import Taken
 from imagebuilder.measure.change import WITHIN, Rule, Verdict
 from imagebuilder.measure.compare import Comparison, apart, check_comparable, check_whole, paired
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.report import ImageReport, Report, Startup
+from imagebuilder.measure.rounds import Taken
 from imagebuilder.measure.subject import Subject
 
 AGAIN, BEFORE = " again", " before"
@@ -50,9 +50,8 @@ class Reference:
 
 def within_of(subject: Subject) -> float:
     """What its recipe says counts as the same."""
-    said = subject.bundle.image.recipe.get("bench", {}) if subject.bundle else {}
-    percent = said.get("within_percent")
-    return WITHIN if percent is None else float(percent) / 100
+    percent = subject.bundle.image.recipe.bench.within_percent if subject.bundle else None
+    return WITHIN if percent is None else percent / 100
 
 
 def older(path: Path, here: Host, names: Sequence[str]) -> Report:

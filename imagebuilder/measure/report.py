@@ -23,6 +23,8 @@ from imagebuilder.measure.density import Density
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.size import Size
 from imagebuilder.measure.statistics import Summary
+from imagebuilder.paths import MOST_EPOCH_S
+from imagebuilder.words import whole_number
 
 SCHEMA: Literal["imagebuilder.report/1"] = "imagebuilder.report/1"
 
@@ -40,11 +42,18 @@ def _renamed(name: object) -> object:
     return OLDER.get(name, name) if isinstance(name, str) else name
 
 
-class _Part(BaseModel):
+def _limited(density: object) -> object:
+    """A density as it is written today: older reports name the limiting resource ``gave``."""
+    if isinstance(density, Mapping) and "gave" in density and "limited_by" not in density:
+        return {"limited_by" if key == "gave" else key: value for key, value in density.items()}
+    return density
+
+
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Startup(_Part):
+class Startup(_Section):
     """From spawning the machine to the first real answer."""
 
     floor_ms: Summary
@@ -81,7 +90,7 @@ class Startup(_Part):
         return self.floors.median if self.floors else self.ready_ms.median / self.floor_ms.median
 
 
-class Memory(_Part):
+class Memory(_Section):
     """What an instance takes when it is ready."""
 
     host_pss_bytes: int | None
@@ -97,7 +106,7 @@ class Memory(_Part):
     """QEMU's memory in the median run: rss, pss, private, and floor_pss, which an empty machine takes too."""
 
 
-class Parts(_Part):
+class Parts(_Section):
     """What the size is made of, each packed alone; they add up to the whole."""
 
     kernel: int
@@ -113,7 +122,7 @@ class Parts(_Part):
         return cls(kernel=packed.kernel_bytes, root=packed.root_bytes, rest=packed.rest_bytes) if packed else None
 
 
-class MachineShape(_Part):
+class MachineShape(_Section):
     """The machine in which the image was measured."""
 
     type: str
@@ -124,7 +133,7 @@ class MachineShape(_Part):
     """Its processors."""
 
 
-class Check(_Part):
+class Check(_Section):
     """One thing that was tried."""
 
     name: Annotated[str, BeforeValidator(_renamed)]
@@ -135,7 +144,7 @@ class Check(_Part):
     """What went wrong, in one sentence."""
 
 
-class ImageReport(_Part):
+class ImageReport(_Section):
     """One image."""
 
     name: str
@@ -165,7 +174,7 @@ class ImageReport(_Part):
     """How fast it starts."""
     memory: Memory | None = None
     """What it takes."""
-    density: Density | None = None
+    density: Annotated[Density | None, BeforeValidator(_limited)] = None
     """How many of its clones were up at the same time, and what they took."""
     checks: tuple[Check, ...] = ()
     """What was tried."""
@@ -182,7 +191,7 @@ class ImageReport(_Part):
         return all(check.holds for check in self.checks) and all(row.holds for row in self.budget)
 
 
-class Report(_Part):
+class Report(_Section):
     """The whole document."""
 
     model_config = ConfigDict(title="imagebuilder report")
@@ -218,9 +227,8 @@ def of(host: Host, images: Iterable[ImageReport], *, pinned: tuple[int, ...] | N
 
 
 def _now() -> datetime:
-    given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    seconds = int(given) if given.isdigit() else int(time.time())
-    return datetime.fromtimestamp(seconds, UTC)
+    given = whole_number(os.environ.get("SOURCE_DATE_EPOCH", ""), MOST_EPOCH_S)
+    return datetime.fromtimestamp(int(time.time()) if given is None else given, UTC)
 
 
 def json_schema() -> dict[str, Any]:
@@ -236,9 +244,7 @@ def parse(document: Any, *, where: str = "the report") -> Report:
     try:
         return Report.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{where}: {place}: {first['msg']}: make the report again") from error
+        raise InputError(f"{where}: {documents.mistake_in(error)}: make the report again") from error
 
 
 def load(path: Path) -> Report:

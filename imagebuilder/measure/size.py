@@ -82,7 +82,7 @@ def shipped(bundle: Bundle, store: Store, *, say: Say = silent, given_up: Event 
 
 def promised(bundle: Bundle, store: Store, *, say: Say = silent) -> Size | None:
     """The size where the image's budget asks for it; else only when it is known, since packing may take minutes."""
-    if bundle.image.budget.get("image_bytes") is None:
+    if bundle.image.budget.image_bytes is None:
         return known(bundle, store)
     return shipped(bundle, store, say=say)
 

@@ -1,4 +1,4 @@
-"""Starts of an image, in turn with an empty machine, so that both feel the same weather."""
+"""Starts of an image, in turn with an empty machine, so that both are measured under the same load."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -12,6 +12,7 @@ from imagebuilder.machine.artefacts import watched
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.floor import Floor, floor
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.launch import COLD, Launch
 from imagebuilder.machine.messages import GuestMemory
 from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.machine.usage import HostMemory
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Boot:
+class MeasuredStart:
     """One start, and what the instance took right after its first answer; None when it was gone already."""
 
     start: Start
@@ -43,7 +44,7 @@ class Starts:
     """The starts of one run, and the floors between them in ns; ``floor`` is what an empty machine takes."""
 
     floors_ns: tuple[int, ...]
-    boots: tuple[Boot, ...]
+    boots: tuple[MeasuredStart, ...]
     floor: HostMemory | None = None
     instructions: Summary | None = None
 
@@ -92,23 +93,24 @@ async def boot_once(
     spec: MachineSpec,
     wanted: Ready,
     *,
+    launch: Launch = COLD,
     timeout_s: float | None = None,
     artefacts: Path | None = None,
     cloner: Cloner | None = None,
-) -> Boot:
+) -> MeasuredStart:
     """Start an instance, wait for its first answer, look at its memory, and end it in an orderly way. With a
     ``cloner``, have it make a clone.
 
     Raises NotReady, GuestFailed, MachineError; what there is to see of the failure is then written to ``artefacts``.
     """
-    machine = Instance.start(spec) if cloner is None else cloner.clone()
+    machine = Instance.start(spec, launch) if cloner is None else cloner.clone()
     async with watched(machine, artefacts) as instance:
         ready_ns = await instance.wait_ready(wanted, timeout_s)
         cpu_ns = _cpu_ns(instance)
         host, guest = await _memory(instance)
         start = start_of(instance, ready_ns)
         await instance.terminate()
-    return Boot(start, host, guest, cpu_ns, instance.host_ns)
+    return MeasuredStart(start, host, guest, cpu_ns, instance.host_ns)
 
 
 def start_of(instance: Instance, ready_ns: int) -> Start:
@@ -126,7 +128,7 @@ async def measure(
 ) -> Starts:
     """``runs`` starts, each after a floor. Raises what ``boot_once`` raises."""
     floors: list[Floor] = []
-    boots: list[Boot] = []
+    boots: list[MeasuredStart] = []
     name = f"starts {spec.name}"
     with step(say, name, f"start {spec.name} {counted(runs, 'time')}", total=runs):
         for done in range(1, runs + 1):

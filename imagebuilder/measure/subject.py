@@ -9,28 +9,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails
 
 from imagebuilder import documents
+from imagebuilder.arch import TARGET, MachineType
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import Problem, RecipeError
-from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, spec_of
+from imagebuilder.machine.launch import COLD, Launch
+from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, spec_of
 from imagebuilder.machine.template import Template
+from imagebuilder.paths import is_file
 from imagebuilder.recipe import fields
-from imagebuilder.recipe.base import Part, mistake, mistake_at
+from imagebuilder.recipe.base import RecipeTable, mistake, mistake_at
 from imagebuilder.recipe.locate import line_of, locate
+from imagebuilder.recipe.messages import explain
 from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import Egress
-from imagebuilder.recipe.words import explain
+from imagebuilder.words import shortened
 
 
 def _readable(name: str, info: ValidationInfo) -> str:
     """A file that is there, from the folder of the description."""
-    if isinstance(info.context, Path) and not (info.context / name).is_file():
-        raise mistake(f"there is no file '{name}'", f"paths begin at {info.context}")
+    if isinstance(info.context, Path) and not is_file(info.context / name):
+        raise mistake(f"there is no file '{shortened(name)}'", f"paths begin at {info.context}")
     return name
 
 
@@ -77,7 +81,7 @@ def _cpu_model(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]+(,[A-Za-z0-9_.+=-]+)*", text):
         raise mistake(
             f"'{text}' is no model of a processor",
-            "as QEMU's -cpu has it: 'max,-smap' (`qemu-system-x86_64 -cpu help`)",
+            f"as QEMU's -cpu has it: 'max,-smap' (`{TARGET.qemu} -cpu help`)",
         )
     return text
 
@@ -94,7 +98,7 @@ class DiskFormat(StrEnum):
     QCOW2 = "qcow2"
 
 
-class ForeignDisk(Part):
+class ForeignDisk(RecipeTable):
     """A disk of the machine. Its file is never changed: what the guest writes is gone with it."""
 
     file: File
@@ -103,12 +107,12 @@ class ForeignDisk(Part):
     """How the file is written."""
 
 
-class Hardware(Part):
+class Hardware(RecipeTable):
     """The virtual machine."""
 
-    type: Literal["microvm", "q35"] = "q35"
+    type: MachineType = MachineType.Q35
     """QEMU's machine."""
-    memory_mib: fields.Count = 256
+    memory_mib: fields.Mebibytes = 256
     """Its memory in MiB."""
     cpus: fields.Count = 1
     """Its virtual processors."""
@@ -128,7 +132,7 @@ class Hardware(Part):
     """Properties of its devices (-global), each DRIVER.PROPERTY."""
 
 
-class Boot(Part):
+class ForeignBoot(RecipeTable):
     """What the machine starts. Without a kernel its firmware starts the first disk."""
 
     kernel: File | None = None
@@ -141,7 +145,7 @@ class Boot(Part):
     """Another firmware than QEMU's own."""
 
 
-class Foreign(Part):
+class Foreign(RecipeTable):
     """Somebody else's machine."""
 
     name: fields.Name
@@ -150,7 +154,7 @@ class Foreign(Part):
     """What is in it."""
     machine: Hardware = Hardware()
     """The virtual machine."""
-    boot: Boot = Boot()
+    boot: ForeignBoot = ForeignBoot()
     """What it starts."""
     disks: tuple[ForeignDisk, ...] = ()
     """Its disks, in order."""
@@ -170,7 +174,7 @@ class Foreign(Part):
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Something to measure. ``bundle`` is the image when it is one of ours, ``template`` what its clones begin from,
-    ``copied`` whether they are copies of a stem."""
+    ``copied`` whether they are copies of a running one."""
 
     name: str
     spec: MachineSpec
@@ -179,18 +183,18 @@ class Subject:
     bundle: Bundle | None = None
     template: Template | None = None
     copied: bool = False
+    launch: Launch = COLD
 
 
 def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None) -> Subject:
     """An image of ours; several kernels of one recipe are told apart by their folders."""
     spec = spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib)
-    ready = Ready.model_validate(bundle.image.ready)
-    return Subject(bundle.folder.name, spec, ready, bundle.image.version, bundle)
+    return Subject(bundle.folder.name, spec, bundle.ready, bundle.image.version, bundle)
 
 
 def of_template(template: Template, name: str, *, copied: bool = False) -> Subject:
     """Clones of a template. They keep no promise of the recipe: its budget is that of a cold start."""
-    return Subject(name, template.spec(), Ready.model_validate(template.ready), template=template, copied=copied)
+    return Subject(name, template.spec(), template.ready, template=template, copied=copied, launch=template.launch())
 
 
 def of_file(path: Path, accelerator: Accelerator) -> Subject:
@@ -207,7 +211,7 @@ def foreign_subject(foreign: Foreign, folder: Path, accelerator: Accelerator) ->
         return None if name is None else folder / name
 
     spec = MachineSpec(
-        machine=MachineType(hardware.type),
+        machine=hardware.type,
         accelerator=accelerator,
         kernel=at(boot.kernel),
         initrd=at(boot.initrd),

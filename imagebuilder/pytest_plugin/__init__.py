@@ -14,12 +14,12 @@ from imagebuilder.errors import ImagebuilderError
 from imagebuilder.pytest_plugin.fixtures import (
     RECIPE,
     TRACES,
-    course,
-    course_figures,
+    boot_figures,
+    boot_sequence,
     figures,
     image,
-    imagebuilder_course,
-    imagebuilder_workshop,
+    imagebuilder_boot_sequence,
+    imagebuilder_session,
     instance,
     instance_factory,
     kernel,
@@ -30,12 +30,12 @@ from imagebuilder.pytest_plugin.fixtures import (
 from imagebuilder.pytest_plugin.reporting import Gathered, note
 
 __all__ = [
-    "course",
-    "course_figures",
+    "boot_figures",
+    "boot_sequence",
     "figures",
     "image",
-    "imagebuilder_course",
-    "imagebuilder_workshop",
+    "imagebuilder_boot_sequence",
+    "imagebuilder_session",
     "instance",
     "instance_factory",
     "kernel",
@@ -141,7 +141,7 @@ def pytest_runtest_makereport(
     if traces is not None:
         note(report, traces)
     if traces is not None and report.failed:
-        from imagebuilder.pytest_plugin.leaving import leave
+        from imagebuilder.pytest_plugin.artifacts import leave
 
         leave(traces, report, error if isinstance(error, ImagebuilderError) else None)
     return report

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from imagebuilder.bundle import Bundle
     from imagebuilder.events import Say
     from imagebuilder.measure.report import ImageReport
-    from imagebuilder.pytest_plugin.course import Course
+    from imagebuilder.pytest_plugin.boot_sequence import BootSequence
+    from imagebuilder.pytest_plugin.exchange import Measured
     from imagebuilder.pytest_plugin.running import Probe, Running
-    from imagebuilder.pytest_plugin.workshop import Shape, Subject, Workshop
+    from imagebuilder.pytest_plugin.session import ImageUnderTest, Session, Shape
 
 RECIPE = "recipe.toml"
 
@@ -27,13 +28,16 @@ class Traces:
     folder: Path
     running: "list[Running]" = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
-    course: "Course | None" = None
-    measured: dict[str, Any] | None = None
+    boot_sequence: "BootSequence | None" = None
+    measured: "Measured | None" = None
     answer: tuple[str, str] | None = None
 
     def machines(self) -> "list[Running]":
         """Its own, and the one that tests share."""
-        return [*self.running, *([self.course.running] if self.course and self.course.running else [])]
+        return [
+            *self.running,
+            *([self.boot_sequence.running] if self.boot_sequence and self.boot_sequence.running else []),
+        ]
 
 
 TRACES = pytest.StashKey[Traces]()
@@ -58,17 +62,17 @@ class InstanceFactory(Protocol):
 
 
 @pytest.fixture(scope="session")
-def imagebuilder_workshop(
+def imagebuilder_session(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> "Iterator[Workshop]":
+) -> "Iterator[Session]":
     """What the tests of the session share. Tests of recipes need it seldom."""
     from imagebuilder.events import silent
-    from imagebuilder.pytest_plugin.workshop import Shape, Wishes, Workshop
+    from imagebuilder.pytest_plugin.session import Session, Settings, Shape
 
     option, here = request.config.getoption, request.config.invocation_params.dir
     base, worker = tmp_path_factory.getbasetemp(), hasattr(request.config, "workerinput")
     out = here / option("--ib-out")
-    wishes = Wishes(
+    settings = Settings(
         Shape(option("--ib-accel"), option("--ib-memory"), option("--ib-cpus")),
         option("--ib-runs"),
         out,
@@ -79,18 +83,18 @@ def imagebuilder_workshop(
         option("--ib-refresh"),
         request.config.stash.get(SAY, silent),
     )
-    workshop = Workshop(wishes)
+    session = Session(settings)
     try:
-        yield workshop
+        yield session
     finally:
-        workshop.close()
+        session.close()
 
 
 @pytest.fixture
 def recipe_folder(request: pytest.FixtureRequest) -> Path:
     """The recipe under test: that of the marker ``recipe("NAME")``, else the one beside the test or above it, else
     ``--ib-recipe``."""
-    from imagebuilder.recipe.finding import find
+    from imagebuilder.recipe.lookup import find
 
     marker = request.node.get_closest_marker("recipe")
     if marker is not None:
@@ -116,28 +120,28 @@ def kernel() -> str | None:
 
 
 @pytest.fixture
-def image(recipe_folder: Path, kernel: str | None, imagebuilder_workshop: "Workshop") -> "Bundle":
+def image(recipe_folder: Path, kernel: str | None, imagebuilder_session: "Session") -> "Bundle":
     """The built image of the recipe under test."""
-    from imagebuilder.pytest_plugin.workshop import Subject
+    from imagebuilder.pytest_plugin.session import ImageUnderTest
 
-    return imagebuilder_workshop.image(Subject(recipe_folder, kernel))
+    return imagebuilder_session.image(ImageUnderTest(recipe_folder, kernel))
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest, imagebuilder_workshop: "Workshop") -> "Shape":
+def machine(request: pytest.FixtureRequest, imagebuilder_session: "Session") -> "Shape":
     """The machine: that of the options, with what the test changes by
     ``parametrize("machine", [{"memory_mib": 64}], indirect=True)``."""
-    return imagebuilder_workshop.wishes.shape.but(getattr(request, "param", None))
+    return imagebuilder_session.settings.shape.but(getattr(request, "param", None))
 
 
 @pytest.fixture
 def instance_factory(
-    request: pytest.FixtureRequest, kernel: str | None, imagebuilder_workshop: "Workshop"
+    request: pytest.FixtureRequest, kernel: str | None, imagebuilder_session: "Session"
 ) -> Iterator[InstanceFactory]:
     """Starts as many machines as a test needs; on each ``kernel``."""
     from imagebuilder.pytest_plugin.running import Running
 
-    traces = _traces(request, imagebuilder_workshop)
+    traces = _traces(request, imagebuilder_session)
     with ExitStack() as stack:
 
         def start(
@@ -151,10 +155,10 @@ def instance_factory(
             __tracebackhide__ = True
             shape: Shape = request.getfixturevalue("machine").but(machine)
             booted: Bundle = request.getfixturevalue("image") if image is None else image
-            booted = imagebuilder_workshop.able(booted, shape)
-            spec = imagebuilder_workshop.spec(booted, shape)
-            cloner = imagebuilder_workshop.cloner(booted, shape) if template else None
-            running = Running(imagebuilder_workshop.background, booted, spec=spec, on_console=on_console, cloner=cloner)
+            booted = imagebuilder_session.able(booted, shape)
+            spec = imagebuilder_session.spec(booted, shape)
+            cloner = imagebuilder_session.cloner(booted, shape) if template else None
+            running = Running(imagebuilder_session.background, booted, spec=spec, on_console=on_console, cloner=cloner)
             traces.running.append(stack.enter_context(running))
             if ready:
                 running.wait_ready()
@@ -170,11 +174,11 @@ def instance(image: "Bundle", machine: "Shape", instance_factory: InstanceFactor
 
 
 @pytest.fixture
-def probe(instance: "Running", imagebuilder_workshop: "Workshop") -> "Probe":
+def probe(instance: "Running", imagebuilder_session: "Session") -> "Probe":
     """Asks the instance: ``probe.get("/")``, ``probe.tcp(b"PING\\r\\n")``."""
     from imagebuilder.pytest_plugin.running import Probe
 
-    return Probe(instance, imagebuilder_workshop.background)
+    return Probe(instance, imagebuilder_session.background)
 
 
 @pytest.fixture
@@ -184,27 +188,27 @@ def figures(
     machine: "Shape",
     recipe_folder: Path,
     kernel: str | None,
-    imagebuilder_workshop: "Workshop",
+    imagebuilder_session: "Session",
 ) -> "ImageReport":
     """All that is measured of the image, as a report has it; once per session."""
-    from imagebuilder.pytest_plugin.workshop import Subject
+    from imagebuilder.pytest_plugin.session import ImageUnderTest
 
-    found = imagebuilder_workshop.figures(imagebuilder_workshop.able(image, machine), machine)
+    found = imagebuilder_session.figures(imagebuilder_session.able(image, machine), machine)
     if not all(check.holds for check in found.checks):
-        _traces(request, imagebuilder_workshop).folders.append(imagebuilder_workshop.figures_folder(image))
-    return _kept(found, request, Subject(recipe_folder, kernel), machine, imagebuilder_workshop)
+        _traces(request, imagebuilder_session).folders.append(imagebuilder_session.figures_folder(image))
+    return _kept(found, request, ImageUnderTest(recipe_folder, kernel), machine, imagebuilder_session)
 
 
 @pytest.fixture(scope="module")
-def imagebuilder_course(
-    request: pytest.FixtureRequest, kernel: str | None, imagebuilder_workshop: "Workshop"
-) -> "Iterator[Course]":
+def imagebuilder_boot_sequence(
+    request: pytest.FixtureRequest, kernel: str | None, imagebuilder_session: "Session"
+) -> "Iterator[BootSequence]":
     """What the generated tests of one image share."""
-    from imagebuilder.pytest_plugin.course import Course
-    from imagebuilder.pytest_plugin.workshop import Subject
+    from imagebuilder.pytest_plugin.boot_sequence import BootSequence
+    from imagebuilder.pytest_plugin.session import ImageUnderTest
 
-    shape = imagebuilder_workshop.wishes.shape
-    made = Course(imagebuilder_workshop, Subject(request.path.parent, kernel, shape.cpus), shape)
+    shape = imagebuilder_session.settings.shape
+    made = BootSequence(imagebuilder_session, ImageUnderTest(request.path.parent, kernel, shape.cpus), shape)
     try:
         yield made
     finally:
@@ -212,41 +216,47 @@ def imagebuilder_course(
 
 
 @pytest.fixture
-def course(
-    request: pytest.FixtureRequest, imagebuilder_course: "Course", imagebuilder_workshop: "Workshop"
-) -> "Course":
+def boot_sequence(
+    request: pytest.FixtureRequest, imagebuilder_boot_sequence: "BootSequence", imagebuilder_session: "Session"
+) -> "BootSequence":
     """The way of an image, as far as the tests before this one have gone."""
-    _traces(request, imagebuilder_workshop).course = imagebuilder_course
-    imagebuilder_course.enter(request.node.nodeid)
-    return imagebuilder_course
+    _traces(request, imagebuilder_session).boot_sequence = imagebuilder_boot_sequence
+    imagebuilder_boot_sequence.enter(request.node.nodeid)
+    return imagebuilder_boot_sequence
 
 
 @pytest.fixture
-def course_figures(
-    request: pytest.FixtureRequest, course: "Course", imagebuilder_workshop: "Workshop"
+def boot_figures(
+    request: pytest.FixtureRequest, boot_sequence: "BootSequence", imagebuilder_session: "Session"
 ) -> "ImageReport":
     """What is measured of the image, or why nothing is."""
-    shape = imagebuilder_workshop.wishes.shape
-    return _kept(course.figures(), request, course.subject, shape, imagebuilder_workshop)
+    shape = imagebuilder_session.settings.shape
+    return _kept(boot_sequence.figures(), request, boot_sequence.subject, shape, imagebuilder_session)
 
 
 def _kept(
-    figures: "ImageReport", request: pytest.FixtureRequest, subject: "Subject", shape: "Shape", workshop: "Workshop"
+    figures: "ImageReport",
+    request: pytest.FixtureRequest,
+    subject: "ImageUnderTest",
+    shape: "Shape",
+    session: "Session",
 ) -> "ImageReport":
     """The figures, noted for the report of the session."""
-    choice, node = workshop.choice(shape), request.node
-    _traces(request, workshop).measured = {
-        "of": [str(subject.folder), subject.kernel, repr(shape)],
-        "order": node.session.items.index(node),
-        "accelerator": choice.accelerator.value,
-        "why": choice.why,
-        "image": figures.model_dump(mode="json", by_alias=True),
-    }
+    from imagebuilder.pytest_plugin.exchange import Measured
+
+    choice, node = session.choice(shape), request.node
+    _traces(request, session).measured = Measured(
+        of=(str(subject.folder), subject.kernel, repr(shape)),
+        order=node.session.items.index(node),
+        accelerator=choice.accelerator.value,
+        why=choice.why,
+        image=figures,
+    )
     return figures
 
 
-def _traces(request: pytest.FixtureRequest, workshop: "Workshop") -> Traces:
+def _traces(request: pytest.FixtureRequest, session: "Session") -> Traces:
     node: pytest.Item = request.node
     if TRACES not in node.stash:
-        node.stash[TRACES] = Traces(workshop.folder_of(node.nodeid))
+        node.stash[TRACES] = Traces(session.folder_of(node.nodeid))
     return node.stash[TRACES]

@@ -1,13 +1,13 @@
-"""A ``recipe.toml`` as pytest sees it: a module whose tests are those of ``promises.py``. Collecting builds nothing."""
+"""A ``recipe.toml`` as pytest sees it: a module with the tests of ``generated_tests.py``. Collecting builds nothing."""
 
-import tomllib
 from collections.abc import Iterable
 from types import ModuleType
 
 import pytest
 
+from imagebuilder import documents
 from imagebuilder.errors import ImagebuilderError
-from imagebuilder.pytest_plugin import promises
+from imagebuilder.pytest_plugin import generated_tests
 
 
 class RecipeFile(pytest.Module):
@@ -17,11 +17,11 @@ class RecipeFile(pytest.Module):
     """The keys of its budget."""
 
     def _getobj(self) -> ModuleType:
-        return promises
+        return generated_tests
 
     def funcnamefilter(self, name: str) -> bool:
         """Whether a function is a test."""
-        return name in promises.TESTS and (name != promises.keeps.__name__ or bool(self.promises))
+        return name in generated_tests.TESTS and (name != generated_tests.keeps.__name__ or bool(self.promises))
 
     def classnamefilter(self, name: str) -> bool:
         """There are no classes of tests."""
@@ -48,7 +48,8 @@ class RecipeFile(pytest.Module):
         """The same as they are written, for who only wants to see the names of the tests: to check the recipe takes as
         long as all the rest of that. None when it must be, since it is no TOML or has no such table."""
         try:
-            budget = tomllib.loads(self.path.read_text("utf-8")).get("budget", {})
-        except (OSError, ValueError, RecursionError):
+            _, document = documents.toml_of(documents.read(self.path, documents.MOST_TOML_BYTES))
+        except (OSError, documents.Damaged):
             return None
+        budget = document.get("budget", {})
         return tuple(budget) if isinstance(budget, dict) else None

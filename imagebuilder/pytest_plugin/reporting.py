@@ -1,19 +1,19 @@
 """What the tests of a session measured, gathered where pytest reports (under xdist they ran elsewhere): the report as
 JSON, a few lines at the end, and properties of the JUnit XML."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from imagebuilder.errors import ImagebuilderError
+from imagebuilder.errors import ImagebuilderError, InputError
 from imagebuilder.pytest_plugin.fixtures import Traces
 
 if TYPE_CHECKING:
     from imagebuilder.measure.report import ImageReport, Report
+    from imagebuilder.pytest_plugin.exchange import Measured
 
 MEASURED = "imagebuilder_measured"
 ANSWERED = "imagebuilder_answered"
@@ -23,7 +23,7 @@ WRONG = 2
 def note(report: pytest.TestReport, traces: Traces) -> None:
     """Send along with a test's report what it measured, and what was answered."""
     if traces.measured is not None and (report.when == "call" or not report.passed):
-        setattr(report, MEASURED, json.dumps(traces.measured))  # as text, because xdist takes it over a wire
+        setattr(report, MEASURED, traces.measured.to_text())  # as text, because xdist takes it over a wire
     if traces.answer is not None and report.when == "call":
         setattr(report, ANSWERED, list(traces.answer))
         report.sections.append(traces.answer)
@@ -34,20 +34,27 @@ class Gathered:
 
     def __init__(self, json_path: Path | None) -> None:
         self._json_path = json_path
-        self._found: dict[str, dict[str, Any]] = {}
+        self._found: dict[tuple[str, str | None, str], Measured] = {}
         self._complaint: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One test has ended: each image is taken once, where it was met first in the order of the tests."""
-        if (text := getattr(report, MEASURED, None)) is not None:
-            new = json.loads(text)
-            known = self._found.setdefault(json.dumps(new["of"]), new)
-            known["order"] = min(known["order"], new["order"])
+        if (text := getattr(report, MEASURED, None)) is None:
+            return
+        from imagebuilder.pytest_plugin.exchange import Measured
+
+        try:
+            new = Measured.of_text(text)
+        except InputError as error:
+            self._complaint = str(error)
+            return
+        known = self._found.setdefault(new.of, new)
+        self._found[new.of] = known.model_copy(update={"order": min(known.order, new.order)})
 
     @property
     def why(self) -> str:
         """Why the machines ran under their accelerator."""
-        return next((found["why"] for found in self._found.values()), "")
+        return next((found.why for found in self._found.values()), "")
 
     def report(self) -> "Report | None":
         """The document; None when nothing was measured."""
@@ -56,9 +63,8 @@ class Gathered:
         from imagebuilder.measure import report
         from imagebuilder.measure.host import host
 
-        found = sorted(self._found.values(), key=lambda each: each["order"])
-        images = tuple(report.ImageReport.model_validate(each["image"]) for each in found)
-        return report.of(host(found[0]["accelerator"]), images)
+        found = sorted(self._found.values(), key=lambda each: each.order)
+        return report.of(host(found[0].accelerator), tuple(each.image for each in found))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -78,7 +84,7 @@ class Gathered:
                     plugin.add_global_property(name, value)
 
     def _written(self, path: Path, report: "Report") -> bool:
-        from imagebuilder.formats.common import replacing
+        from imagebuilder.filesystems.common import replacing
 
         try:
             with replacing(path) as temporary:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import MachineError, NotReady
+from imagebuilder.machine import artefacts
 from imagebuilder.machine.answers import MOST_BYTES, Unanswered, fetch
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.ending import Exit
@@ -43,7 +44,7 @@ class Running:
     ) -> None:
         self.image = image
         """What it was started from."""
-        self.ready = Ready.model_validate(image.image.ready)
+        self.ready = image.ready
         """What counts as an answer."""
         self._ready_ns: int | None = None
         self._background = background
@@ -153,7 +154,7 @@ class Running:
 
     def write_console(self, data: bytes) -> None:
         """Type into the guest's console."""
-        self._background.call(lambda: self._instance.write_console(data))
+        self._background.call(lambda: self._instance.terminal.write(data))
 
     def terminate(self) -> Exit:
         """Ask the application to end, then power off, then end QEMU; each only when the one before did not help."""
@@ -165,7 +166,7 @@ class Running:
 
     def write_artefacts(self, folder: Path) -> None:
         """Write down what there is to see of it, and the command line that repeats the boot by hand."""
-        self._background.call(lambda: self._instance.write_artefacts(folder))
+        self._background.call(lambda: artefacts.write(self._instance, folder))
 
     def close(self) -> None:
         """End it, and let go of everything."""
@@ -184,7 +185,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeAnswer:
     """What an HTTP server answered."""
 
     status: int
@@ -204,12 +205,12 @@ class Probe:
         self._running = running
         self._background = background
 
-    def get(self, path: str = "/", *, port: int | None = None) -> Answer:
+    def get(self, path: str = "/", *, port: int | None = None) -> ProbeAnswer:
         """One HTTP GET."""
         __tracebackhide__ = True
         asked = asyncio.wait_for(fetch(self._running.host_port(self._port(port)), path), ANSWER_S)
         try:
-            return Answer(*self._background.run(asked))
+            return ProbeAnswer(*self._background.run(asked))
         except (Unanswered, TimeoutError) as error:
             why = str(error) or f"has not given a whole answer within {ANSWER_S:g} s"
             raise MachineError(f"{self._running.spec.name}: port {self._port(port)} {why}") from error

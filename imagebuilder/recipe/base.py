@@ -7,7 +7,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from imagebuilder.recipe.near import suggest
+from imagebuilder.recipe.docstrings import docstrings
+from imagebuilder.recipe.suggestions import suggest
 
 MISTAKE = "mistake"
 LONGEST = 60  # characters of a found text that are shown
@@ -39,10 +40,10 @@ def found(value: Any) -> str:
     return next((name for kind, name in NAMES.items() if isinstance(value, kind)), "something else")
 
 
-class Part(BaseModel):
+class RecipeTable(BaseModel):
     """A table of the recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
@@ -72,5 +73,5 @@ class Part(BaseModel):
         if kind == "extra_forbidden" and len(place) == 1:
             return mistake_at(place, "this key is not known", suggest(str(place[0]), cls.model_fields))
         if kind == "missing" and len(place) == 1:
-            return mistake_at(place, "this key is missing", cls.model_fields[str(place[0])].description)
+            return mistake_at(place, "this key is missing", docstrings(cls).get(str(place[0])))
         return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=context)

@@ -12,10 +12,19 @@ from pydantic import AfterValidator, Field, PlainValidator, Strict, ValidationIn
 
 from imagebuilder import paths
 from imagebuilder.patterns import compiled
-from imagebuilder.recipe import beside
+from imagebuilder.recipe import local_files
 from imagebuilder.recipe.base import mistake
-from imagebuilder.recipe.near import nearest, suggest
-from imagebuilder.recipe.values import MountType, image_path, limit, mount, user
+from imagebuilder.recipe.suggestions import nearest, suggest
+from imagebuilder.recipe.values import (
+    AUTO_KERNEL,
+    LONGEST_PATH,
+    MountType,
+    download_url,
+    image_path,
+    limit,
+    mount,
+    user,
+)
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+~:_-]*$"
@@ -26,6 +35,7 @@ RELEASE = r"^[a-z][a-z0-9-]*$"
 MODE = r"^[0-7]{3,4}$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 URL_PATH = r"^/[!-~]*$"
+SHA256 = r"^[0-9a-f]{64}$"
 GLOB = r"^/[^\x00-\x1f\x7f]*$"
 
 # Pattern -> what is expected, in words.
@@ -39,6 +49,7 @@ PATTERNS = {
     MODE: "a file mode in octal, as in '0644'",
     VARIABLE: "a name of letters, digits and '_' that begins with no digit",
     URL_PATH: "the path of a URL, as in '/'",
+    SHA256: "a SHA-256 of 64 digits in hexadecimal",
     GLOB: "an absolute path in the image, or a pattern for such",
 }
 
@@ -107,7 +118,7 @@ def _release(name: str) -> str:
 
 def _kernel(name: str, info: ValidationInfo) -> str:
     known = sorted({path.parent.name for folder in paths.search("kernels") for path in folder.glob("*/kernel.toml")})
-    if isinstance(info.context, Path) and name not in known:
+    if isinstance(info.context, Path) and name not in (AUTO_KERNEL, *known):
         raise mistake(f"there is no kernel '{name}'", suggest(name, known))
     return name
 
@@ -116,7 +127,7 @@ def _fragment(name: str, info: ValidationInfo) -> str:
     """The name of a fragment that kernels share, or a file beside the recipe."""
     if not isinstance(info.context, Path):
         return name
-    if beside.is_file(info.context / name):
+    if paths.is_file(info.context / name):
         return _inside(name, info.context)
     shared = sorted(path.stem for folder in paths.search("kernels") for path in folder.glob("fragments/*.config"))
     if name not in shared:
@@ -129,23 +140,25 @@ def _file_beside(name: str, info: ValidationInfo) -> str:
     if not isinstance(info.context, Path):
         return name
     path = info.context / name
-    if beside.is_folder(path):
+    if paths.is_folder(path):
         raise mistake(f"'{name}' is a folder", 'the files of a folder come with [[source]] type = "files"')
-    if not beside.is_file(path):
-        near = nearest(name, beside.candidates(info.context))
+    if not paths.is_file(path):
+        near = nearest(name, local_files.candidates(info.context))
         raise mistake(f"there is no file '{name}' beside the recipe", f"did you mean '{near}'?" if near else None)
     return _inside(name, info.context)
 
 
 def _inside(name: str, folder: Path) -> str:
     """The name of a file that is in the folder when all links are followed."""
-    if not beside.inside(folder, name):
+    if not local_files.inside(folder, name):
         raise mistake(f"'{name}' is behind a link that leads out of the recipe's folder", OUTSIDE)
     return name
 
 
 def _pages_beside(name: str, info: ValidationInfo) -> str:
-    if isinstance(info.context, Path) and not (info.context / name).exists():
+    if isinstance(info.context, Path) and not (
+        paths.is_file(info.context / name) or paths.is_folder(info.context / name)
+    ):
         hint = "leave the key out until `imagebuilder learn` has written it"
         raise mistake(f"there is no file '{name}' beside the recipe", hint)
     return _file_beside(name, info)
@@ -155,11 +168,11 @@ def _glob_beside(pattern: str, info: ValidationInfo) -> str:
     if not isinstance(info.context, Path):
         return pattern
     try:
-        found = beside.expand(info.context, pattern)
+        found = local_files.expand(info.context, pattern)
     except ValueError as error:
         raise mistake(f"{error}, found '{pattern[:60]}'") from None
     if not found:
-        near = nearest(pattern, beside.candidates(info.context))
+        near = nearest(pattern, local_files.candidates(info.context))
         raise mistake(f"no file beside the recipe matches '{pattern}'", f"did you mean '{near}'?" if near else None)
     return pattern
 
@@ -177,16 +190,23 @@ User = Annotated[str, checked(user)]
 MountLine = Annotated[str, AfterValidator(_mount_type), checked(mount)]
 Expression = Annotated[Text, AfterValidator(_regular_expression)]
 
+Sha256 = Annotated[str, Field(pattern=SHA256)]
+DownloadUrl = Annotated[Line, checked(download_url)]
+
 ImagePath = Annotated[str, checked(image_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
-ImageGlob = Annotated[str, Field(pattern=GLOB)]
-Beside = Annotated[str, checked(beside.relative)]
-FileBeside = Annotated[str, checked(beside.relative), AfterValidator(_file_beside)]
-PagesBeside = Annotated[str, checked(beside.relative), AfterValidator(_pages_beside)]
-Fragment = Annotated[str, checked(beside.relative), AfterValidator(_fragment)]
-GlobBeside = Annotated[str, checked(beside.relative), AfterValidator(_glob_beside)]
+ImageGlob = Annotated[str, Field(pattern=GLOB, max_length=LONGEST_PATH)]
+Beside = Annotated[str, checked(local_files.relative)]
+FolderBeside = Annotated[str, checked(local_files.folder)]
+FileBeside = Annotated[str, checked(local_files.relative), AfterValidator(_file_beside)]
+PagesBeside = Annotated[str, checked(local_files.relative), AfterValidator(_pages_beside)]
+Fragment = Annotated[str, checked(local_files.relative), AfterValidator(_fragment)]
+GlobBeside = Annotated[str, checked(local_files.relative), AfterValidator(_glob_beside)]
 KernelName = Annotated[Name, AfterValidator(_kernel)]
 
-Count = Annotated[int, Strict(), Field(ge=1)]
+Folders = Annotated[int, Strict(), Field(ge=0, le=64)]  # taken off the front of a path
+Count = Annotated[int, Strict(), Field(ge=1, le=2**53)]  # as far as every reader of JSON counts exactly
+Mebibytes = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)]
 Milliseconds = Annotated[int, Strict(), Field(ge=0, le=2**31 - 1)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 HttpStatus = Annotated[int, Strict(), Field(ge=100, le=599)]

@@ -10,12 +10,13 @@ from pydantic_core import ErrorDetails
 
 from imagebuilder import documents
 from imagebuilder.errors import Problem, RecipeError
-from imagebuilder.recipe.beside import is_file, relative
+from imagebuilder.paths import is_file
 from imagebuilder.recipe.describe import describe
-from imagebuilder.recipe.finding import FILE, find
+from imagebuilder.recipe.local_files import relative
 from imagebuilder.recipe.locate import Place, line_of, locate
+from imagebuilder.recipe.lookup import FILE, find
+from imagebuilder.recipe.messages import explain
 from imagebuilder.recipe.model import Recipe
-from imagebuilder.recipe.words import explain
 
 
 def load(name_or_folder: str | Path) -> Recipe:

@@ -4,109 +4,71 @@ Paths in the image are absolute; paths beside the recipe are relative to its fol
 as the context (``Recipe.model_validate(document, context=folder)``): then the files that it names must be there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails
 
 from imagebuilder.recipe import fields
-from imagebuilder.recipe.base import Part, found, mistake, mistake_at
-from imagebuilder.recipe.between import exactly_one, repeated, repeated_paths, unreachable, warmed_in_vain
-from imagebuilder.recipe.values import CloneSignal, Egress, FileKind, LimitName, ReadyKind, RootFormat, StopSignal
+from imagebuilder.recipe.base import RecipeTable, found, mistake, mistake_at
+from imagebuilder.recipe.cross_checks import exactly_one, repeated, repeated_paths, unreachable, warmed_in_vain
+from imagebuilder.recipe.values import (
+    AUTO_KERNEL,
+    NONROOT,
+    Capability,
+    CloneSignal,
+    Egress,
+    FileKind,
+    LimitName,
+    ReadyKind,
+    RootFormat,
+    StopSignal,
+)
+from imagebuilder.sources import SOURCES
+from imagebuilder.sources.kind import SourceTable
+from imagebuilder.transforms.options import BindOptions, ByteCodeOptions, SlimOptions
 
 
 def _one_of(*keys: str) -> ConfigDict:
     return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
 
 
-class DebianSource(Part):
-    """Packages of a Debian release and all that they depend on, slimmed to what the command needs."""
-
-    type: Literal["debian"]
-    """The kind of source."""
-    release: fields.Release
-    """The Debian release, as in "bookworm"."""
-    packages: tuple[fields.Package, ...] = Field(min_length=1)
-    """Packages to take files from; what they depend on comes with them. "name=version" asks for one version."""
-    include: tuple[fields.ImageGlob, ...] = ()
-    """Files to keep besides the command and the libraries it needs: absolute paths or patterns."""
-    exclude: tuple[fields.ImageGlob, ...] = ()
-    """Files to leave out although they were kept: absolute paths or patterns."""
-    byte_code: tuple[fields.ImageGlob, ...] = ()
-    """Python modules that are kept and whose byte code is made, by the image's own interpreter: paths or patterns."""
-
-
-class FilesSource(Part):
-    """Files beside the recipe, as they are."""
-
-    type: Literal["files"]
-    """The kind of source."""
-    files: tuple[fields.GlobBeside, ...] = Field(min_length=1)
-    """Paths or patterns beside the recipe; a folder stands for all in it."""
-    target: fields.ImagePath = "/"
-    """The folder in the image under which they stand with their path beside the recipe."""
-    mode: fields.Mode | None = None
-    """Their permissions in octal (folders may be entered by whoever may read them); else 0755 or 0644."""
-    owner: fields.User = "root"
-    """Their owner: a name, "uid", "uid:gid" or "name:uid"."""
-
-
-class BuildSource(Part):
-    """What a command makes out of files beside the recipe, such as a compiled program."""
-
-    type: Literal["build"]
-    """The kind of source."""
-    inputs: tuple[fields.GlobBeside, ...] = Field(min_length=1)
-    """Paths or patterns beside the recipe that the command sees; the scratch folder it runs in holds nothing else."""
-    command: tuple[fields.Text, ...] = Field(min_length=1)
-    """The command and its arguments; no shell is involved."""
-    outputs: Mapping[fields.Beside, fields.ImagePath] = Field(min_length=1)
-    """What is taken from the scratch folder afterwards: path in it = path in the image."""
-    environment: Mapping[fields.Variable, fields.Text] = {}
-    """Variables for the command, besides the few that every build gets."""
-    pass_environment: tuple[fields.Variable, ...] = ()
-    """Variables that the command gets from whoever builds, where they are set: a proxy, an agent's socket."""
-    mode: fields.Mode | None = None
-    """The outputs' permissions in octal (folders may be entered by whoever may read them); else as the command set."""
-    owner: fields.User = "root"
-    """The outputs' owner: a name, "uid", "uid:gid" or "name:uid"."""
-
-    @classmethod
-    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        """No two outputs at one path, no variable from two sides."""
-        outputs, own, passed = (raw.get(key) for key in ("outputs", "environment", "pass_environment"))
-        yield from repeated(list(outputs.items()), "outputs") if isinstance(outputs, Mapping) else ()
-        if isinstance(own, Mapping) and isinstance(passed, list | tuple):
-            both = [(number, name) for number, name in enumerate(passed) if isinstance(name, str) and name in own]
-            for number, name in both:
-                yield mistake_at(("pass_environment", number), f"{name} has a value in environment: write it once")
-
-
-Source = Annotated[DebianSource | FilesSource | BuildSource, Field(discriminator="type")]
+if TYPE_CHECKING:
+    Source = SourceTable
+else:
+    Source = Annotated[Union[tuple(kind.model for kind in SOURCES.values())], Field(discriminator="type")]  # noqa: UP007
 
 
 def _several(raw: Any) -> Any:
     """One [source] is written as a table, several are a list of tables."""
-    if isinstance(raw, Mapping | Part):
+    if isinstance(raw, Mapping | RecipeTable):
         return [raw]
     if not isinstance(raw, list | tuple):
         raise mistake(f"expected a table [source], or several [[source]], found {found(raw)}")
     return raw
 
 
-class Application(Part):
+def _told_by_sources(make: Callable[[], Any]) -> Any:
+    """A field that must be given, unless a kind of source may know it."""
+    return Field(default_factory=make) if any(kind.tells_application for kind in SOURCES.values()) else Field()
+
+
+class Application(RecipeTable):
     """The one program that the image is for."""
 
-    command: fields.ImagePath
+    command: fields.ImagePath = _told_by_sources(str)
     """The program: its absolute path in the image."""
     arguments: tuple[fields.Text, ...] = ()
     """Its arguments."""
     environment: Mapping[fields.Variable, fields.Text] = {}
     """Its environment, which is otherwise empty."""
-    user: fields.User = "root"
-    """Whom it runs as: a name, "uid", "uid:gid" or "name:uid"."""
+    user: fields.User = NONROOT
+    """Whom it runs as: a name, "uid", "uid:gid" or "name:uid"; default an ordinary user of the number 65532."""
+    capabilities: tuple[Capability, ...] = ()
+    """What of root's rights it and its children have, by the names of capabilities(7) without CAP_; root has no others
+    either."""
     directory: fields.ImagePath = "/"
     """Its working directory."""
     stop_signal: StopSignal = StopSignal.TERM
@@ -116,8 +78,14 @@ class Application(Part):
     limits: Mapping[LimitName, fields.LimitValue] = {}
     """Resource limits: a number, "unlimited" or "soft:hard"."""
 
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """No capability twice."""
+        given = raw.get("capabilities")
+        yield from repeated(list(enumerate(given)), "capabilities") if isinstance(given, list | tuple) else ()
 
-class FileEntry(Part):
+
+class FileEntry(RecipeTable):
     """A file, folder or link that is added to the image; it stands over what the sources brought."""
 
     model_config = _one_of(*FileKind)
@@ -166,29 +134,28 @@ class FileEntry(Part):
         return "0755" if runs or self.kind is FileKind.DIRECTORY else "0644"
 
 
-class Kernel(Part):
+class Kernel(RecipeTable):
     """The kernel that the image boots."""
 
-    name: fields.KernelName = "micro"
-    """A kernel definition: a folder of kernels/."""
+    name: fields.KernelName = AUTO_KERNEL
+    """A kernel definition: a folder of kernels/; auto: the prebuilt micro, or standard where the recipe needs more
+    (processors, an IPv6 address to listen on, a file system, a fragment)."""
     fragments: tuple[fields.Fragment, ...] = ()
     """Kernel configuration fragments: files beside the recipe, or names of shared ones (kernels/fragments), as in
-    "ipv6". With any, the kernel is compiled for this recipe."""
+    "ipv6". With any that no prebuilt kernel has, the kernel is compiled for this recipe."""
     cmdline: fields.Line = ""
     """Words that are added to the kernel's command line."""
 
 
-class Root(Part):
+class Root(SlimOptions, ByteCodeOptions, BindOptions):
     """The image's root file system."""
 
     format: RootFormat = RootFormat.AUTO
     """How it is stored: an initramfs, an image that is used where it lies in memory, a read-only disk (both with a
     tmpfs over them), or whichever suits its size (auto)."""
-    writable: fields.Yes = True
-    """Whether the application writes outside of mounts; if not, it is used as it is, without a tmpfs over it."""
-    bind_libraries: fields.Yes = True
-    """Whether libraries are bound to themselves when the image is built, so that less is looked up at each start; if
-    not, they stay as the sources have them, and a library that is loaded later can take the place of theirs."""
+    writable: fields.Yes | None = None
+    """Whether the application writes outside of mounts; if not, it is used as it is, without a tmpfs over it. Default:
+    whether its user may write to a file or folder of it."""
     pages: fields.PagesBeside | None = None
     """A list beside the recipe of the pages that a start uses, which ``imagebuilder learn`` writes: a disk then has
     just these read ahead, and not the beginning of the program and its libraries."""
@@ -203,25 +170,25 @@ class Root(Part):
             yield mistake_at(("pages",), said, 'leave it out, or write format = "erofs"')
 
 
-class Disk(Part):
+class Disk(RecipeTable):
     """An empty scratch disk."""
 
-    size_mib: fields.Count
+    size_mib: fields.Mebibytes
     """Its size in MiB."""
 
 
-class Machine(Part):
+class Machine(RecipeTable):
     """The virtual machine that the image expects."""
 
-    memory_mib: fields.Count = 64
+    memory_mib: fields.Mebibytes = 64
     """Its memory in MiB."""
     cpus: fields.Count = 1
     """Its virtual processors."""
     network: fields.Yes = True
     """Whether it has a network: a card, and the loopback."""
     egress: Egress = Egress.NONE
-    """What the guest can reach: "none" is nothing but who connects to its ports; "full" is whatever the host reaches,
-    servers at the host's loopback among that."""
+    """What the guest can reach: "none" is nothing but who connects to its ports; "full" is what the host reaches,
+    but for the host's loopback and a cloud's metadata."""
     ports: tuple[fields.Port, ...] = ()
     """TCP ports of the guest that can be reached from the host; the one of [ready] is added by itself."""
     disks: tuple[Disk, ...] = ()
@@ -238,7 +205,7 @@ class Machine(Part):
         yield from repeated(list(enumerate(ports)), "ports") if isinstance(ports, list | tuple) else ()
 
 
-class Http(Part):
+class Http(RecipeTable):
     """Ready when an HTTP request is answered as expected."""
 
     port: fields.Port
@@ -251,7 +218,7 @@ class Http(Part):
     """A text that the answer's body must contain."""
 
 
-class Tcp(Part):
+class Tcp(RecipeTable):
     """Ready when a TCP connection is accepted and, if asked for, answers as expected."""
 
     port: fields.Port
@@ -262,7 +229,7 @@ class Tcp(Part):
     """A text that the answer must contain."""
 
 
-class Ready(Part):
+class Ready(RecipeTable):
     """How one sees that the application is ready: exactly one of http, tcp, console, exit."""
 
     model_config = _one_of(*ReadyKind)
@@ -275,7 +242,7 @@ class Ready(Part):
     """A line of the console matches this regular expression (it is searched for, not anchored)."""
     exit: fields.ExitStatus | None = None
     """The application ends with this status."""
-    timeout_s: fields.Count = 60
+    timeout_s: fields.Seconds = 60
     """After so many seconds it counts as not ready."""
 
     @classmethod
@@ -295,7 +262,7 @@ class Ready(Part):
         return asked.port if asked else None
 
 
-class Template(Part):
+class Template(RecipeTable):
     """How an instance becomes a template, and what its clones do first."""
 
     warm: tuple[fields.Text, ...] = ()
@@ -308,19 +275,19 @@ class Template(Part):
     /run/instance."""
 
 
-class Bench(Part):
+class Bench(RecipeTable):
     """How ``imagebuilder bench --vs`` judges."""
 
     within_percent: fields.Count | None = None
     """A time to ready that differs by less, in percent, is the same; default 10."""
 
 
-class Budget(Part):
+class Budget(RecipeTable):
     """What the recipe promises and ``imagebuilder test`` checks; what is not given is not checked."""
 
     image_bytes: fields.Count | None = None
     """The image as it is stored or sent: its bundle packed with tar and zstd -19, in bytes."""
-    memory_mib: fields.Count | None = None
+    memory_mib: fields.Mebibytes | None = None
     """It gets ready in a machine with so little memory, in MiB."""
     startup_floors: fields.Count | None = None
     """From spawning the machine to ready, as a multiple of an empty machine's start in the same run."""
@@ -332,7 +299,21 @@ class Budget(Part):
     """Guest instructions from power-on to ready, which are the same on a busy host; the median of five counts."""
 
 
-class Recipe(Part):
+def _untold(raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    """No command, and no source that may know one, although there are kinds that may."""
+    if Application.model_fields["command"].is_required():
+        return
+    sources, application = raw.get("source"), raw.get("application", {})
+    rows = sources if isinstance(sources, list | tuple) else [sources]
+    kinds = [row.get("type") if isinstance(row, Mapping) else getattr(row, "type", None) for row in rows]
+    known = [SOURCES[kind] for kind in kinds if isinstance(kind, str) and kind in SOURCES]
+    silent = known and not any(kind.tells_application for kind in known)
+    if silent and isinstance(application, Mapping) and "command" not in application:
+        place = ("application", "command") if "application" in raw else ("application",)
+        yield mistake_at(place, "this key is missing", "no source of this recipe knows the program")
+
+
+class Recipe(RecipeTable):
     """One application as a bootable image."""
 
     name: fields.Name
@@ -345,7 +326,7 @@ class Recipe(Part):
         tuple[Source, ...], BeforeValidator(_several, json_schema_input_type=Source | tuple[Source, ...])
     ] = Field(min_length=1)
     """Where the application comes from: [source], or several [[source]], of which the later stand over the earlier."""
-    application: Application
+    application: Application = _told_by_sources(Application)
     """The one program that the image is for."""
     files: tuple[FileEntry, ...] = ()
     """Files, folders and links to add."""
@@ -379,6 +360,7 @@ class Recipe(Part):
         files = raw.get("files")
         if isinstance(files, list | tuple):
             yield from repeated_paths(files)
+        yield from _untold(raw)
         template, ready = raw.get("template"), raw.get("ready")
         if isinstance(template, Mapping) and isinstance(ready, Mapping) and isinstance(template.get("warm"), list):
             yield from warmed_in_vain(template["warm"], ready)

@@ -4,8 +4,11 @@ import re
 import tempfile
 from pathlib import Path
 
+from imagebuilder import paths
 from imagebuilder.errors import InputError, OutputError
+from imagebuilder.paths import is_file
 from imagebuilder.recipe.fields import NAME, PATTERNS
+from imagebuilder.recipe.lookup import FILE
 
 STARTER = Path(__file__).parent / "starter"
 PLACEHOLDER = "@NAME@"
@@ -30,8 +33,16 @@ def new_recipe(name: str, parent: Path) -> list[Path]:
                 (work / file.name).write_text(file.read_text().replace(PLACEHOLDER, name))
             work.rename(folder)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+        raise OutputError.of(folder, error) from error
     return sorted(folder.iterdir(), key=lambda file: (file.suffix != ".toml", file.name))
+
+
+def replaced(name: str, parent: Path) -> Path | None:
+    """The recipe of this name that was found until now, and is no more once ``parent`` has one of it."""
+    folders = list(paths.search("recipes"))
+    if paths.real(parent) not in map(paths.real, folders[:1]):
+        return None
+    return next((folder / name for folder in folders[1:] if is_file(folder / name / FILE)), None)
 
 
 def _checked(name: str) -> str:

@@ -1,16 +1,25 @@
-"""The contents of the files that a recipe adds."""
+"""The files that a recipe adds."""
 
 from collections.abc import Callable, Mapping
 
 from imagebuilder.errors import Problem, RecipeError
-from imagebuilder.recipe.beside import inside
+from imagebuilder.recipe.local_files import inside
 from imagebuilder.recipe.model import FileEntry, Recipe
 from imagebuilder.recipe.values import FileKind
+from imagebuilder.tree import Node, directory, file, symlink
 
 
 def rendered(entry: FileEntry, recipe: Recipe) -> bytes:
     """What is in the file; nothing for folders and links. Raises RecipeError for a template with mistakes."""
     return CONTENTS[entry.kind](entry, recipe)
+
+
+def node_of(entry: FileEntry, recipe: Recipe) -> Node:
+    """The node that a file which a recipe adds stands for, root's. Raises as ``rendered``."""
+    if entry.kind is FileKind.SYMLINK:
+        return symlink(entry.symlink or "")
+    mode = int(entry.mode, 8)
+    return directory(mode=mode) if entry.kind is FileKind.DIRECTORY else file(rendered(entry, recipe), mode=mode)
 
 
 def _source(entry: FileEntry, recipe: Recipe) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from imagebuilder.recipe.docstrings import docstrings
 from imagebuilder.recipe.model import Recipe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -30,6 +31,14 @@ class _WithoutNull(GenerateJsonSchema):
         """Where names follow a pattern, no other names."""
         found = super().dict_schema(schema)
         return {**found, "additionalProperties": False} if "patternProperties" in found else found
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """A table, with what its source says of each key."""
+        found = super().model_schema(schema)
+        for name, text in docstrings(schema["cls"]).items():
+            if name in found.get("properties", {}):
+                found["properties"][name].setdefault("description", text)
+        return found
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Keys speak for themselves: a title made of the key says nothing more."""

@@ -6,6 +6,7 @@ Each check raises ValueError with a sentence for the user.
 import re
 import signal
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from imagebuilder.errors import InputError
 from imagebuilder.tree import clean_path
@@ -13,6 +14,9 @@ from imagebuilder.tree import clean_path
 MAX_ID = 2**32 - 2  # the highest number means "leave it as it is" to Linux
 MAX_LIMIT = 2**64 - 2  # the highest means "unlimited"
 UNLIMITED = "unlimited"
+LONGEST_PATH = 4096
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NONROOT = "nonroot"  # the user where a recipe names none; docs/recipe.md tells its number
 USER = re.compile(r"(?:[a-z_][a-z0-9_-]{0,31}|([0-9]{1,10}))(?::([0-9]{1,10}))?")
 
 
@@ -26,6 +30,9 @@ class FileKind(StrEnum):
     SYMLINK = "symlink"
 
 
+AUTO_KERNEL = "auto"  # instead of a kernel's name
+
+
 class RootFormat(StrEnum):
     """How the image's root file system is stored."""
 
@@ -34,6 +41,20 @@ class RootFormat(StrEnum):
     MEMORY = "memory"
     EROFS = "erofs"
     SQUASHFS = "squashfs"
+
+
+class Runtime(StrEnum):
+    """What is known to need more than its libraries: interpreters, and what several of them share."""
+
+    PYTHON = "python"
+    NODE = "node"
+    JAVA = "java"
+    PHP = "php"
+    PERL = "perl"
+    RUBY = "ruby"
+    BUSYBOX = "busybox"
+    CERTIFICATES = "certificates"
+    TIME_ZONES = "time-zones"
 
 
 class ReadyKind(StrEnum):
@@ -85,6 +106,57 @@ class Egress(StrEnum):
     FULL = "full"
 
 
+class Capability(StrEnum):
+    """What root may do beyond an ordinary user, in parts (``man 7 capabilities``); in the order of their numbers."""
+
+    CHOWN = "chown"
+    DAC_OVERRIDE = "dac_override"
+    DAC_READ_SEARCH = "dac_read_search"
+    FOWNER = "fowner"
+    FSETID = "fsetid"
+    KILL = "kill"
+    SETGID = "setgid"
+    SETUID = "setuid"
+    SETPCAP = "setpcap"
+    LINUX_IMMUTABLE = "linux_immutable"
+    NET_BIND_SERVICE = "net_bind_service"
+    NET_BROADCAST = "net_broadcast"
+    NET_ADMIN = "net_admin"
+    NET_RAW = "net_raw"
+    IPC_LOCK = "ipc_lock"
+    IPC_OWNER = "ipc_owner"
+    SYS_MODULE = "sys_module"
+    SYS_RAWIO = "sys_rawio"
+    SYS_CHROOT = "sys_chroot"
+    SYS_PTRACE = "sys_ptrace"
+    SYS_PACCT = "sys_pacct"
+    SYS_ADMIN = "sys_admin"
+    SYS_BOOT = "sys_boot"
+    SYS_NICE = "sys_nice"
+    SYS_RESOURCE = "sys_resource"
+    SYS_TIME = "sys_time"
+    SYS_TTY_CONFIG = "sys_tty_config"
+    MKNOD = "mknod"
+    LEASE = "lease"
+    AUDIT_WRITE = "audit_write"
+    AUDIT_CONTROL = "audit_control"
+    SETFCAP = "setfcap"
+    MAC_OVERRIDE = "mac_override"
+    MAC_ADMIN = "mac_admin"
+    SYSLOG = "syslog"
+    WAKE_ALARM = "wake_alarm"
+    BLOCK_SUSPEND = "block_suspend"
+    AUDIT_READ = "audit_read"
+    PERFMON = "perfmon"
+    BPF = "bpf"
+    CHECKPOINT_RESTORE = "checkpoint_restore"
+
+    @property
+    def number(self) -> int:
+        """Its number on Linux (linux/capability.h)."""
+        return list(Capability).index(self)
+
+
 class LimitName(StrEnum):
     """What Linux limits per process (``man 2 getrlimit``)."""
 
@@ -133,6 +205,8 @@ class MountType(StrEnum):
 
 def image_path(text: str) -> None:
     """An absolute path in its one spelling."""
+    if len(text) > LONGEST_PATH:
+        raise ValueError(f"expected a path of at most {LONGEST_PATH:,} characters")
     if not text.startswith("/") or re.search(r"[\x00-\x1f\x7f]", text):
         raise ValueError("expected an absolute path, as in '/etc/app.conf'")
     try:
@@ -172,3 +246,16 @@ def mount(text: str) -> None:
     if words[0] not in list(MountType):
         raise ValueError(f"expected one of {', '.join(MountType)} to mount")
     image_path(words[1])
+
+
+def download_url(text: str) -> None:
+    """A URL that may be downloaded from: https, or plain HTTP of this machine's loopback. Raises ValueError."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("expected a URL of https") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("expected a URL of https")
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise ValueError("expected a URL of https: plain HTTP is taken of 127.0.0.1 only")

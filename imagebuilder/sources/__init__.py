@@ -1,16 +1,28 @@
-"""Where applications come from: one module a kind of source, and a row in ``SOURCES``."""
+"""Where applications come from: one module per kind of source, and a row in ``SOURCES``. Recipes, their schema and
+their mistakes follow the table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from imagebuilder.sources import build, debian, files
-from imagebuilder.sources.debian import known_users, package_with
-from imagebuilder.sources.layer import Context, Layer, Package, SourceKind
-from imagebuilder.sources.sonames import is_glibc
+from imagebuilder.sources import archive, build, debian, files, node
+from imagebuilder.sources.kind import Context, Defaults, Locked, Package, SourceKind, SourceTable
 
 SOURCES: Mapping[str, SourceKind] = {
-    "debian": SourceKind(debian.describe, debian.provide),
-    "files": SourceKind(files.describe, files.provide),
-    "build": SourceKind(build.describe, build.provide),
+    "debian": SourceKind(debian.DebianSource, debian.resolve, debian.fetch),
+    "files": SourceKind(files.FilesSource, files.resolve, files.fetch),
+    "build": SourceKind(build.BuildSource, build.resolve, build.fetch),
+    "archive": SourceKind(archive.ArchiveSource, archive.resolve, archive.fetch),
+    "node": SourceKind(node.NodeSource, node.resolve, node.fetch, tells_application=True, implied=node.implied),
 }
 
-__all__ = ["SOURCES", "Context", "Layer", "Package", "SourceKind", "is_glibc", "known_users", "package_with"]
+
+def with_implied(sources: Iterable[SourceTable]) -> tuple[SourceTable, ...]:
+    """The sources, each behind those that it stands on; one that is there already is not repeated."""
+    found: list[SourceTable] = []
+    for source in sources:
+        implied = SOURCES[source.type].implied
+        found += [each for each in (implied(source) if implied else ()) if each not in found]
+        found.append(source)
+    return tuple(found)
+
+
+__all__ = ["SOURCES", "Context", "Defaults", "Locked", "Package", "SourceKind", "SourceTable", "with_implied"]

@@ -6,15 +6,15 @@
 
 Nothing of the machine's dpkg or apt is changed, no root is needed. Of the machine's configuration only the archives
 (``archives.py``) and how they are reached (proxies, ``CARRIED``) count: no hooks, no pins, no recommended packages.
-What was resolved is remembered in the store, so that the same wish needs no network a second time.
+What was resolved is remembered in the store, so that the same request needs no network a second time.
 """
 
 import fcntl
 import os
 import re
-import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,27 +22,28 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from imagebuilder import cache, process
-from imagebuilder.errors import CacheError, OutputError, SourceError, ToolFailed
-from imagebuilder.events import Progress, Say, Unit, Warned, step
+from imagebuilder.arch import TARGET
+from imagebuilder.errors import CacheError, SourceError, ToolFailed
+from imagebuilder.events import Damaged, Progress, Say, Unit, Warned, step
 from imagebuilder.sources import archives
 from imagebuilder.sources.apt_says import UnknownFailure, explain, unusable
+from imagebuilder.sources.apt_stalls import Stalls
+from imagebuilder.sources.apt_state import SOURCES, AptState
 from imagebuilder.sources.archives import Stanza, sources_list
 from imagebuilder.sources.hints import did_you_mean
-from imagebuilder.sources.layer import Package
-from imagebuilder.store import Store, key_of, sha256_file
+from imagebuilder.sources.kind import Package
+from imagebuilder.store import Store, as_read, key_of, sha256_file
 from imagebuilder.words import counted
 
-REVISION = 1
-STATE = ("lists", "cache")  # what apt keeps in folders, and may find damaged
+REVISION, STATE_REVISION = 1, 2
 T = TypeVar("T")
-SOURCES = "sources.list.d/debian.sources"
 WANTED = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
 RELEASE = re.compile(r"[a-z][a-z0-9-]*")
 # 'URI' FILE BYTES SHA256:DIGEST, with FILE as NAME_VERSION_ARCHITECTURE.deb (apt-get(8), --print-uris)
 PRINTED = re.compile(
-    r"'[^']*' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_[^_ ]+\.deb (?P<bytes>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
+    r"'[^']*' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_[^_ ]+\.deb (?P<bytes>[0-9]{1,15}) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
-STATUS = re.compile(r"dlstatus:\d+:(?P<percent>[\d.]+):")  # APT::Status-Fd
+STATUS = re.compile(r"dlstatus:\d+:(?P<percent>[0-9]{1,3}(\.[0-9]{1,9})?):")  # APT::Status-Fd
 # How archives are reached, of the machine's own configuration: proxies, credentials, retries, clocks.
 CARRIED = re.compile(r"Acquire::(http|https|ftp|tor|mirror|Retries|ForceIPv[46]|Check-(Valid-Until|Date))(::\S+)? ")
 # A caller that asks for one package without what it depends on has apt print the download of just that.
@@ -50,7 +51,7 @@ PLANS: Mapping[bool, tuple[str, ...]] = {True: ("install", "--print-uris"), Fals
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PackageRequest:
     """What is asked for: packages (``name`` or ``name=version``) of a release, with or without dependencies."""
 
     release: str
@@ -60,28 +61,39 @@ class Wish:
     @property
     def key(self) -> str:
         """Under which the store remembers how it was resolved."""
-        return key_of(["apt", REVISION, archives.ARCHITECTURE, self.release, self.packages, self.dependencies])
+        return key_of(["apt", REVISION, TARGET.debian, self.release, self.packages, self.dependencies])
 
 
-def resolve(wish: Wish, *, store: Store, say: Say, refresh: bool = False) -> tuple[Package, ...]:
-    """The packages that fulfil the wish, by name: from the store; ``refresh``, or the first time, from the archives.
+def resolve(
+    request: PackageRequest, *, store: Store, say: Say, refresh: bool = False, remember: bool = True
+) -> tuple[Package, ...]:
+    """The packages that meet the request, by name: from the store; ``refresh``, or the first time, from the archives.
+    What they have is remembered for the next time, unless one only wants to know.
 
     Raises SourceError for an unknown release or package, for packages that exclude each other, and when the archives
     cannot be reached or their signatures do not hold.
     """
-    record = None if refresh else store.choice(wish.key)
+    record = None if refresh else store.choice(request.key)
     if record is None:
-        _check(wish)
-        with _apt(wish.release, store, say) as apt:
-            chosen = {"packages": [package.describe() for package in apt.whole(lambda: apt.chosen(wish))]}
-        record = store.choose(wish.key, chosen)
+        _check(request)
+        with _apt(request.release, store, say) as apt:
+            chosen = {"packages": [package.describe() for package in apt.whole(lambda: apt.chosen(request))]}
+        record = store.choose(request.key, chosen) if remember else as_read(chosen)
     return tuple(Package(**package) for package in record["packages"])
 
 
 def names(release: str, *, store: Store, say: Say) -> frozenset[str]:
     """The packages that a release has, by the lists that are at hand; none without such lists."""
     with _apt(release, store, say) as apt:
-        return apt.names() if apt.updated.exists() else frozenset()
+        return apt.names() if apt.state.sources else frozenset()
+
+
+def missing(release: str, packages: Sequence[Package], *, store: Store, say: Say) -> list[Package]:
+    """Those of the packages that the archives have in no such version, by their newest lists."""
+    with _apt(release, store, say) as apt:
+        apt.update()
+        known = apt.versions([package.name for package in packages])
+    return [package for package in packages if (package.name, package.version) not in known]
 
 
 def fetch(release: str, packages: Sequence[Package], *, store: Store, say: Say) -> dict[str, Path]:
@@ -105,14 +117,15 @@ class Apt:
 
     def update(self) -> None:
         """Bring the lists of packages up to date; archives that are not Debian's, or cannot be used, are left out."""
+        self.state.forget()
         with step(self.say, f"apt-update-{self.release}", f"package lists of Debian {self.release}", total=100):
             usable = self._debian_of(self._updated(self.stanzas))
-        _write(self.updated, sources_list(usable))
-        _write(self.folder / SOURCES, sources_list(usable))
+        self.state.write(SOURCES, sources_list(usable))
+        self.state.note(sources_list(usable))
 
     def _updated(self, stanzas: Sequence[Stanza]) -> Sequence[Stanza]:
         """Those of the archives of which apt has the lists."""
-        _write(self.folder / SOURCES, sources_list(stanzas))
+        self.state.write(SOURCES, sources_list(stanzas))
         try:
             self._run(["apt-get", "update", "-q"], on_percent=self._progress(f"apt-update-{self.release}", 100))
         except SourceError as error:
@@ -150,28 +163,26 @@ class Apt:
         try:
             return work()
         except UnknownFailure as error:
-            self.say(Warned(f"{error.message}: its package lists are fetched anew"))
-            for name in STATE:
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-            self.updated.unlink(missing_ok=True)
-            _write_state(self.folder, {SOURCES: self.usable})
+            self.say(Damaged(f"{error.message}: its package lists are fetched again"))
+            self.state.clear()
+            self.state.write(SOURCES, self.usable)
             return work()
 
-    def chosen(self, wish: Wish) -> list[Package]:
-        """The packages that the newest lists have for a wish."""
+    def chosen(self, request: PackageRequest) -> list[Package]:
+        """The packages that the newest lists have for a request."""
         self.update()
-        return self.plan(wish)
+        return self.plan(request)
 
-    def plan(self, wish: Wish) -> list[Package]:
+    def plan(self, request: PackageRequest) -> list[Package]:
         """The packages that would be installed on an empty system, sorted by name."""
-        self._know(wish.packages)
-        printed = self._run(["apt-get", "-qq", *PLANS[wish.dependencies], "--", *wish.packages])
+        self._know(request.packages)
+        printed = self._run(["apt-get", "-qq", *PLANS[request.dependencies], "--", *request.packages])
         found = (_package(match) for match in PRINTED.finditer(printed))
         return sorted(found, key=lambda package: package.name)
 
     def download(self, packages: Sequence[Package]) -> None:
         """Download these very versions into the store."""
-        if not self.updated.exists():
+        if not self.state.sources:
             self.update()
         total = sum(package.bytes for package in packages)
         name = f"apt-download-{self.release}"
@@ -183,19 +194,23 @@ class Apt:
             self._keep(packages, scratch)
 
     @cached_property
-    def updated(self) -> Path:
-        """Is there once the lists were complete, and holds the archives that are used."""
-        return self.folder / "updated"
+    def state(self) -> AptState:
+        """What apt keeps."""
+        return AptState(self.folder)
 
     @property
     def usable(self) -> str:
         """The list of the archives: those that were found to be Debian's, before that all."""
-        known = self.updated.read_text() if self.updated.is_file() else ""
-        return known or sources_list(self.stanzas)
+        return self.state.sources or sources_list(self.stanzas)
 
     def names(self) -> frozenset[str]:
         """The packages that can be had."""
         return frozenset(self._run(["apt-cache", "pkgnames"]).split())
+
+    def versions(self, names: Sequence[str]) -> frozenset[tuple[str, str]]:
+        """Those of these packages that can be had, each with its version."""
+        rows = (row.split("|")[:2] for row in self._run(["apt-cache", "madison", "--", *names]).splitlines())
+        return frozenset((row[0].strip(), row[1].strip()) for row in rows if len(row) == 2)
 
     def _know(self, wanted: Sequence[str]) -> None:
         """Raise SourceError for packages that the release lacks; apt would take their names for patterns."""
@@ -222,8 +237,11 @@ class Apt:
     def _run(
         self, argv: Sequence[str], *, cwd: Path | None = None, on_percent: Callable[[float], None] | None = None
     ) -> str:
+        stalls = Stalls(self.store.root, self.release)
+
         def on_line(line: str) -> None:
             if on_percent and (match := STATUS.match(line)):
+                stalls.look(line, time.monotonic())
                 on_percent(float(match["percent"]))
 
         env = {**process.ours(process.PROXIES), "APT_CONFIG": str(self.folder / "apt.conf")}
@@ -237,8 +255,8 @@ class Apt:
 def configuration(folder: Path, carried: Sequence[str] = ()) -> str:
     """apt.conf for an apt that lives in ``folder``; ``carried`` are lines of the machine's configuration."""
     options = {
-        "APT::Architecture": archives.ARCHITECTURE,
-        "APT::Architectures::": archives.ARCHITECTURE,
+        "APT::Architecture": TARGET.debian,
+        "APT::Architectures::": TARGET.debian,
         "APT::Install-Recommends": "false",
         # Folders below a private home cannot be read by another user; the signatures are what is relied on.
         "APT::Sandbox::User": "",
@@ -271,13 +289,18 @@ def _apt(release: str, store: Store, say: Say) -> Iterator[Apt]:
     if not stanzas:
         raise SourceError("the Debian archives that apt is configured for follow no release: add one that does")
     carried = [line for line in process.run(["apt-config", "dump"]).text.splitlines() if CARRIED.match(line)]
-    key = key_of(["apt", sources_list(stanzas), carried])
+    key = key_of(["apt", STATE_REVISION, sources_list(stanzas), carried])
     folder = store.root / "apt" / key[:16]
     with store.lock(key):
         apt = Apt(release, folder, stanzas, store, say)
-        _write_state(folder, {"apt.conf": configuration(folder, carried), SOURCES: apt.usable})
+        apt.state.prepare({"status": "", "apt.conf": configuration(folder, carried)})
+        if apt.state.damaged:
+            say(Damaged(f"the package lists {folder} were damaged: they are fetched again"))
+            apt.state.clear()
+        apt.state.write(SOURCES, apt.usable)
         with cache.held(folder, fcntl.LOCK_SH) as used:
-            os.utime(used)
+            with suppress(OSError):  # a cache that can only be read
+                os.utime(used)
             yield apt
 
 
@@ -288,28 +311,12 @@ def _why_unusable(stanza: Stanza, said: str) -> str | None:
     return next((why for uri, why in unusable(said).items() if stanza.covers(uri)), None)
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise OutputError(f"the cache {path} cannot be written: {error.strerror}") from error
-
-
-def _write_state(folder: Path, files: Mapping[str, str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # a proxy's address may hold a password
-        for name in ("lists/partial", "cache/archives/partial", "sources.list.d"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for name, text in {"status": "", **files}.items():
-            (folder / name).write_text(text)
-    except OSError as error:
-        raise OutputError(f"the cache {folder} cannot be written: {error.strerror}") from error
-
-
-def _check(wish: Wish) -> None:
-    if not RELEASE.fullmatch(wish.release):
-        raise SourceError(f'source.release: "{wish.release}" is no name of a Debian release', hint="such as bookworm")
-    for word in wish.packages:
+def _check(request: PackageRequest) -> None:
+    if not RELEASE.fullmatch(request.release):
+        raise SourceError(
+            f'source.release: "{request.release}" is no name of a Debian release', hint="such as bookworm"
+        )
+    for word in request.packages:
         if not WANTED.fullmatch(word):
             raise SourceError(f'source.packages: "{word}" is no name of a package', hint="name, or name=version")
 
@@ -324,6 +331,6 @@ def _at_hand(package: Package, store: Store, say: Say) -> bool:
         store.blob(package.sha256)
     except CacheError as error:
         if there:
-            say(Warned(f"{error.message}: {package.name} is downloaded again"))
+            say(Damaged(f"{error.message}: {package.name} is downloaded again"))
         return False
     return True

@@ -8,6 +8,9 @@ from imagebuilder.errors import SourceError, ToolFailed
 UNUSABLE = re.compile(r"The repository '(?P<uri>\S+) \S+ \w+' (?P<why>is not signed|does not have a Release file)")
 TAMPERED = re.compile(r"GPG error: (?P<uri>\S+) .*(BADSIG|EXPKEYSIG|REVKEYSIG)")
 
+GONE_VERSION = r"Version '(?P<version>[^']+)' for '(?P<name>[^']+)' was not found"
+GONE_FILE = r"\b404\b"
+
 # What apt says (the end of it) -> what it means for the user. The first that matches counts.
 Meaning = tuple[str, str, str | None]
 MEANINGS: tuple[Meaning, ...] = (
@@ -27,14 +30,14 @@ MEANINGS: tuple[Meaning, ...] = (
         "try again, or check the mirror",
     ),
     (
-        r"Version '(?P<version>[^']+)' for '(?P<name>[^']+)' was not found",
+        GONE_VERSION,
         'source.packages: Debian {release} does not have "{name}" in version {version}',
-        "it may have been replaced by a newer one: resolve anew with --refresh",
+        "it may have been replaced by a newer one: ask for that, or for none",
     ),
     (
-        r"\b404\b",
+        GONE_FILE,
         "the archive of Debian {release} no longer has {file}",
-        "it may have been replaced by a newer one: resolve anew with --refresh",
+        "it may have been replaced by a newer one: resolve again with --refresh",
     ),
     (
         r"Package '?(?P<name>[^' ]+)'? (has no installation candidate|is a virtual package)",
@@ -59,6 +62,10 @@ class UnknownFailure(SourceError):
     """apt failed, and what it said is none of ``MEANINGS``."""
 
 
+class NoLongerThere(SourceError):
+    """An archive no longer has a version of a package, or its file: a newer one has taken its place, mostly."""
+
+
 def explain(error: ToolFailed, release: str) -> SourceError:
     """What apt's failure means for the user."""
     said = error.stderr
@@ -67,7 +74,8 @@ def explain(error: ToolFailed, release: str) -> SourceError:
     words = {"release": release, "file": file[0] if file else "a file", "last": last[0] if last else error.message}
     for pattern, message, hint in MEANINGS:
         if match := re.search(pattern, said):
-            return SourceError(message.format(**{**words, **match.groupdict()}), hint=hint)
+            kind = NoLongerThere if pattern in (GONE_VERSION, GONE_FILE) else SourceError
+            return kind(message.format(**{**words, **match.groupdict()}), hint=hint)
     return UnknownFailure(f"apt failed for Debian {release}: {words['last']}")
 
 

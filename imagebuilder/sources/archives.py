@@ -1,7 +1,7 @@
 """The Debian archives that this machine is configured for, and the same archives for another release. Pure but for one
 function that reads the configuration. Formats: sources.list(5), one-line and deb822.
 
-Whether an archive is Debian's is told by its key; without one that says so, by what its Release file says (``apt``).
+Whether an archive is Debian's shows in its key; without one that says so, by what its Release file says (``apt``).
 """
 
 import os
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imagebuilder.arch import TARGET
 from imagebuilder.errors import SourceError
 
 ETC_APT = Path("/etc/apt")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-ARCHITECTURE = "amd64"
 
 COMPONENTS = frozenset({"main", "contrib", "non-free", "non-free-firmware"})
 LINE = re.compile(r"\s*(deb|deb-src)\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)(\s.*)?")
@@ -47,8 +47,9 @@ class Entry:
         which other archives have too (``/debian`` stands in many)."""
         named = self.options.get("Signed-By", "").startswith("/")
         by_name = self.has_debian_key if named else any("debian" in uri.lower() for uri in self.uris)
-        wanted = self.options.get("Architectures", ARCHITECTURE).split()
-        return "deb" in self.types and by_name and ARCHITECTURE in wanted and not COMPONENTS.isdisjoint(self.components)
+        wanted = self.options.get("Architectures", TARGET.debian).split()
+        fits = TARGET.debian in wanted and not COMPONENTS.isdisjoint(self.components)
+        return "deb" in self.types and by_name and fits
 
     @property
     def has_debian_key(self) -> bool:
@@ -157,5 +158,5 @@ def _stanza(release: str, entry: Entry, keyring: Path) -> str:
         options["Signed-By"] = str(keyring)
     components = [component for component in entry.components if component in COMPONENTS]
     words = {"Types": ["deb"], "URIs": entry.uris, "Suites": suites, "Components": components}
-    rows = {name: " ".join(each) for name, each in words.items()} | {"Architectures": ARCHITECTURE} | options
+    rows = {name: " ".join(each) for name, each in words.items()} | {"Architectures": TARGET.debian} | options
     return "".join(f"{name}: {value}\n" for name, value in rows.items())

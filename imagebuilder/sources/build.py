@@ -7,25 +7,31 @@ not locked in: it could read elsewhere, and then its result would no longer depe
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+from pydantic_core import InitErrorDetails
 
 from imagebuilder import process
-from imagebuilder.errors import NotExecutable, OutputError, SourceError, ToolFailed
+from imagebuilder.errors import NotExecutable, OutputError, SourceError, ToolFailed, ToolTimedOut
 from imagebuilder.events import Note, step
 from imagebuilder.paths import home as users_home
 from imagebuilder.paths import source_date_epoch_s
-from imagebuilder.recipe import beside
-from imagebuilder.recipe.model import BuildSource
+from imagebuilder.recipe import fields, local_files
+from imagebuilder.recipe.base import mistake_at
+from imagebuilder.recipe.cross_checks import repeated
 from imagebuilder.sources.files import collect, node_of, with_mode
 from imagebuilder.sources.hints import did_you_mean
-from imagebuilder.sources.layer import Context, Layer, kept
+from imagebuilder.sources.kind import Context, Locked, SourceTable
 from imagebuilder.store import key_of, sha256_file
 from imagebuilder.tree import Kind, Node, Tree
 
-REVISION = 3
+if TYPE_CHECKING:
+    from imagebuilder.sources.layer import Layer
+
 # Variables of the build; {work} is the scratch folder, {home} a folder beside it. The recipe's come over them.
 ENVIRONMENT: Mapping[str, str] = {
     "CARGO_HOME": "{home}/cargo",
@@ -44,12 +50,45 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 
 
-def describe(source: BuildSource, context: Context) -> Any:
-    """Inputs by hash, the command, its environment, and the program that runs by path and hash."""
+class BuildSource(SourceTable):
+    """What a command makes out of files beside the recipe, such as a compiled program."""
+
+    type: Literal["build"]
+    """The kind of source."""
+    inputs: tuple[fields.GlobBeside, ...] = Field(min_length=1)
+    """Paths or patterns beside the recipe that the command sees; the scratch folder it runs in holds nothing else."""
+    command: tuple[fields.Text, ...] = Field(min_length=1)
+    """The command and its arguments; no shell is involved."""
+    outputs: Mapping[fields.Beside, fields.ImagePath] = Field(min_length=1)
+    """What is taken from the scratch folder afterwards: path in it = path in the image."""
+    environment: Mapping[fields.Variable, fields.Text] = {}
+    """Variables for the command, besides the few that every build gets."""
+    pass_environment: tuple[fields.Variable, ...] = ()
+    """Variables that the command gets from whoever builds, where they are set: a proxy, an agent's socket."""
+    timeout_s: fields.Seconds = 3600
+    """How long the command may take, in s; then it is ended with all that it started."""
+    mode: fields.Mode | None = None
+    """The outputs' permissions in octal (folders may be entered by whoever may read them); else as the command set."""
+    owner: fields.User = "root"
+    """The outputs' owner: a name, "uid", "uid:gid" or "name:uid"."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """No two outputs at one path, no variable from two sides."""
+        outputs, own, passed = (raw.get(key) for key in ("outputs", "environment", "pass_environment"))
+        yield from repeated(list(outputs.items()), "outputs") if isinstance(outputs, Mapping) else ()
+        if isinstance(own, Mapping) and isinstance(passed, list | tuple):
+            both = [(number, name) for number, name in enumerate(passed) if isinstance(name, str) and name in own]
+            for number, name in both:
+                yield mistake_at(("pass_environment", number), f"{name} has a value in environment: write it once")
+
+
+def resolve(source: BuildSource, context: Context) -> Locked:
+    """Inputs by hash, the command, its environment, and the program that runs by path and hash; not how long it may
+    take, which makes no other image."""
     inputs = collect(context.folder, source.inputs, key="source.inputs")
-    return {
+    key = {
         "type": source.type,
-        "revision": REVISION,
         "inputs": {path: node.describe() for path, node in inputs.items()},
         "command": [*source.command],
         "tool": _identity(source.command[0], inputs),
@@ -59,10 +98,14 @@ def describe(source: BuildSource, context: Context) -> Any:
         "environment": {**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment},
         "passed": [*source.pass_environment],  # names alone: what a proxy is called here makes no other image
     }
+    return Locked(source, key)
 
 
-def provide(source: BuildSource, context: Context) -> Layer:
+def fetch(locked: Locked, context: Context) -> "Layer":
     """Run the command and take its outputs. Raises SourceError when it fails or leaves an output out."""
+    from imagebuilder.sources.layer import Layer
+
+    source: BuildSource = locked.source
     inputs = collect(context.folder, source.inputs, key="source.inputs")
     title = process.shell_line(source.command)
     with context.store.scratch() as scratch, step(context.say, f"build-{key_of([*source.command])[:8]}", title):
@@ -115,11 +158,22 @@ def _run(source: BuildSource, context: Context, work: Path, home: Path) -> None:
     own = work / program
     words = [str(own) if "/" in program and not program.startswith("/") else program, *arguments]
     try:
-        process.run(words, cwd=work, env=environment(source, work, home), on_line=lambda line: context.say(Note(line)))
+        process.run(
+            words,
+            cwd=work,
+            env=environment(source, work, home),
+            timeout_s=source.timeout_s,
+            on_line=lambda line: context.say(Note(line)),
+            supervised=True,
+        )
     except ToolFailed as error:
         said = f":\n{_indented(error.stderr, work)}" if error.stderr else ", and said nothing"
-        how = "was ended by a signal" if error.status < 0 else f"failed with status {error.status}"
-        raise SourceError(f'source.command: "{program}" {how}{said}', hint=_proxies(source)) from error
+        hint = (
+            "if it needs longer, give it more with timeout_s under [source]"
+            if isinstance(error, ToolTimedOut)
+            else _proxies(source)
+        )
+        raise SourceError(f'source.command: "{program}" {error.how}{said}', hint=hint) from error
     except NotExecutable as error:
         hint = f"chmod +x {program}"
         raise SourceError(f'source.command: "{program}" cannot be run: its mode forbids it', hint=hint) from error
@@ -139,11 +193,11 @@ def _output(source: BuildSource, output: str, work: Path, context: Context) -> l
     """The nodes of one output: a file, a link or a folder with all in it."""
     target = source.outputs[output]
     try:
-        found = beside.expand(work, output) if not (work / output).is_symlink() else (output,)
+        found = local_files.expand(work, output) if not (work / output).is_symlink() else (output,)
     except ValueError as error:
         raise SourceError(f'source.outputs: "{output}": {error}') from error
     if not (work / output).exists() or not found:
-        hint = did_you_mean(output, beside.candidates(work))
+        hint = did_you_mean(output, local_files.candidates(work))
         raise SourceError(f'source.outputs: the command ended well but did not make "{output}"', hint=hint)
     paths = dict.fromkeys((*_folders(work, output), *found))
     return [(target + path.removeprefix(output), _kept(node_of(work / path, work), context)) for path in paths]
@@ -158,6 +212,8 @@ def _folders(work: Path, output: str) -> list[str]:
 
 def _kept(node: Node, context: Context) -> Node:
     """The node with its content in the store: the scratch folder goes."""
+    from imagebuilder.sources.layer import kept
+
     return node if node.kind is not Kind.FILE else replace(node, content=kept(node.content.read(), context.store))
 
 

@@ -5,23 +5,30 @@ What these would make when the packages are installed is made from the tree, as 
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
-from imagebuilder.errors import ImagebuilderError
+from pydantic import Field
+
+from imagebuilder.arch import TARGET
+from imagebuilder.errors import ImagebuilderError, SourceError
 from imagebuilder.events import step
-from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import apt, deb, sonames
-from imagebuilder.sources.layer import Context, Layer, Package, kept
-from imagebuilder.sources.maintainer import Control, set_up
+from imagebuilder.recipe import fields
+from imagebuilder.recipe.values import MAX_ID
+from imagebuilder.sources.apt_says import NoLongerThere
+from imagebuilder.sources.kind import Choice, Context, Locked, Material, Package, SourceTable
+from imagebuilder.sources.licences import declared
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tree import Kind, Node, Tree, directory, symlink
-from imagebuilder.words import counted
+from imagebuilder.words import counted, whole_number
 
-REVISION = 2
+if TYPE_CHECKING:
+    from imagebuilder.sources.layer import Layer
+
 # Every Debian system has it, so no package depends on it; it knows the numbers of www-data, nobody and so on.
 ALWAYS = ("base-passwd",)
 # Since Debian 12 these are links into /usr; packages of Debian 12 still have files in them (https://wiki.debian.org/UsrMerge).
-MERGED: Mapping[str, str] = {name: f"/usr{name}" for name in ("/bin", "/sbin", "/lib", "/lib64")}
+MERGED: Mapping[str, str] = {name: f"/usr{name}" for name in ("/bin", "/sbin", *TARGET.merged_folders)}
 # As base-files has them, on which every package relies.
 RUN: Mapping[str, Node] = {
     "/run": directory(),
@@ -31,16 +38,44 @@ RUN: Mapping[str, Node] = {
 }
 
 
-def describe(source: DebianSource, context: Context) -> Any:
+class DebianSource(SourceTable):
+    """Packages of a Debian release and all that they depend on, slimmed to what the command needs."""
+
+    type: Literal["debian"]
+    """The kind of source."""
+    release: fields.Release
+    """The Debian release, as in "bookworm"."""
+    packages: tuple[fields.Package, ...] = Field(min_length=1)
+    """Packages to take files from; what they depend on comes with them. "name=version" asks for one version."""
+    include: tuple[fields.ImageGlob, ...] = ()
+    """Files to keep besides the command and the libraries it needs: absolute paths or patterns."""
+    exclude: tuple[fields.ImageGlob, ...] = ()
+    """Files to leave out although they were kept: absolute paths or patterns."""
+    byte_code: tuple[fields.ImageGlob, ...] = ()
+    """Python modules that are kept and whose byte code is made, by the image's own interpreter: paths or patterns."""
+
+
+def resolve(source: DebianSource, context: Context) -> Locked:
     """The packages with version and digest; needs the network only the first time, and when told to ask anew."""
-    packages = [(package.name, package.version, package.sha256) for package in _resolve(source, context)]
-    return {"type": source.type, "revision": REVISION, "release": source.release, "packages": packages}
+    choice = _choice(source, context)
+    listed = [(package.name, package.version, package.sha256) for package in choice.packages]
+    key = {"type": source.type, "release": source.release, "packages": listed}
+    return Locked(source, key, choice)
 
 
-def provide(source: DebianSource, context: Context) -> Layer:
+def fetch(locked: Locked, context: Context) -> "Layer":
     """The files of all packages. Raises SourceError as ``apt`` and ``deb`` do."""
-    packages = _resolve(source, context)
-    files = apt.fetch(source.release, packages, store=context.store, say=context.say)
+    from imagebuilder.sources import apt, deb
+    from imagebuilder.sources.layer import Layer, kept
+    from imagebuilder.sources.maintainer import Control, set_up
+
+    source: DebianSource = locked.source
+    packages = locked.choice.packages if locked.choice else ()
+    try:
+        files = apt.fetch(source.release, packages, store=context.store, say=context.say)
+    except NoLongerThere as error:
+        said = f"{error.message.removeprefix('source.packages: ')}, which was chosen earlier"
+        raise SourceError(said, hint=f"imagebuilder lock {context.name} --update") from error
     tree, origins, controls = Tree(), dict[str, str](), dict[str, Control]()
     with step(context.say, f"unpack-{source.release}", f"unpack {counted(len(packages), 'package')}"):
         for package in packages:
@@ -52,11 +87,24 @@ def provide(source: DebianSource, context: Context) -> Layer:
     links |= {path: node for path, node in RUN.items() if path not in tree}
     origins |= dict.fromkeys(links, "base-files")  # the package that has them since Debian 13
     tree, made, setup = set_up(Tree({**tree, **links}), origins, controls)
-    return Layer(tree, {**origins, **made}, packages, slim=True, setup=setup)
+    materials = {each.name: _material(each, source.release, tree) for each in packages}
+    return Layer(tree, {**origins, **made}, packages, slim=True, setup=setup, materials=materials)
+
+
+def _material(package: Package, release: str, tree: Tree) -> Material:
+    """A package for the bill of materials; its licences are those that its copyright file declares."""
+    query = f"arch={TARGET.debian}&distro={release}"
+    purl = f"pkg:deb/debian/{quote(package.name, safe='')}@{quote(package.version, safe='')}?{query}"
+    place = tree.resolve(f"/usr/share/doc/{package.name}/copyright")
+    node = tree[place] if place else None
+    licences = declared(node.content.read()) if node is not None and node.kind is Kind.FILE else ()
+    return Material(package.name, package.version, purl, licences, package.sha256)
 
 
 def package_with(library: str, release: str, context: Context) -> str | None:
     """The release's package that should have a library, as far as the lists at hand tell."""
+    from imagebuilder.sources import apt, sonames
+
     key = f"names of {release}"
     if key not in context.asked:
         context.asked[key] = frozenset[str]()
@@ -66,11 +114,11 @@ def package_with(library: str, release: str, context: Context) -> str | None:
 
 
 def merge_usr(nodes: Mapping[str, Node]) -> dict[str, Node]:
-    """The nodes with those of ``/bin``, ``/sbin``, ``/lib`` and ``/lib64`` where they are on a merged system."""
+    """The nodes with those of ``/bin``, ``/sbin``, ``/lib`` and its kin where they are on a merged system."""
     return {_merged(path): node for path, node in nodes.items() if not (path in MERGED and node.kind is Kind.SYMLINK)}
 
 
-def known_users(layer: Layer) -> dict[str, tuple[int, int]]:
+def known_users(layer: "Layer") -> dict[str, tuple[int, int]]:
     """User and group numbers by name: of the layer's own passwd file, and of those that its packages make."""
     node = layer.tree.get("/etc/passwd")
     text = node.content.read().decode(errors="replace") if node is not None and node.kind is Kind.FILE else ""
@@ -80,7 +128,7 @@ def known_users(layer: Layer) -> dict[str, tuple[int, int]]:
 
 
 def _is_user(row: list[str]) -> bool:
-    return len(row) >= 4 and bool(row[0]) and all(field.isascii() and field.isdigit() for field in row[2:4])
+    return len(row) >= 4 and bool(row[0]) and all(whole_number(field, MAX_ID) is not None for field in row[2:4])
 
 
 def _merged(path: str) -> str:
@@ -88,10 +136,14 @@ def _merged(path: str) -> str:
     return MERGED[first] + path.removeprefix(first) if first in MERGED else path
 
 
-def _resolve(source: DebianSource, context: Context) -> tuple[Package, ...]:
-    wish = apt.Wish(source.release, tuple(dict.fromkeys((*source.packages, *ALWAYS))))
-    if wish.key not in context.asked:
-        refresh, store = context.refresh, context.store
-        context.asked[wish.key] = apt.resolve(wish, store=store, say=context.say, refresh=refresh)
-    packages: tuple[Package, ...] = context.asked[wish.key]
-    return packages
+def _choice(source: DebianSource, context: Context) -> Choice:
+    def resolved() -> tuple[Package, ...]:
+        from imagebuilder.sources import apt
+
+        request = apt.PackageRequest(source.release, words)
+        return apt.resolve(
+            request, store=context.store, say=context.say, refresh=context.refresh, remember=context.remember
+        )
+
+    words = tuple(dict.fromkeys((*source.packages, *ALWAYS)))
+    return context.choice(source.type, {"release": source.release, "packages": [*words]}, resolved)

@@ -10,28 +10,50 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
 
 from imagebuilder.errors import SourceError
 from imagebuilder.events import Warned
 from imagebuilder.paths import real
-from imagebuilder.recipe import beside
-from imagebuilder.recipe.model import FilesSource
+from imagebuilder.recipe import fields, local_files
 from imagebuilder.sources.hints import did_you_mean
-from imagebuilder.sources.layer import Context, Layer
+from imagebuilder.sources.kind import LOCKFILE, Context, Locked, SourceTable
 from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file, symlink
 
+if TYPE_CHECKING:
+    from imagebuilder.sources.layer import Layer
 
-def describe(source: FilesSource, context: Context) -> Any:
+
+class FilesSource(SourceTable):
+    """Files beside the recipe, as they are."""
+
+    type: Literal["files"]
+    """The kind of source."""
+    files: tuple[fields.GlobBeside, ...] = Field(min_length=1)
+    """Paths or patterns beside the recipe; a folder stands for all in it."""
+    target: fields.ImagePath = "/"
+    """The folder in the image under which they stand with their path beside the recipe."""
+    mode: fields.Mode | None = None
+    """Their permissions in octal (folders may be entered by whoever may read them); else 0755 or 0644."""
+    owner: fields.User = "root"
+    """Their owner: a name, "uid", "uid:gid" or "name:uid"."""
+
+
+def resolve(source: FilesSource, context: Context) -> Locked:
     """The files by path with the hash of each."""
     found = collect(context.folder, source.files, key="source.files")
     described = {path: node.describe() for path, node in found.items()}
     asked = {"mode": source.mode, "owner": source.owner}
-    return {"type": source.type, "target": source.target, "files": described, **asked}
+    return Locked(source, {"type": source.type, "target": source.target, "files": described, **asked})
 
 
-def provide(source: FilesSource, context: Context) -> Layer:
+def fetch(locked: Locked, context: Context) -> "Layer":
     """The files below ``target``, each with its path beside the recipe."""
+    from imagebuilder.sources.layer import Layer
+
+    source: FilesSource = locked.source
     found = collect(context.folder, source.files, key="source.files")
     if source.mode is None:
         _tell_narrowed(context, found)
@@ -41,12 +63,15 @@ def provide(source: FilesSource, context: Context) -> Layer:
 
 def collect(folder: Path, patterns: Iterable[str], *, key: str) -> dict[str, Node]:
     """The files that the patterns mean, by their path in the folder. ``key`` is the recipe's, for the error's sentence.
+    The lockfile, which a build may write there, is meant only where it is named.
 
     Raises SourceError for a pattern that leaves the folder or matches nothing, and as ``node_of`` does.
     """
     found: dict[str, Node] = {}
     for pattern in patterns:
         for path in _expand(folder, pattern, key):
+            if path == LOCKFILE != pattern:
+                continue
             found[path] = usual(node_of(folder / path, folder))
     return dict(sorted(found.items()))
 
@@ -111,10 +136,10 @@ def _link(path: Path, folder: Path, name: str) -> Node:
 
 def _expand(folder: Path, pattern: str, key: str) -> tuple[str, ...]:
     try:
-        found = beside.expand(folder, pattern)
+        found = local_files.expand(folder, pattern)
     except ValueError as error:
         raise SourceError(f'{key}: "{pattern}": {error}') from error
     if not found:
-        hint = did_you_mean(pattern, beside.candidates(folder))
+        hint = did_you_mean(pattern, local_files.candidates(folder))
         raise SourceError(f'{key}: "{pattern}" matches no file', hint=hint)
     return found

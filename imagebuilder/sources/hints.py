@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from imagebuilder.recipe.near import nearest
+from imagebuilder.recipe.suggestions import nearest
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -10,15 +10,17 @@ def overlay(base: Tree, nodes: Mapping[str, Node]) -> tuple[Tree, dict[str, str]
     """The tree with ``nodes`` over it, and by the place of each that came to stand there its path in ``nodes``.
 
     A node below a link to a folder (``/lib/x`` where ``/lib`` is a link) stands in that folder. A folder does not take
-    the place of a link to a folder, and one that is only implied keeps the mode that it has. Raises InputError when a
-    file would have to be a folder.
+    the place of a link to a folder, and one that is only implied keeps the mode that it has. Raises InputError when
+    something that is no folder would have to be one.
     """
     placed: dict[str, Node] = {}
     origin: dict[str, str] = {}
     for path, node in nodes.items():
         where = _place(base, path)
         target = base.resolve(where)
-        if node.kind is Kind.DIRECTORY and target is not None and base[target].kind is Kind.DIRECTORY:
+        if node.kind is Kind.DIRECTORY and target is not None:
+            if base[target].kind is not Kind.DIRECTORY:
+                raise InputError(f"{path} is a folder in one source or [[files]], and a {base[target].kind} in another")
             where = target
         if not (node == directory() and where in base):
             placed[where], origin[where] = node, path

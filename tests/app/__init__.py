@@ -21,6 +21,7 @@ target = "/usr/bin"
 [application]
 command = "/usr/bin/app"
 arguments = [{words}]
+capabilities = ["sys_boot"]
 
 [ready]
 {ready}

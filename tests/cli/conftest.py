@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import ORDINARY
 from tests.app import RECIPE, lay_down
 
 
@@ -26,11 +27,11 @@ Cli = Callable[..., Ran]
 
 @pytest.fixture
 def cli(tmp_path: Path, cache: Path) -> Cli:
-    """Run ``imagebuilder`` in the test's folder."""
+    """Run ``imagebuilder`` in the test's folder; as ``ordinary``, without root's right to write everywhere."""
 
-    def run(*words: str, env: dict[str, str] | None = None, timeout_s: float = 240) -> Ran:
+    def run(*words: str, env: dict[str, str] | None = None, timeout_s: float = 240, ordinary: bool = False) -> Ran:
         given = {**os.environ, "IMAGEBUILDER_CACHE": str(cache), **(env or {})}
-        argv = [sys.executable, "-m", "imagebuilder", *words]
+        argv = [*(ORDINARY if ordinary else ()), sys.executable, "-m", "imagebuilder", *words]
         done = subprocess.run(
             argv, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL
         )

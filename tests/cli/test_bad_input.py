@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from tests.app import RECIPE
 from tests.cli.conftest import Cli, Ran
+from tests.docs.commands import rows
+
+pytestmark = pytest.mark.tools
 
 FILES = 'type = "files"\nfiles = ["app"]\ntarget = "/usr/bin"'
 
@@ -34,7 +39,7 @@ def refused(ran: Ran, *words: str, folder: Path) -> None:
         ('files = ["app"]', 'files = ["nothing"]', ("recipe.toml:7", "nothing")),
         ("/usr/bin/app", "/usr/bin/ap", ("/usr/bin/ap", "/usr/bin/app")),
         ("[ready]", '[kernel]\nname = "macro"\n[ready]', ("macro", "micro")),
-        ("[ready]", '[root]\nformat = "squashfs"\n[ready]', ("squashfs", "fragments")),
+        ("[ready]", '[kernel]\nname = "micro"\n[root]\nformat = "squashfs"\n[ready]', ("squashfs", "fragments")),
         ("[ready]", '[budget]\nimage_bytes = "small"\n[ready]', ("recipe.toml", "image_bytes")),
         ("[ready]", '[[files]]\npath = "/x"\nsource = "gone"\n[ready]', ("recipe.toml", "gone")),
         ("[ready]", '[[files]]\npath = "/x"\ntemplate = "x.j2"\n[ready]', ("x.j2:2", "nmae", "did you mean 'name'")),
@@ -119,7 +124,7 @@ def test_a_port_that_is_taken(cli: Cli, recipe: Path) -> None:
 def test_a_full_disk(recipe: Path, tmp_path: Path, cache: Path, full: str) -> None:
     """On a real file system of 64 kB, mounted where only this test sees it."""
     (tmp_path / full).mkdir()
-    script = f'mount -t tmpfs -o size=64k tmpfs "{tmp_path / full}" && exec "$@"; exit 77'
+    script = f'mount -t tmpfs -o mode=700,size=64k tmpfs "{tmp_path / full}" && exec "$@"; exit 77'
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", sys.executable, "-m", "imagebuilder"]
     env = {**os.environ, "IMAGEBUILDER_CACHE": str(tmp_path / "cache" if full == "cache" else cache)}
     done = subprocess.run([*argv, "build", "app"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240)
@@ -144,3 +149,25 @@ def test_a_full_disk(recipe: Path, tmp_path: Path, cache: Path, full: str) -> No
 )
 def test_words(cli: Cli, recipe: Path, tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
     refused(cli(*words), sentence, folder=tmp_path)
+
+
+OF_FILES = [
+    (row.name, option)
+    for row in rows()
+    for option in row.options
+    if isinstance(option.type, click.Path) or option.metavar in ("REF", "KERNEL")
+]
+
+
+@pytest.mark.parametrize(("verb", "option"), OF_FILES, ids=lambda each: getattr(each, "name", each))
+def test_an_empty_path_or_name_is_refused(verb: str, option: click.Option) -> None:
+    """As of a variable that is not set: it would be the current folder."""
+    command = next(row.command for row in rows() if row.name == verb)
+    ran = CliRunner().invoke(command, [f"{option.opts[-1]}="])
+    assert ran.exit_code == 2 and "it is empty" in ran.output, ran.output
+
+
+def test_an_empty_argument_is_refused() -> None:
+    for name in ("build", "inspect", "report", "template rm"):
+        ran = CliRunner().invoke(next(row.command for row in rows() if row.name == name), [""])
+        assert ran.exit_code == 2 and "it is empty" in ran.output, (name, ran.output)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from imagebuilder.cli import crowds, standings
+from imagebuilder.cli.bench import density_table, table
 from imagebuilder.cli.columns import Column, draw
 from imagebuilder.measure.change import Change, Rule, Verdict
 from imagebuilder.measure.compare import Comparison
@@ -35,7 +35,7 @@ def compared(name: str) -> object:
 @pytest.mark.parametrize("width", [72, 80, 100, 120, 200])
 @pytest.mark.parametrize("name", ["nginx", "nginx@debian-cloud"])
 def test_a_bench_is_whole(width: int, name: str) -> None:
-    lines = printed(width, standings.show, compared(name))
+    lines = printed(width, table.show, compared(name))
     assert all("…" not in line for line in lines)
     text = "\n".join(lines)
     for said in ("verdict", "undecided", "610.0", "14.8"):
@@ -52,7 +52,7 @@ def test_clones_are_whole(width: int) -> None:
     many = Summary.of([1000.0 + each for each in range(200)])
     own = Summary.of([12_345_678] * 200)
     density = Density(200, 200, 2, None, None, many, 123456.0, many, own, 2_469_135_600, 2_500_000_000, True)
-    lines = printed(width, crowds.show, FULL.model_copy(update={"name": "nginx", "density": density}))
+    lines = printed(width, density_table.show, FULL.model_copy(update={"name": "nginx", "density": density}))
     text = "\n".join(lines)
     assert "200 of 200" in text and "2.5 GB" in text
     assert max(len(line) for line in lines if line[:1] in "┏┡│└") <= width

@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.conftest import Cli
 
+pytestmark = pytest.mark.tools
+
 CASES = [
     ("build ng", "nginx"),
     ("run he", "hello"),

@@ -6,7 +6,9 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,7 @@ def ended(
     return run.returncode, out.read_text(), said
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("verb", VERBS)
 def test_while_it_builds(verb: str, number: signal.Signals, application: Path, cache: Path, tmp_path: Path) -> None:
@@ -75,6 +78,48 @@ def test_while_it_builds(verb: str, number: signal.Signals, application: Path, c
     status, out, said = ended(VERBS[verb], number, at="sleep", folder=tmp_path, cache=cache)
     assert (status, said.splitlines()) == (128 + number, [SAYS[number]]), (out, said)
     assert "Traceback" not in out and "Interrupt" not in out, out
+
+
+@pytest.mark.network
+@pytest.mark.tools
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_while_a_kernel_is_made(number: signal.Signals, cache: Path, tmp_path: Path) -> None:
+    words = ("kernel", "build", "micro", "--fragment", "ipv6")
+    status, out, said = ended(words, number, at="is not prebuilt", folder=tmp_path, cache=cache)
+    assert (status, said.splitlines()[-1:], out) == (128 + number, [SAYS[number]], "")
+    assert "Traceback" not in said
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_while_the_cache_is_verified(number: signal.Signals, tmp_path: Path) -> None:
+    """In the middle of a content of 256 GiB, which is not removed for that."""
+    content = tmp_path / "cache" / "blobs" / "ab" / ("ab" * 32)
+    content.parent.mkdir(parents=True)
+    (tmp_path / "cache").chmod(0o700)
+    content.touch()
+    os.truncate(content, 1 << 38)
+    argv = [sys.executable, "-m", "imagebuilder", "cache", "verify"]
+    given = {**os.environ, "IMAGEBUILDER_CACHE": str(tmp_path / "cache")}
+    run = subprocess.Popen(argv, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 60
+        while not opened(run.pid, content):
+            assert run.poll() is None and time.monotonic() < until
+            time.sleep(0.02)
+        run.send_signal(number)
+        out, said = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert (run.returncode, said.splitlines(), out) == (128 + number, [SAYS[number]], "")
+    assert content.exists()
+
+
+def opened(pid: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    with suppress(OSError):
+        return any(Path(each).resolve() == path for each in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 @pytest.mark.vm
@@ -102,6 +147,7 @@ def test_while_machines_run(
     assert said.count("ended by") == 1, said
 
 
+@pytest.mark.tools
 def test_while_modules_are_imported(application: Path, cache: Path, tmp_path: Path) -> None:
     """At whatever import the signal comes."""
     lay_down(tmp_path / "app", application, recipe_text("say=hello"))
@@ -127,6 +173,7 @@ def test_while_modules_are_imported(application: Path, cache: Path, tmp_path: Pa
         assert (status, told) == (128 + number, [SAYS[number]]), (name, out, told)
 
 
+@pytest.mark.tools
 def test_what_is_ignored_stays_ignored(application: Path, cache: Path, tmp_path: Path) -> None:
     lay_down(tmp_path / "app", application, recipe_text("say=hello"))
     given = {**os.environ, "IMAGEBUILDER_CACHE": str(cache)}
@@ -155,6 +202,7 @@ main.main()
 """
 
 
+@pytest.mark.tools
 def test_a_signal_in_a_destructor_is_not_lost() -> None:
     done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=15)
     assert (done.returncode, done.stderr) == (130, f"{SAYS[signal.SIGINT]}\n")
@@ -207,3 +255,22 @@ def test_a_second_signal_in_an_event_loop_waits_for_nothing() -> None:
 
     with pytest.raises(signals.Ended):
         signals.run(work())
+
+
+IMPORTED = """
+import builtins, os, signal
+real = builtins.__import__
+def importing(name, *rest):
+    if name == "imagebuilder.cli":
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *rest)
+builtins.__import__ = importing
+from imagebuilder.__main__ import main
+main()
+"""
+
+
+@pytest.mark.tools
+def test_before_there_is_anybody_to_say_it_nothing_is_said() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

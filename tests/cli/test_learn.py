@@ -9,6 +9,8 @@ import pytest
 from tests.app import lay_down, recipe_text
 from tests.cli.conftest import Cli
 
+pytestmark = pytest.mark.tools
+
 ON_DISK = '[root]\nformat = "erofs"\n'
 WITH_LIST = ON_DISK + 'pages = "pages.json"\n'
 PAGE = 4096
@@ -51,7 +53,7 @@ def test_learned_from_one_start(cli: Cli, application: Path, tmp_path: Path) -> 
         (("learn", "app"), '[root]\nformat = "initramfs"\n', None, "app has its root in memory"),
         (("learn", "app"), WITH_LIST, None, "there is no file 'pages.json' beside the recipe"),
         (("build", "app"), WITH_LIST, "{", "app/pages.json is no list of pages"),
-        (("build", "app"), WITH_LIST, "{", "hint: `imagebuilder learn app` makes it anew"),
+        (("build", "app"), WITH_LIST, "{", "hint: `imagebuilder learn app` writes it again"),
         (("learn", "nobody"), "", None, "there is no recipe of this name"),
     ],
 )

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.app import recipe_text
 from tests.cli.conftest import Cli, Ran
+
+pytestmark = pytest.mark.tools
 
 SHELL = 'exec "$@" {redirected}'
 STREAMS = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full")
@@ -146,7 +149,7 @@ def test_no_place_for_temporary_files(recipe: Path, tmp_path: Path, cache: Path,
 def mounted(options: str, folder: Path, words: Sequence[str], *, at: Path, cache: Path) -> Ran:
     """A run that sees a file system of its own in a folder."""
     at.mkdir(exist_ok=True)
-    shell = f'mount -t tmpfs -o {options} tmpfs "{at}" || exit 77; exec "$@"'
+    shell = f'mount -t tmpfs -o mode=700,{options} tmpfs "{at}" || exit 77; exec "$@"'
     ran = ran_as(words, folder=folder, cache=cache, shell=shell, wrapped=("unshare", "--map-root-user", "--mount"))
     if ran.status in (1, 77) and ("unshare" in ran.err or "mount" in ran.err):
         pytest.skip("no file system can be mounted here")
@@ -174,6 +177,103 @@ def test_a_cache_that_cannot_be_written(recipe: Path, tmp_path: Path, words: tup
     ran = mounted("ro", tmp_path, words, at=own, cache=own)
     assert ran.status == (0 if words == ("list",) else 2), ran
     assert words == ("list",) or (f"the cache {own} cannot be written" in ran.err and "IMAGEBUILDER_CACHE" in ran.err)
+
+
+def read_only(words: Sequence[str], *, folder: Path, cache: Path) -> Ran:
+    """A run that can only read the cache."""
+    shell = 'mount --bind "$IMAGEBUILDER_CACHE" "$IMAGEBUILDER_CACHE" || exit 77\n'
+    shell += 'mount -o remount,ro,bind "$IMAGEBUILDER_CACHE" || exit 77; exec "$@"'
+    ran = ran_as(words, folder=folder, cache=cache, shell=shell, wrapped=("unshare", "--map-root-user", "--mount"))
+    if ran.status in (1, 77) and ("unshare" in ran.err or "mount" in ran.err):
+        pytest.skip("no file system can be mounted here")
+    return ran
+
+
+@pytest.fixture
+def readable(recipe: Path, tmp_path: Path) -> Path:
+    """A cache with the image of the recipe, which is built."""
+    own = tmp_path / "own"
+    assert ran_as(("build", "app"), folder=tmp_path, cache=own).status == 0
+    return own
+
+
+READING = [
+    (("inspect", "app"), "digest"),
+    (("inspect", "app", "--packed"), "shipped"),
+    (("doctor", "--json"), "not writable"),
+    (("template", "list", "--json"), "[]"),
+    (("cache", "ls"), "contents"),
+    (("list",), "hello"),
+    (("build", "app"), "digest"),
+    (("build", "app", "--plan"), "nothing would be made"),
+]
+
+
+def test_a_cache_that_can_only_be_read_is_read(readable: Path, tmp_path: Path) -> None:
+    for words, says in READING:
+        ran = read_only(words, folder=tmp_path, cache=readable)
+        assert ran.status == (3 if words[0] == "doctor" else 0) and says in ran.out, ran
+
+
+def test_what_would_write_to_a_cache_that_can_only_be_read_is_refused(
+    readable: Path, recipe: Path, tmp_path: Path
+) -> None:
+    words = [("build", "app", "-q", "--out", "new"), ("cache", "prune"), ("cache", "verify")]
+    refused = [read_only(each, folder=tmp_path, cache=readable) for each in words]
+    (recipe / "recipe.toml").write_text((recipe / "recipe.toml").read_text() + '[[files]]\npath = "/x"\ntext = "x"\n')
+    refused += [read_only((verb, "app", "-q"), folder=tmp_path, cache=readable) for verb in ("build", "run", "inspect")]
+    for ran in refused:
+        assert ran.status == 2, ran
+        assert f"error: the cache {readable} cannot be written: Read-only file system" in ran.err, ran
+        assert ran.err.count("\n") == 2 and "hint: set IMAGEBUILDER_CACHE to another folder" in ran.err, ran
+
+
+@pytest.mark.vm
+def test_an_image_is_run_and_no_template_cloned_from_a_cache_that_can_only_be_read(
+    readable: Path, recipe: Path, tmp_path: Path
+) -> None:
+    ran = read_only(("run", "app", "--accel", "tcg"), folder=tmp_path, cache=readable)
+    assert ran.status == 0 and "hello, world" in ran.out, ran
+    (recipe / "recipe.toml").write_text(recipe_text("http=80", ready="tcp = { port = 80 }\ntimeout_s = 120"))
+    ran = ran_as(("template", "create", "app", "--accel", "tcg"), folder=tmp_path, cache=readable)
+    assert ran.status == 0, ran
+    words = ("bench", "app", "--accel", "tcg", "--template", "--runs", "2")
+    ran = read_only(words, folder=tmp_path, cache=readable)
+    assert ran.status == 2 and "app cannot be cloned" in ran.err and "can only be read" in ran.err, ran
+
+
+SMALL = """
+set -e
+mount -t tmpfs -o mode=700,size={size} tmpfs "$IMAGEBUILDER_CACHE" || exit 77
+python=$1; shift 3; $python -m imagebuilder build app -q
+{meanwhile}
+exec $python -m imagebuilder "$@"
+"""
+FILL = """
+(until ls "$IMAGEBUILDER_CACHE"/scratch/*/work/memory; do sleep 0.01; done
+cat /dev/zero > "$IMAGEBUILDER_CACHE/fill") >/dev/null 2>&1 &
+"""
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize(
+    ("size", "meanwhile", "says"),
+    [("60m", "", "may take 67.1 MB, and"), ("120m", FILL, "became full while the template of app was made")],
+    ids=["full", "becomes full"],
+)
+def test_a_template_that_does_not_fit(recipe: Path, tmp_path: Path, size: str, meanwhile: str, says: str) -> None:
+    """Its memory is a file: without room for that QEMU was ended by SIGBUS."""
+    own = tmp_path / "own"
+    own.mkdir()
+    more = "[machine]\nmemory_mib = 64\n"
+    (recipe / "recipe.toml").write_text(recipe_text("http=80", ready="tcp = { port = 80 }\ntimeout_s = 120", more=more))
+    shell = SMALL.format(size=size, meanwhile=meanwhile)
+    words = ("template", "create", "app", "--accel", "tcg", "-q")
+    ran = ran_as(words, folder=tmp_path, cache=own, shell=shell, wrapped=("unshare", "--map-root-user", "--mount"))
+    if ran.status in (1, 77) and ("unshare" in ran.err or "mount" in ran.err):
+        pytest.skip("no file system can be mounted here")
+    assert ran.status == 2 and "SIGBUS" not in ran.err and says in ran.err, ran
+    assert str(own) in ran.err and "hint: free some disk space, or set IMAGEBUILDER_CACHE" in ran.err, ran
 
 
 @pytest.mark.parametrize("variable", ["-", "", "C", "POSIX", "xx_YY.ISO-8859-1"])

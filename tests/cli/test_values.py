@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagebuilder.cli.cache import Size
 from imagebuilder.cli.main import VERBS, cli
 from imagebuilder.errors import ImagebuilderError
 
@@ -62,3 +63,11 @@ def test_any_value_of_any_option(verb: str, command: click.Command, value: str, 
             pass
     except (click.ClickException, ImagebuilderError) as error:
         assert str(error).strip() or getattr(error, "message", "")
+
+
+@pytest.mark.parametrize("value", ["none", "-1", "lots"])
+def test_a_size_to_prune_to(value: str) -> None:
+    """What it says is taken: there is no way to prune to no limit."""
+    with pytest.raises(click.BadParameter, match="is no size such as 10G or 500M"):
+        Size().convert(value, None, None)
+    assert [Size().convert(each, None, None) for each in ("10G", "500M")] == [10**10, 5 * 10**8]

@@ -1,5 +1,6 @@
 """The verbs, as a user types them."""
 
+import hashlib
 import json
 import statistics
 import subprocess
@@ -12,9 +13,12 @@ import jsonschema
 import pytest
 
 from imagebuilder.cli.main import VERBS
+from imagebuilder.machine.diagnosis import NO_EGRESS
 from tests.app import RECIPE, lay_down, recipe_text
 from tests.cli.conftest import Cli
 from tests.junit import validated
+
+pytestmark = pytest.mark.tools
 
 
 def test_help_names_every_verb(cli: Cli) -> None:
@@ -47,8 +51,63 @@ def test_building_twice_gives_the_same_bytes_and_does_nothing(cli: Cli, recipe: 
     before = image.stat()
     again = cli("build", "app", "--json", "-v")
     assert (image.stat().st_ino, image.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert json.loads(first.out) == json.loads(again.out)
-    assert json.loads(first.out)[0]["schema"] == "imagebuilder.image/1"
+    (made,), (found,) = (json.loads(ran.out)["images"] for ran in (first, again))
+    assert all(step["cached"] for step in found["steps"])
+    assert made | {"steps": None} == found | {"steps": None}
+    assert json.loads(image.read_bytes())["digest"] == made["digest"]
+
+
+BOOTED = ("cmdline", "image.json", "root.cpio", "vmlinux")
+BESIDE = ("provenance.json", "sbom.cdx.json", "sbom.spdx.json")
+
+
+def test_what_build_tells_scripts(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    """Names of keys are a promise."""
+    lay_down(tmp_path / "other", recipe / "app", RECIPE.replace('name = "app"', 'name = "other"'))
+    formats = ("--format", "tar", "--format", "direct", "--format", "tar")
+    ran = cli("build", "app", "other", "-o", "made", *formats, "--json")
+    assert ran.status == 0, ran
+    document = json.loads(ran.out)
+    assert document.keys() == {"images"}
+    for name, image in zip(("app", "other"), document["images"], strict=True):
+        assert image.keys() == {"name", "digest", "folder", "artifacts", "steps"}
+        assert (image["name"], image["folder"]) == (name, f"made/{name}")
+        assert image["digest"] == json.loads((tmp_path / image["folder"] / "image.json").read_bytes())["digest"]
+        tar, direct = image["artifacts"]
+        content = (tmp_path / "made" / f"{name}.tar").read_bytes()
+        assert tar == {
+            "format": "tar",
+            "path": f"made/{name}.tar",
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        assert (direct["format"], direct["path"]) == ("direct", f"made/{name}")
+        folder = tmp_path / "made" / name
+        assert direct["bytes"] == sum((folder / each).stat().st_size for each in BOOTED)
+        assert {path.name for path in folder.iterdir()} == {*BOOTED, *BESIDE}
+        assert all(step.keys() == {"id", "kind", "title", "cached"} for step in image["steps"])
+        assert image["steps"][-1]["kind"] == "sbom"
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["app", "app.tar", "other", "other.tar"]
+
+
+def test_without_a_format_it_is_the_folder_that_was_made(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    cold = cli("build", "app", "--json", env={"IMAGEBUILDER_CACHE": str(tmp_path / "cold")})
+    (image,) = json.loads(cold.out)["images"]
+    assert [(each["format"], each["path"]) for each in image["artifacts"]] == [("direct", "out/app")]
+    assert [step["cached"] for step in image["steps"]] == [False] * len(image["steps"])
+    recipe_toml = recipe / "recipe.toml"
+    recipe_toml.write_text(recipe_toml.read_text().replace('version = "1"', 'version = "2"'))
+    warm = cli("build", "app", "--json", env={"IMAGEBUILDER_CACHE": str(tmp_path / "cold")})
+    (image,) = json.loads(warm.out)["images"]
+    assert {step["kind"] for step in image["steps"] if not step["cached"]} == {"bundle", "sbom"}
+
+
+def test_a_format_that_cannot_be_written_leaves_nothing_by_halves(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "app.tar" / "mine").mkdir(parents=True)
+    ran = cli("build", "app", "--format", "tar", "--json")
+    assert ran.status == 2 and "out/app.tar cannot be written: Is a directory" in ran.err and not ran.out, ran
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["app", "app.tar"]
+    assert [path.name for path in (tmp_path / "out" / "app.tar").iterdir()] == ["mine"]
 
 
 def test_two_folders_two_caches_the_same_bytes(cli: Cli, recipe: Path, tmp_path: Path) -> None:
@@ -61,8 +120,12 @@ def test_two_folders_two_caches_the_same_bytes(cli: Cli, recipe: Path, tmp_path:
 
 
 def test_a_plan_builds_nothing(cli: Cli, recipe: Path, tmp_path: Path) -> None:
-    ran = cli("build", "app", "--plan")
-    assert [step["kind"] for step in json.loads(ran.out)[0]["steps"]] == ["source", "slim", "root", "pack", "bundle"]
+    own = {"IMAGEBUILDER_CACHE": str(tmp_path / "own")}  # the shared one may have this image
+    ran = cli("build", "app", "--plan", "--json", env=own)
+    steps = json.loads(ran.out)[0]["steps"]
+    assert [step["kind"] for step in steps] == ["source", "slim", "kernel", "root", "pack", "bundle", "sbom"]
+    assert {(step["cached"], *step["why"]) for step in steps} == {(False, "it was not built here yet")}
+    assert cli("build", "app", "--plan", env=own).out.startswith("app: 7 steps of 7 would be made\n")
     assert not (tmp_path / "out").exists()
 
 
@@ -99,7 +162,7 @@ def test_inspect(cli: Cli, recipe: Path) -> None:
 
 def test_list_and_schema(cli: Cli) -> None:
     assert {"hello", "nginx", "python", "redis"} <= {row["name"] for row in json.loads(cli("list", "--json").out)}
-    for document in ("recipe", "report"):
+    for document in ("recipe", "report", "build"):
         jsonschema.Draft202012Validator.check_schema(json.loads(cli("schema", document).out))
 
 
@@ -138,6 +201,14 @@ def test_no_colour_where_nobody_looks(cli: Cli, recipe: Path) -> None:
 def test_run_shows_the_console_and_gives_the_status(cli: Cli, recipe: Path) -> None:
     ran = cli("run", "app", "--accel", "tcg")
     assert (ran.status, ran.out.strip().splitlines()[-1]) == (0, "hello, world"), ran
+
+
+@pytest.mark.vm
+def test_run_says_what_to_do_about_what_the_application_says(cli: Cli, application: Path, tmp_path: Path) -> None:
+    words = ("say=connect 10.1.2.3: Network is unreachable", "exit=3")
+    lay_down(tmp_path / "app", application, recipe_text(*words))
+    done = cli("run", "app", "--accel", "tcg")
+    assert (done.status, done.err.splitlines()[-1]) == (3, f"hint: {NO_EGRESS}")
 
 
 @pytest.mark.vm

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 BROKEN = """
 import os
 from imagebuilder.cli import main

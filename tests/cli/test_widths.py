@@ -18,6 +18,8 @@ from imagebuilder.cli import tables
 from imagebuilder.cli.main import VERBS
 from tests.cli.conftest import Cli
 
+pytestmark = pytest.mark.tools
+
 WIDE, WIDTHS = 400, (80, 60, 40)
 FRAME = re.compile(r"[┏┳┓┃┡╇┩│└┴┘├┼┤━─█]+")
 SUBVERBS = [("kernel",), ("template",), ("cache",), ("template", "create"), ("kernel", "build")]

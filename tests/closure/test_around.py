@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagebuilder.closure import Around, described, needed
+from imagebuilder.closure import Around, as_seen, needed
 from imagebuilder.errors import ClosureError
 from imagebuilder.tree import Node, Tree, directory, file, symlink
 
@@ -155,7 +155,7 @@ def test_a_name_that_only_begins_as_a_word_is_none() -> None:
 
 def test_an_added_files_content_counts_where_it_is_read() -> None:
     def differs(path: str, one: bytes, other: bytes) -> bool:
-        return bool(described(path, file(one)) != described(path, file(other)))
+        return bool(as_seen(path, file(one)) != as_seen(path, file(other)))
 
     assert not differs("/srv/page.html", b"one", b"other")
     assert differs("/srv/start", b"#!/bin/sh", b"#!/bin/bash")
@@ -163,5 +163,5 @@ def test_an_added_files_content_counts_where_it_is_read() -> None:
     assert differs("/srv/lib.so", elf(), b"")
     assert differs("/srv/app.py", b"x = 1", b"x = 2")
     assert differs("/etc/ld.so.conf", b"/a", b"/b")
-    assert described("/srv/x", file(b"")) != described("/srv/x", executable(b""))
-    assert described("/srv/x", symlink("a")) != described("/srv/x", symlink("b"))
+    assert as_seen("/srv/x", file(b"")) != as_seen("/srv/x", executable(b""))
+    assert as_seen("/srv/x", symlink("a")) != as_seen("/srv/x", symlink("b"))

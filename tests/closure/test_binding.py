@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
-from imagebuilder.builder import Build
+from imagebuilder.build.walk import Build
 from imagebuilder.closure.binding import bound
 from imagebuilder.events import silent
 from imagebuilder.recipe.load import load
@@ -83,6 +83,7 @@ def looked_up(tree: Tree, folder: Path) -> set[str]:
     return set(re.findall(r"R_X86_64_(?:64|GLOB_DAT|JUMP_SLOT?)\s+\w+\s+(\w+)", text))
 
 
+@pytest.mark.tools
 def test_what_refers_to_itself_is_bound(tmp_path: Path) -> None:
     before = made(tmp_path, NOW)
     after = bound(before, {})
@@ -96,6 +97,7 @@ def test_what_refers_to_itself_is_bound(tmp_path: Path) -> None:
     assert bound(after, {}) == after
 
 
+@pytest.mark.tools
 def test_functions_that_are_bound_when_called_stay_so(tmp_path: Path) -> None:
     """The linker takes nothing else in that table."""
     before = made(tmp_path, "-Wl,-z,lazy")
@@ -105,6 +107,7 @@ def test_functions_that_are_bound_when_called_stay_so(tmp_path: Path) -> None:
     assert said(after, tmp_path / "b") == said(before, tmp_path / "c")
 
 
+@pytest.mark.tools
 def test_what_another_defines_is_left_to_the_linker(tmp_path: Path) -> None:
     before = made(tmp_path, NOW, more="int one(void) { return 20; }", program_flags=("-rdynamic",))
     after = bound(before, {})
@@ -113,6 +116,7 @@ def test_what_another_defines_is_left_to_the_linker(tmp_path: Path) -> None:
     assert said(after, tmp_path / "b")[0] == "library 21 40 21 7", "the program's own function took its place"
 
 
+@pytest.mark.tools
 def test_a_variable_that_a_program_has_copied_is_left_alone(tmp_path: Path) -> None:
     before = made(tmp_path, NOW, count="counter++", program_flags=("-no-pie", "-fno-pie"))
     after = bound(before, {})
@@ -120,6 +124,7 @@ def test_a_variable_that_a_program_has_copied_is_left_alone(tmp_path: Path) -> N
     assert said(after, tmp_path / "b") == ["library 2 40 2 7", "program 2 41 2 7"]
 
 
+@pytest.mark.tools
 def test_versions_of_a_name_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "map").write_text("A { global: *; };\nB { } A;\n")
     (tmp_path / "v.c").write_text(
@@ -133,6 +138,7 @@ def test_versions_of_a_name_are_left_alone(tmp_path: Path) -> None:
     assert bound(before, {}) == before
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_AUDIT"])
 def test_an_environment_for_the_linker_forbids_it(tmp_path: Path, name: str) -> None:
     tree = made(tmp_path, NOW)
@@ -140,11 +146,13 @@ def test_an_environment_for_the_linker_forbids_it(tmp_path: Path, name: str) -> 
     assert bound(tree, {"TZ": "UTC"}) != tree
 
 
+@pytest.mark.tools
 def test_a_preloaded_library_forbids_it(tmp_path: Path) -> None:
     tree = made(tmp_path, NOW).merge(Tree({"/etc/ld.so.preload": file(b"/lib/other.so\n")}))
     assert bound(tree, {}) == tree
 
 
+@pytest.mark.tools
 def test_a_recipe_can_turn_it_off(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe"
     recipe.mkdir()
@@ -162,6 +170,7 @@ def test_what_is_no_elf_file_is_left_alone(data: bytes) -> None:
     assert bound(tree, {}) == tree
 
 
+@pytest.mark.tools
 def test_damage_is_left_alone(tmp_path: Path) -> None:
     """A library whose tables point out of the file: whoever loads it may complain."""
     tree = made(tmp_path, NOW)

@@ -1,20 +1,28 @@
 """Byte code made by the image's own Python: what is refused, and what Debian's Python does with it."""
 
+import marshal
 import platform
 import re
-from collections.abc import Mapping
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imagebuilder import process
-from imagebuilder.closure import globs, slim
-from imagebuilder.closure.bytecode import LINKER, _compilers, _pythons, byte_code
+from imagebuilder.arch import TARGET
+from imagebuilder.closure import bytecode, globs, slim
+from imagebuilder.closure.bytecode import _compilers, _pythons, byte_code
 from imagebuilder.errors import ClosureError, MachineLacks
-from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import SOURCES, Context, Layer
+from imagebuilder.sources import Context
+from imagebuilder.sources.debian import DebianSource
+from imagebuilder.sources.layer import Layer
 from imagebuilder.store import Store
-from imagebuilder.tree import Kind, Node, Tree, file
+from imagebuilder.tree import Kind, Node, Tree, file, symlink
+from tests.sources.provided import provided
 
 LIBRARY = "/usr/lib/python3.11"
 MODULES = (f"{LIBRARY}/re/*.py", f"{LIBRARY}/{{enum,functools,broken}}.py")
@@ -40,7 +48,7 @@ def test_a_glob_that_names_no_module_and_the_hint_works(tmp_path: Path, glob: st
 def test_modules_that_are_not_kept_are_by_the_hint(tmp_path: Path) -> None:
     with pytest.raises(ClosureError) as raised:
         byte_code(Tree({"/usr/bin/app": file(b"")}), (DEBIAN,), tmp_path)
-    assert raised.value.hint == "modules are kept that source.include names too"
+    assert raised.value.hint == "modules are kept that include names too"
     kept = slim([Layer(TREE, slim=True)], roots=[], include=[DEBIAN], exclude=[]).tree
     with pytest.raises(ClosureError, match="has no byte code without"):
         byte_code(kept, (DEBIAN,), tmp_path)
@@ -80,12 +88,130 @@ def test_a_machine_that_cannot_run_it(tmp_path: Path, monkeypatch: pytest.Monkey
         byte_code(TREE, (f"{LIBRARY}/**",), tmp_path)
 
 
+# With the Python that runs these tests, as an image would have it
+
+VERSION = f"python3.{sys.version_info.minor}"
+HOME = f"/usr/lib/{VERSION}"
+STANDARD = ("encodings/*", "importlib/*", "collections/*", "re/*", "*.py")
+
+
+@pytest.fixture(scope="module")
+def own() -> Tree:
+    """It, its libraries and its own modules; some that are none, and one elsewhere."""
+    program, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
+    libraries = re.findall(r"(\S+) => (/\S+)", process.run(["ldd", program]).text)
+    sources = {path for pattern in STANDARD for path in library.glob(pattern) if path.suffix == ".py"}
+    contents = {
+        f"/usr/bin/{VERSION}": program.read_bytes(),
+        TARGET.linker: Path(TARGET.linker).read_bytes(),
+        **{f"/usr/lib/{name}": Path(path).read_bytes() for name, path in libraries},
+        **{f"{HOME}/{path.relative_to(library)}": path.read_bytes() for path in sources},
+        f"{HOME}/broken.py": b"print 'two'\n",
+        f"{HOME}/zero.py": b"x = '\0'\n",
+        "/srv/page.py": b"page = {'x', 'y', 'z'}\n",
+        "/srv/page.txt": b"",
+    }
+    links = {
+        "/usr/bin/python3": symlink(VERSION),
+        "/etc/gone": symlink("nowhere"),
+        "/srv/linked.py": symlink("page.py"),
+    }
+    return Tree({path: file(content) for path, content in contents.items()} | links)
+
+
+@pytest.mark.tools
+def test_each_module_has_its_byte_code_beside_it(own: Tree, tmp_path: Path) -> None:
+    made = byte_code(own, (f"{HOME}/{{broken,zero,abc}}.py", f"{HOME}/re", "/srv"), tmp_path)
+    tag = sys.implementation.cache_tag
+    names = [f"{HOME}/re/__pycache__/{path.rpartition('/')[2][:-3]}" for path in own if path.startswith(f"{HOME}/re/")]
+    places = ["/srv/__pycache__/page", f"{HOME}/__pycache__/abc", *names]
+    assert [path for path, node in made.items() if node.kind is Kind.FILE] == sorted(
+        f"{place}.{tag}.pyc" for place in places
+    )
+    made_of = {place: made[f"{place}.{tag}.pyc"].content.read() for place in places}
+    for content in made_of.values():
+        assert content[:4] == MAGIC_NUMBER and content[4:8] == b"\1\0\0\0"  # by hash, and not looked at (PEP 552)
+    code = marshal.loads(made_of["/srv/__pycache__/page"][16:])
+    names_of_code: dict[str, object] = {}
+    exec(code, names_of_code)
+    assert code.co_filename == "/srv/page.py" and names_of_code["page"] == {"x", "y", "z"}
+
+
+@pytest.mark.tools
+def test_python_is_called_like_this(own: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image's linker, libraries and program, none of the user's or the machine's packages, the same hashes."""
+    calls: list[tuple[list[str], dict[str, Any]]] = []
+    real = process.run
+
+    def run(argv: Sequence[Any], **options: Any) -> process.Completed:
+        calls.append(([str(word) for word in argv], options))
+        return real(argv, **options)
+
+    monkeypatch.setattr(process, "run", run)
+    elsewhere = {
+        "/opt/lib/libown.so.1": file(b""),
+        f"{HOME}/lib-dynload/own.so": file(b""),
+        "/etc/a.so.conf": file(b""),
+    }
+    byte_code(Tree({**own, **elsewhere}), ("/srv/page.py", f"{HOME}/abc.py"), tmp_path)
+    ((words, options),) = calls
+    assert words == [
+        *(f"{tmp_path}{own.resolve(TARGET.linker)}", "--inhibit-cache", "--library-path"),
+        f"{tmp_path}{TARGET.linker.rpartition('/')[0]}:{tmp_path}/opt/lib:{tmp_path}/usr/lib",
+        *(f"{tmp_path}/usr/bin/{VERSION}", "-s", "-S", "-B", "-X", "utf8", "-c", bytecode.SCRIPT, str(tmp_path)),
+    ]
+    assert options == {
+        "cwd": tmp_path,
+        "env": {"PYTHONHOME": f"{tmp_path}/usr", "PYTHONHASHSEED": "0"},
+        "stdin": f"/srv/page.py\0{HOME}/abc.py".encode(),
+        "timeout_s": bytecode.COMPILE_S,
+    }
+
+
+@pytest.mark.tools
+def test_only_what_is_there_is_laid_out_and_runs(own: Tree, tmp_path: Path) -> None:
+    byte_code(own, ("/srv",), tmp_path)
+    assert (tmp_path / f"usr/bin/{VERSION}").read_bytes() == (tmp_path / "usr/bin/python3").read_bytes()
+    assert not (tmp_path / "usr/bin/python3").is_symlink() and not (tmp_path / "etc").exists()
+    assert (tmp_path / "srv/page.txt").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.tools
+def test_a_python_that_never_ends_is_ended(own: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bytecode, "COMPILE_S", 2.0)
+    endless = Tree({**own, f"{HOME}/encodings/__init__.py": file(b"while True: pass\n")})
+    with pytest.raises(ClosureError, match=f"byte_code: the image's {VERSION} did not end within 2.0 s"):
+        byte_code(endless, ("/srv",), tmp_path)
+
+
+@pytest.mark.tools
+def test_why_a_python_does_not_run(own: Tree, tmp_path: Path) -> None:
+    def refusal(tree: Tree) -> ClosureError:
+        scratch = tmp_path / str(len(list(tmp_path.iterdir())))
+        scratch.mkdir()
+        with pytest.raises(ClosureError) as refused:
+            byte_code(tree, ("/srv",), scratch)
+        assert str(tmp_path) not in str(refused.value)
+        return refused.value
+
+    bare = refusal(own.filter(lambda path, _: not path.startswith(f"{HOME}/encodings/")))
+    assert "cannot run: ModuleNotFoundError: No module named 'encodings'" in bare.message
+    assert bare.hint == f'include = ["{HOME}/**"] keeps its standard library'
+    broken = refusal(Tree({**own, f"{HOME}/encodings/__init__.py": file(b"raise ValueError('odd')\n")}))
+    assert "cannot run: ValueError: odd" in broken.message and broken.hint is None
+    alone = refusal(own.filter(lambda path, _: path != TARGET.linker))
+    assert alone.message == f"/srv/page.py has no byte code without {TARGET.linker}, which is not kept in the image"
+
+
+# With Debian's
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """Debian's Python with its library, and a module that is none."""
     folder = tmp_path_factory.mktemp("python")
     source = DebianSource(type="debian", release="bookworm", packages=("python3-minimal",))
-    layer = SOURCES["debian"].provide(source, Context(folder, Store(folder / "store"), lambda event: None))
+    layer = provided(source, Context(folder, Store(folder / "store"), lambda event: None))
     tree = slim([layer], roots=["/usr/bin/python3"], include=[f"{LIBRARY}/**"], exclude=[]).tree
     added = {
         f"{LIBRARY}/broken.py": b"print 'two'\n",
@@ -95,6 +221,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     return tree.merge(Tree({path: file(text) for path, text in added.items()}))
 
 
+@pytest.mark.tools
 @pytest.mark.network
 def test_python_uses_it_without_a_look_at_the_source(python: Tree, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
@@ -109,6 +236,7 @@ def test_python_uses_it_without_a_look_at_the_source(python: Tree, tmp_path: Pat
     assert said.split() == ["\\.", f"{tmp_path}/root{LIBRARY}/re/__init__.py"]
 
 
+@pytest.mark.tools
 @pytest.mark.network
 def test_debians_modules_and_the_recipes_own_are_compiled_by_the_images_python(python: Tree, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
@@ -121,6 +249,7 @@ def test_debians_modules_and_the_recipes_own_are_compiled_by_the_images_python(p
     assert run(python, tmp_path / "root", code).split() == ["own"]
 
 
+@pytest.mark.tools
 @pytest.mark.network
 def test_a_python_without_its_library_is_told_with_a_hint_that_works(python: Tree, tmp_path: Path) -> None:
     for name in ("one", "two"):
@@ -133,6 +262,7 @@ def test_a_python_without_its_library_is_told_with_a_hint_that_works(python: Tre
     assert byte_code(python.filter(lambda path, _: path in bare or path in kept), ("/srv",), tmp_path / "two")
 
 
+@pytest.mark.tools
 @pytest.mark.network
 def test_the_same_bytes_in_another_folder(python: Tree, tmp_path: Path) -> None:
     made = []
@@ -152,7 +282,7 @@ def lay_out(files: Mapping[str, Node], root: Path) -> None:
 
 def run(tree: Tree, root: Path, code: str) -> str:
     """What the image's Python prints, with nothing of this machine."""
-    linker, interpreter = tree.resolve(LINKER), tree.resolve("/usr/bin/python3.11")
+    linker, interpreter = tree.resolve(TARGET.linker), tree.resolve("/usr/bin/python3.11")
     libraries = sorted({path for path, node in tree.items() if ".so" in path and node.kind is Kind.SYMLINK})
     for link in libraries:
         real = tree.resolve(link)

@@ -25,6 +25,7 @@ def test_a_library_for_another_machine() -> None:
     assert (library.interpreter, library.rpath, library.is_program) == (None, ("/x",), False)
 
 
+@pytest.mark.tools
 def test_a_real_program_needs_what_readelf_says() -> None:
     if process.find("readelf") is None:
         pytest.skip("needs readelf")

@@ -10,10 +10,13 @@ from imagebuilder.closure import Around, Slimmed, slim
 from imagebuilder.closure.binding import bound
 from imagebuilder.closure.scripts import PACKAGES
 from imagebuilder.errors import ClosureError
-from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import SOURCES, Context, Layer, package_with
+from imagebuilder.recipe.values import Runtime
+from imagebuilder.sources import Context
+from imagebuilder.sources.debian import DebianSource, package_with
+from imagebuilder.sources.layer import Layer
 from imagebuilder.store import Store
 from imagebuilder.tree import Kind, Tree, file
+from tests.sources.provided import provided
 
 from .elves import LINKER, program
 
@@ -52,7 +55,8 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 def closure(context: Context, name: str) -> Slimmed:
     command, package, include, exclude, *_ = PROGRAMS[name]
     source = DebianSource(type="debian", release="bookworm", packages=(package,))
-    return slim([SOURCES["debian"].provide(source, context)], roots=[command], include=include, exclude=exclude)
+    off = [*Runtime]  # what is kept is what the linker loads, and no more
+    return slim([provided(source, context)], roots=[command], include=include, exclude=exclude, off=off)
 
 
 def lay_out(tree: Tree, root: Path) -> None:
@@ -67,6 +71,7 @@ def lay_out(tree: Tree, root: Path) -> None:
             where.chmod(node.mode)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_closure_is_what_the_linker_loads_and_the_program_runs(name: str, context: Context, tmp_path: Path) -> None:
     command, _, _, _, arguments, said = PROGRAMS[name]
@@ -92,6 +97,7 @@ def test_the_closure_is_what_the_linker_loads_and_the_program_runs(name: str, co
         assert said in process.run(["chroot", tmp_path, command, *arguments]).text
 
 
+@pytest.mark.tools
 def test_a_closure_is_a_small_part_of_what_was_unpacked(context: Context) -> None:
     result = closure(context, "nginx")
     kept = sum(group.bytes for group in result.groups if group.kept)
@@ -100,10 +106,11 @@ def test_a_closure_is_a_small_part_of_what_was_unpacked(context: Context) -> Non
     assert {group.name: group.why for group in result.groups}["nginx: program"] == "the command"
 
 
+@pytest.mark.tools
 def test_debians_packages_have_the_interpreters_that_the_hints_say(context: Context) -> None:
     """And its alternatives are found: awk is one, and a library that nearly all of mathematics needs."""
     source = DebianSource(type="debian", release="bookworm", packages=(*sorted({*PACKAGES.values()}), "liblapack3"))
-    layer = SOURCES["debian"].provide(source, context)
+    layer = provided(source, context)
     for name, package in PACKAGES.items():
         real = layer.tree.resolve(f"/usr/bin/{name}")
         assert real, name
@@ -114,6 +121,7 @@ def test_debians_packages_have_the_interpreters_that_the_hints_say(context: Cont
     assert kept.resolve("/usr/lib/x86_64-linux-gnu/libblas.so.3") == "/usr/lib/x86_64-linux-gnu/blas/libblas.so.3.11.0"
 
 
+@pytest.mark.tools
 def test_a_missing_library_is_told_with_a_package_that_has_it(context: Context) -> None:
     """A program of the recipe's own, and a Debian source without what it needs: the hint is followed."""
     nodes = {"/srv/app": file(program("libcrypto.so.3", "libc.so.6"), mode=0o755)}
@@ -122,7 +130,7 @@ def test_a_missing_library_is_told_with_a_package_that_has_it(context: Context) 
     def slimmed(*packages: str) -> Tree:
         source = DebianSource(type="debian", release="bookworm", packages=packages)
         around = Around(package_with=lambda library: package_with(library, "bookworm", context))
-        layers = [SOURCES["debian"].provide(source, context), own]
+        layers = [provided(source, context), own]
         return slim(layers, roots=["/srv/app"], include=[], exclude=[], around=around).tree
 
     with pytest.raises(ClosureError, match=r"libcrypto\.so\.3 is not in the image") as raised:

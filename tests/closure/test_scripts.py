@@ -2,8 +2,9 @@
 
 import pytest
 
+from imagebuilder.closure.scripts import cannot_run, interpreters, programs_named
 from imagebuilder.errors import ClosureError
-from imagebuilder.tree import Node, file, symlink
+from imagebuilder.tree import Node, Tree, file, symlink
 
 from .elves import elf, program
 from .trees import MULTIARCH, added, executable, paths, slimmed
@@ -102,3 +103,45 @@ def test_what_a_script_of_the_recipe_calls_by_its_path_comes_with_it() -> None:
 def test_a_loop_of_scripts_ends() -> None:
     nodes = {**SHELL, "/opt/a": executable(b"#!/opt/b\n"), "/opt/b": executable(b"#!/opt/a\n")}
     assert {"/opt/a", "/opt/b"} <= {*paths(slimmed(nodes, include=["/opt/a"]))}
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "expected"),
+    [
+        ("/bin/bash python3", (), []),
+        ("/usr/bin/env python3", (), ["/bin/python3"]),
+        ("/bin/env python3", ("/opt/none/", "/usr/bin/"), ["/usr/bin/python3"]),
+        ("/usr/bin/env /opt/own", (), ["/opt/own"]),
+        ("/usr/bin/env opt/own", (), ["opt/own"]),
+        ("/usr/bin/env ruby", ("/opt/bin", "/usr/bin/"), ["/usr/bin/ruby"]),  # where it was looked for last
+        ("/usr/bin/env -i", (), []),
+        ("/usr/bin/env", (), []),
+        ("/usr/bin/env -i --unset PATH -C / A=1 B= python3 other", (), ["/bin/python3"]),
+    ],
+)
+def test_what_a_first_line_names(line: str, path: tuple[str, ...], expected: list[str]) -> None:
+    words = line.split()
+    assert list(interpreters(words, Tree(SHELL), path)) == [words[0], *expected]
+
+
+def test_what_a_script_calls_stands_at_the_beginning_of_a_line_too() -> None:
+    text = (
+        b"#!/bin/bash\necho \xff\n/usr/bin/env a\n/usr/bin/bash\n /usr/bin/python3\n \t# /usr/bin/app\n/usr/bin/none\n"
+    )
+    named = [*programs_named(executable(text), Tree(SHELL))]
+    assert named == ["/usr/bin/env", "/usr/bin/bash", "/usr/bin/python3"]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "/a0 needs /x"),
+        (2, "/a0, /a1 need /x"),
+        (5, "/a0, /a1, /a2, /a3, /a4 need /x"),
+        (6, "/a0, /a1, /a2, /a3, /a4 and 1 more need /x"),
+    ],
+)
+def test_so_many_scripts_that_cannot_run_are_named(count: int, said: str) -> None:
+    lacking = {"/x": [f"/a{number}" for number in reversed(range(count))]}
+    assert list(cannot_run(lacking)) == [f"scripts that are kept cannot run in the image: {said}"]
+    assert list(cannot_run({})) == []

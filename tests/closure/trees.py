@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from imagebuilder.closure import Around, Slimmed, slim
-from imagebuilder.sources import Layer
+from imagebuilder.sources.layer import Layer
 from imagebuilder.tree import Kind, Node, Tree, file, symlink
 
 from .elves import elf

@@ -12,6 +12,8 @@ PAGES = tuple(
     for path in (
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
         ROOT / "kernels" / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
     )

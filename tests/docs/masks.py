@@ -2,8 +2,9 @@
 
 Masked in both: numbers (so all figures, sizes and times), hashes, dates, machine names, paths of this machine, bars and
 frames of tables, how wide a table is. How long a test took, which is not shown of a short one, is left out. ``…`` is
-for anything in a line, and on a line of its own for any lines. Progress lines (they end with ``…``), which a terminal
-draws as a bar and takes away, are left out of what was printed.
+for anything in a line, and on a line of its own for any lines. Progress lines (they end with ``…``, and of a
+long step with how long it takes so far or took), which a terminal draws as a bar and takes away, are left out of what
+was printed.
 """
 
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ANYTHING = "…"
+PROGRESS = re.compile(r".* …|.*: done in # UNIT|.*: .*# UNIT so far")
 MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b\d{4}-\d\d-\d\d(T[\d:]+(Z|[+-][\d:]+)?)?"), "DATE"),
     (re.compile(r"-[0-9a-f]{12}\b"), "-HASH"),
@@ -36,7 +38,7 @@ def masked(line: str) -> str:
 def printed(text: str) -> list[str]:
     """What a command printed, as it is compared: no empty lines, no progress."""
     lines = (masked(line.rpartition("\r")[2]) for line in ANSI.sub("", text).splitlines())
-    return [line for line in lines if line and not line.endswith(f" {ANYTHING}")]
+    return [line for line in lines if line and not PROGRESS.fullmatch(line)]
 
 
 def difference(shown: Iterable[str], text: str) -> str | None:

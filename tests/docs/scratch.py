@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.blocks import ROOT, Block, Command
-from tests.docs.masks import difference
+from tests.docs.masks import ANYTHING, difference, masked, printed
 
 PATIENCE_S = 240.0
 QUIET = "ignore:The configuration option"  # of a plugin that only our tests have installed
@@ -79,6 +79,10 @@ class Scratch:
         wrong = any(line.startswith("error:") for line in shown)
         good = ran.status == INTERRUPTED if ends else (ran.status != 0 if wrong else ran.status == 0)
         assert good, told
+        said = [line for line in shown if masked(line) != ANYTHING]
+        warned = [line for line in printed(ran.text) if line.startswith("warning:")]
+        unshown = [line for line in warned if all(difference([each], line) is not None for each in said)]
+        assert not unshown, f"{unshown[0]}\nis printed, and not shown by the page\n{told}"
         if command.shown is not None:
             why = difference((line.removeprefix(CTRL_C) for line in shown), ran.text)
             assert why is None, f"{why}\n{told}"

@@ -12,13 +12,19 @@ import yaml
 from imagebuilder.bundle import Image
 from imagebuilder.errors import RecipeError
 from imagebuilder.measure import subject
+from imagebuilder.oci import mirrors
+from imagebuilder.oci.reference import parse
 from imagebuilder.recipe.load import load
 from tests.docs.blocks import ALL, PAGES, Block, prose
 
 LANGUAGES = {"sh", "console", "text", "toml", "python", "json", "yaml"}
+RUN = "docs/applications.md"
+"""Its recipes are built and booted with the files beside them, in whichever language (tests/test_applications.py)."""
 TEXTS = {
     "recipe.toml ─►": "a drawing",
     "recipes/hello/recipe.toml:12: application.comand": "test_a_mistake_is_reported_as_the_page_says",
+    "nginx: recipe.lock: written\n": "test_changes_in_words, test_a_check_has_an_exit_status_and_writes_nothing",
+    'error: Debian bookworm does not have "libssl3"': "test_a_package_that_is_gone_is_an_error_whose_hint_helps",
     "________________________________ gets_ready": "test_a_failing_test_says_what_the_page_says",
 }
 """Blocks of text that no program reads and no command prints here (by how they begin): why, or which test has it."""
@@ -33,7 +39,7 @@ def of(language: str) -> list[Any]:
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=block.where) for block in ALL])
 def test_every_block_says_what_it_is(block: Block) -> None:
-    assert block.language in LANGUAGES
+    assert block.language in LANGUAGES or (block.page == RUN and block.file)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -73,7 +79,7 @@ def test_a_mistake_is_reported_as_the_page_says(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("block", of("toml"))
-def test_toml_is_a_recipe_a_machine_or_toml(block: Block, tmp_path: Path) -> None:
+def test_toml_is_a_recipe_a_machine_or_toml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = tomllib.loads(block.text)
     if "source" in document:
         for names in BESIDE.findall(block.text):
@@ -85,6 +91,10 @@ def test_toml_is_a_recipe_a_machine_or_toml(block: Block, tmp_path: Path) -> Non
             (tmp_path / name).touch()
         (tmp_path / "machine.toml").write_text(block.text)
         assert subject.load(tmp_path / "machine.toml").name == document["name"]
+    elif "registry" in document:
+        (tmp_path / "registries.conf").write_text(block.text)
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
+        assert len(mirrors.places(parse("nginx"))) == 2
     else:
         assert "tool" in document, f"{block.where} is no recipe, no machine, and no part of a pyproject.toml"
 
@@ -93,6 +103,8 @@ def test_toml_is_a_recipe_a_machine_or_toml(block: Block, tmp_path: Path) -> Non
 def test_python_is_a_file_that_a_command_of_its_page_runs(block: Block) -> None:
     compile(block.text, block.where, "exec")
     name = block.file
+    if block.page == RUN and name:
+        return
     assert name, f"{block.where}: say which file it is: `NAME.py`:"
     commands = [command.words for each in ALL if each.page == block.page for command in each.commands]
     assert any(name in words for words in commands), f"{block.where}: no command of {block.page} runs {name}"

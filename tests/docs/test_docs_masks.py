@@ -5,7 +5,8 @@ import pytest
 from tests.docs.blocks import Block
 from tests.docs.masks import difference
 
-PRINTED = "start nginx 5 times …\n✓ nginx   boots   0.5 s\n/tmp/x/report.json: 1,439 pages, nginx-5cfeb8e8b43e\n"
+PROGRESS = "start nginx 5 times …\nstart nginx 5 times: 4 of 5, 5.5 s so far\nstart nginx 5 times: done in 7 s\n"
+PRINTED = f"{PROGRESS}✓ nginx   boots   0.5 s\n/tmp/x/report.json: 1,439 pages, nginx-5cfeb8e8b43e\n"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from imagebuilder import process
-from tests.docs import commands
+from tests.docs import commands, formats, sources
 from tests.docs.blocks import ALL, PAGES, ROOT, prose, text
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -18,6 +18,7 @@ FILE = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|toml|json|c|h|md|yml|yaml|config
 OTHERS_OPTIONS = {
     "--collect-only": "pytest",
     "--junitxml": "pytest",
+    "--app": "flask",
     "--customize-hook": "mmdebstrap",
     "--include": "mmdebstrap",
     "--variant": "mmdebstrap",
@@ -25,17 +26,31 @@ OTHERS_OPTIONS = {
     "--privileged": "docker",
     "--pdeathsig": "setpriv",
     "--help": "every verb",
+    "--omit": "npm",
+    "--ignore-scripts": "npm",
 }
 """Options of other programs."""
 MADE = {
+    "provenance.json",
+    "sbom.cdx.json",
+    "sbom.spdx.json",
+    "out/NAME/provenance.json",
+    "out/NAME/sbom.cdx.json",
+    "out/NAME/sbom.spdx.json",
     "FILE.json",
     "image.json",
     "template.json",
     "report.json",
     "linux-source-6.12.tar.xz",
-    "usr/src/linux-source-6.12.tar.xz",
     ".github/workflows/images.yml",
     ".gitlab-ci.yml",
+    "registries.conf",
+    "registries.conf.d/*.conf",
+    "~/.config/containers/registries.conf",
+    "/etc/containers/registries.conf",
+    "auth.json",
+    "containers/auth.json",
+    "config.json",
 }
 """Files that a page names and that the tree has not."""
 VARIABLE = re.compile(r"""(?:environ(?:\.get\(|\[)"|= "(?=IMAGEBUILDER_))([A-Z_]+)\"""")
@@ -72,10 +87,12 @@ def test_links_lead_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_are_named_are_there(page: str) -> None:
-    """By the end of their path, as a page says them: those that are made, or are the user's, are listed."""
+    """By the end of their path, as a page says them: those that are made, or are the user's, are listed. ``NAME`` is
+    any."""
     named = {span for span in SPAN.findall(prose(page)) if FILE.fullmatch(span)} - MADE
     named -= {block.file for block in ALL if block.page == page}
-    assert [name for name in sorted(named) if not any(f"/{path}".endswith(f"/{name}") for path in FILES)] == []
+    patterns = {name: re.compile(rf"(?:.*/)?{re.escape(name).replace('NAME', '[^/]+')}") for name in sorted(named)}
+    assert [name for name, pattern in patterns.items() if not any(map(pattern.fullmatch, FILES))] == []
 
 
 def verb_of(words: str) -> str | None:
@@ -109,6 +126,11 @@ def test_options_that_are_named_exist(page: str) -> None:
 
 def test_every_verb_and_option_is_in_the_docs() -> None:
     assert commands.PAGE.read_text(encoding="utf-8") == commands.page(), "run `make docs`"
+    assert formats.PAGE.read_text(encoding="utf-8") == formats.page(), "run `make docs`"
+
+
+def test_every_kind_of_source_is_in_the_reference() -> None:
+    assert sources.PAGE.read_text(encoding="utf-8") == sources.page(), "run `make docs`"
 
 
 def test_every_option_of_the_plugin_is_in_its_page() -> None:

@@ -16,6 +16,11 @@ PRIVATE = {
     r"one (?:file|row|line|test) an? \w+|a (?:file|row|line) an? (?:verb|format|test|kind|source)": "one per",
     r"(?:told|said)\s+in one line": "reported in one line",
     r"in vain": "without gain",
+    r"\bweather\b": "load of the host",
+    r"by halves": "half written, half removed",
+    r"nobody listens|answers at no port": "nothing listens on the port",
+    r"(?:made|fetched) anew|makes it anew": "rebuilt, fetched again",
+    r"told in a line|is told by|are told by": "reported by",
     r"\bonce an? (?:session|kernel)\b": "once per",
     r"\bcrowds?\b|\bstandings\b|\bworkshop\b": "density view, bench table, session",
 }

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.builder import build
+from imagebuilder.build.walk import build
 from imagebuilder.bundle import Bundle
 from imagebuilder.events import silent
 from imagebuilder.machine import template as templates
 from imagebuilder.machine.answers import fetch
 from imagebuilder.machine.spec import Accelerator
 from imagebuilder.machine.template import Template, Wanted
-from imagebuilder.machine.warming import create
+from imagebuilder.machine.template_create import create
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 

@@ -17,36 +17,37 @@ from imagebuilder.errors import GuestFailed, InputError, MachineError, NotReady
 from imagebuilder.machine.clone import held
 from imagebuilder.machine.failures import PortTaken
 from imagebuilder.machine.template import Template
-from imagebuilder.measure.density import Density, Gave, Wish, available_bytes, limit_of, measure
+from imagebuilder.measure.density import Density, DensityOptions, Resource, available_bytes, limit_of, measure
 from imagebuilder.measure.report import json_schema
+from imagebuilder.recipe.model import Http, Ready
 
 from .conftest import TELLER
 
 CLONES = 5
 
 
-def found(template: Template, wish: Wish) -> Density:
+def found(template: Template, options: DensityOptions) -> Density:
     """What there is to say of so many clones."""
-    return asyncio.run(measure(template, wish))
+    return asyncio.run(measure(template, options))
 
 
 @pytest.mark.parametrize(
-    "error, gave",
+    "error, resource",
     [
-        (OSError(errno.EMFILE, "Too many open files"), Gave.FILES),
-        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), Gave.PROCESSES),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), Gave.MEMORY),
-        (OSError(errno.EADDRINUSE, "Address already in use"), Gave.PORTS),
-        (OSError(errno.EIO, "Input/output error"), Gave.MACHINE),
-        (PortTaken(80), Gave.PORTS),
-        (NotReady("a was not ready within 60 s"), Gave.TIME),
-        (GuestFailed("a: the guest's kernel panicked"), Gave.MACHINE),
-        (MachineError("the machine did not start"), Gave.MACHINE),
+        (OSError(errno.EMFILE, "Too many open files"), Resource.FILES),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), Resource.PROCESSES),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), Resource.MEMORY),
+        (OSError(errno.EADDRINUSE, "Address already in use"), Resource.PORTS),
+        (OSError(errno.EIO, "Input/output error"), Resource.MACHINE),
+        (PortTaken(80), Resource.PORTS),
+        (NotReady("a was not ready within 60 s"), Resource.TIME),
+        (GuestFailed("a: the guest's kernel panicked"), Resource.MACHINE),
+        (MachineError("the machine did not start"), Resource.MACHINE),
     ],
 )
-def test_what_an_error_says_of_the_host(error: MachineError | OSError, gave: Gave) -> None:
+def test_what_an_error_says_of_the_host(error: MachineError | OSError, resource: Resource) -> None:
     limit = limit_of(error)
-    assert limit.gave is gave
+    assert limit.resource is resource
     assert limit.why
 
 
@@ -65,7 +66,7 @@ def files() -> Iterator[None]:
 
 @pytest.mark.vm
 def test_so_many_at_once(template: Template, files: None) -> None:
-    new, copies = (found(template, replace(Wish.of(CLONES), stems=stems)) for stems in (False, True))
+    new, copies = (found(template, replace(DensityOptions.of(CLONES), copies=copied)) for copied in (False, True))
     for density in (new, copies):
         complete(density)
     assert copies.copied and not new.copied
@@ -79,7 +80,7 @@ def test_so_many_at_once(template: Template, files: None) -> None:
 
 def complete(density: Density) -> None:
     """All answered, and all is said of them."""
-    assert (density.asked, density.answered, density.gave) == (CLONES, CLONES, None)
+    assert (density.asked, density.answered, density.limited_by) == (CLONES, CLONES, None)
     assert density.answer_ms is not None and density.again_ms is not None and density.own_bytes is not None
     assert len(density.answer_ms.samples) == len(density.again_ms.samples) == CLONES
     assert density.all_ms is not None and density.all_ms >= density.answer_ms.max
@@ -92,8 +93,8 @@ def complete(density: Density) -> None:
 
 @pytest.mark.vm
 def test_memory_that_is_to_stay_free_stops_it(template: Template, files: None) -> None:
-    density = found(template, replace(Wish.of(None), reserve_bytes=1 << 50))
-    assert (density.asked, density.answered, density.gave) == (None, 0, Gave.MEMORY)
+    density = found(template, replace(DensityOptions.of(None), reserve_bytes=1 << 50))
+    assert (density.asked, density.answered, density.limited_by) == (None, 0, Resource.MEMORY)
     assert density.answer_ms is None
     assert "leave less than" in (density.why or "")
 
@@ -104,7 +105,7 @@ def test_no_open_files_left(template: Template) -> None:
     used = len(list(Path("/proc/self/fd").iterdir()))
 
     async def with_few_files() -> Density:
-        task = asyncio.ensure_future(measure(template, Wish.of(None)))
+        task = asyncio.ensure_future(measure(template, DensityOptions.of(None)))
         await asyncio.sleep(0)  # it has taken all that it may have
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, hard))
         return await task
@@ -113,23 +114,23 @@ def test_no_open_files_left(template: Template) -> None:
         density = asyncio.run(with_few_files())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert density.gave is Gave.FILES
+    assert density.limited_by is Resource.FILES
     assert density.answered >= 1
     assert "ulimit -n" in (density.why or "")
 
 
 @pytest.mark.vm
 def test_one_that_does_not_answer_in_time(template: Template, files: None) -> None:
-    mute = replace(template, ready={"http": {"port": 80, "path": "/silent"}})
-    density = found(mute, replace(Wish.of(CLONES), timeout_s=0.5, stems=False))
-    assert (density.answered, density.gave) == (0, Gave.TIME)
+    mute = replace(template, ready=Ready(http=Http(port=80, path="/silent")))
+    density = found(mute, replace(DensityOptions.of(CLONES), timeout_s=0.5, copies=False))
+    assert (density.answered, density.limited_by) == (0, Resource.TIME)
     assert "not ready within 0.5 s" in (density.why or "")
 
 
 @pytest.mark.vm
 def test_what_answers_at_no_port_is_refused(template: Template) -> None:
-    with pytest.raises(InputError, match="answers at no port"):
-        found(replace(template, ready={"console": "ready"}), Wish.of(1))
+    with pytest.raises(InputError, match="answers on no port"):
+        found(replace(template, ready=Ready(console="ready")), DensityOptions.of(1))
 
 
 @pytest.mark.vm
@@ -153,6 +154,7 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     "words, says",
     [
@@ -177,8 +179,10 @@ def test_the_verb_shows_and_writes_it(template: Template, tmp_path: Path) -> Non
     jsonschema.validate(document, json_schema())
     density = document["images"][0]["density"]
     assert density["answered"] == len(density["answer_ms"]["samples"]) == 2
-    assert density["gave"] is None and document["images"][0]["startup"] is None
+    assert density["limited_by"] is None and document["images"][0]["startup"] is None
     assert density["copied"] and "copies of one QEMU" in ran.stdout
     ran = bench(tmp_path, str(TELLER), "--density", "1", "--no-fork-server", "--json", "report.json")
     assert ran.returncode == 0 and "copies of one QEMU" not in ran.stdout, ran.stderr
     assert not json.loads((tmp_path / "report.json").read_text())["images"][0]["density"]["copied"]
+    ran = bench(tmp_path, str(TELLER), "--density", "1", "--json", "/dev/full")
+    assert ran.returncode == 2 and "1 of 1" in ran.stdout and "/dev/full cannot be written" in ran.stderr

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagebuilder.fleet.http import HEAD_BYTES, HOP, Answer, Request, TooLarge, Unreadable, read_answer, read_request
+from imagebuilder.fleet.http import HEAD_BYTES, HOP, Request, Response, TooLarge, Unreadable, read_answer, read_request
 
 MOST_BYTES = 1000
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
@@ -37,7 +37,7 @@ def request(data: bytes, sink: Sink | None = None) -> Request:
     return asyncio.run(_reading(data, read_request, sink or Sink(), MOST_BYTES))  # type: ignore[no-any-return]
 
 
-def answer(data: bytes, method: str = "GET") -> Answer:
+def answer(data: bytes, method: str = "GET") -> Response:
     """The answer in the bytes."""
     return asyncio.run(_reading(data, read_answer, method, MOST_BYTES))  # type: ignore[no-any-return]
 
@@ -213,5 +213,5 @@ def test_what_is_written_is_read_as_the_same(
     written = Request(tuple(headers), body, method=method, target=target)
     found = request(written.to_bytes())
     assert (found.method, found.target, found.body, found.passed_on) == (method, target, body, tuple(headers))
-    replied = answer(Answer(tuple(headers), body, status=200, reason="OK").to_bytes())
+    replied = answer(Response(tuple(headers), body, status=200, reason="OK").to_bytes())
     assert (replied.status, replied.body, replied.passed_on) == (200, body, tuple(headers))

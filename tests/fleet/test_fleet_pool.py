@@ -18,8 +18,8 @@ from imagebuilder.fleet.pool import Pool
 from imagebuilder.fleet.spare import filled
 from imagebuilder.machine.child import empty_file
 from imagebuilder.machine.cloner import Cloner
-from imagebuilder.machine.parking import go_on
-from imagebuilder.machine.spec import CLONES_NETWORK
+from imagebuilder.machine.network import CLONES_NETWORK
+from imagebuilder.machine.suspend import go_on
 from imagebuilder.machine.template import Template
 from imagebuilder.machine.waiting import all_of
 

@@ -122,6 +122,7 @@ def test_a_client_that_sends_no_http_is_told_so() -> None:
     assert served[0].status == 400
 
 
+@pytest.mark.tools
 def test_what_cannot_be_served_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imagebuilder import process
 from imagebuilder.errors import ToolFailed
-from imagebuilder.guest.build import INIT
+from imagebuilder.platforms.linux.build import INIT
 
 HERE = Path(__file__).parent
 CLANG = ("clang", "clang-19", "clang-16", "clang-14")

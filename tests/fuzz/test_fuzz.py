@@ -7,7 +7,7 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.errors import ToolFailed
-from imagebuilder.guest.build import INIT
+from imagebuilder.platforms.linux.build import INIT
 
 from .targets import TARGETS, build, crashes, run
 
@@ -15,12 +15,14 @@ pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not 
 SECONDS = 3
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_input_harms(name: str, tmp_path: Path) -> None:
     said = run(TARGETS[name], build(TARGETS[name], tmp_path), tmp_path, seconds=SECONDS)
     assert int(said.split()[0].removeprefix("#")) > 1000, said
 
 
+@pytest.mark.tools
 def test_a_fault_is_found_from_a_corpus_that_does_not_have_it(tmp_path: Path) -> None:
     """The words of a line as they were cut before: two spaces gave a mount without a type, and a crash."""
     sources, folder = tmp_path / "src", tmp_path / "found"

@@ -7,8 +7,8 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.events import silent
-from imagebuilder.guest import InitConfig, init_conf, provide_init
 from imagebuilder.paths import cache_dir
+from imagebuilder.platforms.linux import InitConfig, init_conf, provide_init
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Node, Tree, directory, file
 

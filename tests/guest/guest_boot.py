@@ -14,7 +14,7 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.errors import ToolFailed
-from imagebuilder.formats import cpio
+from imagebuilder.filesystems import cpio
 from imagebuilder.tree import Tree
 
 NEEDS = [

@@ -1,6 +1,6 @@
 /* The parsers of init as an ordinary program, for the tests: each input on stdin is four bytes of length and the bytes;
  * each answer on stdout likewise. An answer is a list of words, each ended by a NUL. */
-#include "init.h"
+#include "dhcp.c" /* with its static functions */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,6 +45,8 @@ static void conf_answer(char *data, size_t size)
     say_number("uid", c.uid);
     say_number("gid", c.gid);
     for (int i = 0; i < c.groups; i++) say_number("group", c.group[i]);
+    for (int i = 0; i < 64; i++)
+        if (c.capabilities >> i & 1) say_number("capability", i);
     say("cwd"); say(c.cwd);
     say("hostname"); say(c.hostname);
     if (c.no_network)
@@ -92,7 +94,6 @@ static void words_answer(char *data, size_t size)
     boot_read(&boot, data);
     say(boot.hostname ? boot.hostname : "");
     say(boot.channel ? boot.channel : "");
-    say(boot.acpi ? "acpi" : "");
     say(boot.listen ? "listen" : "");
     say(boot.learn ? boot.learn : "");
     if (boot.ip && lease_read(&lease, boot.ip))
@@ -125,10 +126,36 @@ static void ask_answer(char *data, size_t size)
     answered = dhcp_write((uint8_t *)answer, size ? DHCP_REQUEST : DHCP_DISCOVER, xid, mac, &lease);
 }
 
+/* What is taken of the packets that wait on the network (each after two bytes of its length) as the answer to the
+ * question, when the server 10.0.2.2 was chosen. */
+static void wait_answer(char *data, size_t size)
+{
+    static const uint8_t mac[MAC_BYTES] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
+    struct question question = {(enum dhcp_type)*data, 0, mac};
+    struct lease chosen = {0};
+    uint16_t length;
+    int ends[2];
+
+    memcpy(&question.xid, "\1\2\3\4", 4);
+    memcpy(&chosen.server, "\12\0\2\2", 4);
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends))
+        abort();
+    for (size_t at = 1; at < size; at += 2 + length) {
+        memcpy(&length, data + at, 2);
+        if (send(ends[1], data + at + 2, length, 0) != length)
+            abort();
+    }
+    say(DIGITS(answer_wait(ends[0], &question, 100, &chosen)));
+    say(address_text(chosen.server).s);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*answer)(char *data, size_t size); } KINDS[] = {
         {"conf", conf_answer}, {"words", words_answer}, {"dhcp", dhcp_answer}, {"ask", ask_answer},
+        {"wait", wait_answer},
     };
     uint32_t size;
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -256,6 +257,67 @@ static void watch_init(int ms)
     printf("init used %ld ms of %d ms\n", (init_ticks() - before) * 10, ms);
 }
 
+/* One of init's files, as it would be for whoever may look into it. */
+static void take_port(void)
+{
+    int init = (int)syscall(SYS_pidfd_open, 1, 0), taken = -1, shown = 0;
+    for (int fd = 3; fd < 32 && init >= 0; fd++)
+        if ((taken = (int)syscall(SYS_pidfd_getfd, init, fd, 0)) >= 0)
+            shown += write(taken, "1 error taken\n", 14) == 14;
+    printf("pidfd_getfd %s, %d written to\n", strerror(errno), shown);
+    printf("ptrace %s\n", ptrace(PTRACE_SEIZE, 1, NULL, NULL) ? strerror(errno) : "works");
+    printf("memory %s\n", open("/proc/1/mem", O_RDWR) < 0 ? strerror(errno) : "opens");
+    int opened = 0;
+    for (int fd = 0; fd < 32; fd++) {
+        char path[32];
+        snprintf(path, sizeof path, "/proc/1/fd/%d", fd);
+        opened += open(path, O_RDWR) >= 0;
+    }
+    printf("files %d open\n", opened);
+}
+
+/* Faster than whoever opens it too: as soon as it is there. */
+static void grab(const char *path)
+{
+    int fd = -1;
+    for (int tries = 0; tries < 1000 && fd < 0; tries++) {
+        fd = open(path, O_WRONLY);
+        if (fd < 0 && errno != ENOENT)
+            break;
+        if (fd < 0)
+            usleep(100);
+    }
+    printf("grab %s %s\n", path, fd < 0 ? strerror(errno) : "works");
+}
+
+static void become(unsigned id)
+{
+    int failed = syscall(SYS_setresgid, id, id, id) || syscall(SYS_setresuid, id, id, id);
+    printf("become %u %s\n", id, failed ? strerror(errno) : "works");
+}
+
+/* What comes of the capabilities over an exec. */
+static void show_rights(void)
+{
+    fflush(stdout);
+    if (!fork()) {
+        execl("/probe", "/probe", "rights-here", NULL);
+        _exit(1);
+    }
+    wait(NULL);
+}
+
+static void show_rights_here(void)
+{
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (!strncmp(line, "Cap", 3) || !strncmp(line, "NoNewPrivs", 10))
+            fputs(line, stdout);
+    if (file)
+        fclose(file);
+}
+
 static void tell(const char *address)
 {
     char host[64], reply[64] = "";
@@ -309,6 +371,11 @@ int main(int argc, char **argv)
         else if (!strcmp(word, "own-name")) resolve_own_name();
         else if (!strcmp(word, "shared")) share_memory();
         else if (!strcmp(word, "sleep")) usleep((useconds_t)atoi(value) * 1000);
+        else if (!strcmp(word, "take-port")) take_port();
+        else if (!strcmp(word, "grab")) grab(value);
+        else if (!strcmp(word, "become")) become((unsigned)atoi(value));
+        else if (!strcmp(word, "rights")) show_rights();
+        else if (!strcmp(word, "rights-here")) show_rights_here();
         else if (!strcmp(word, "watch")) watch_init(atoi(value));
         else if (!strcmp(word, "init")) kill(1, atoi(value));
         else printf("what is %s?\n", word);

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
-from imagebuilder.formats import FORMATS
-from imagebuilder.guest import Limit, Mount
-from imagebuilder.guest.config import Ahead, Sysctl
+from imagebuilder.filesystems import FILESYSTEMS
+from imagebuilder.platforms.linux import Limit, Mount
+from imagebuilder.platforms.linux.config import Ahead, Sysctl
 from imagebuilder.tree import Blob, Tree, directory, file
 
 from .conftest import HERE, Make
@@ -131,7 +131,7 @@ def test_mounts_and_sysctls(kernel: Path, image: Make) -> None:
 @pytest.mark.parametrize(("overlay", "result"), [("8m", "works"), ("yes", "works"), (None, "Read-only file system")])
 def test_the_root_on_a_disk(kernel: Path, image: Make, tmp_path: Path, overlay: str | None, result: str) -> None:
     tree = image("touch=/etc/x", "file=/etc/x", "file=/proc/mounts", overlay=overlay, files={"/etc": directory()})
-    FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
+    FILESYSTEMS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
     disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
     guest = boot(kernel, Tree({}), "ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init", more=disk)
@@ -146,7 +146,7 @@ def test_what_is_read_ahead_is_in_memory(kernel: Path, image: Make, tmp_path: Pa
     parts = tuple((first, 256) for first in range(0, size >> 12, 256))
     ahead = (Ahead("/nothing", ((0, 1),)), Ahead("/data", parts if size == 1 << 20 else ((0, size >> 12),)))
     tree = image("sleep=500", "file=/proc/meminfo", ahead=ahead, files=files)
-    FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
+    FILESYSTEMS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
     disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
     guest = boot(kernel, Tree({}), "ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init", more=disk)
@@ -170,7 +170,7 @@ def test_exactly_those_parts_are_read_ahead(
     files = {"/data": file(bytes(range(256)) * 16 * 11_000), "/read": file(b"read by the application\n" * 400)}
     ahead = (Ahead("/read", ((1, 1),)), Ahead("/nothing", ((0, 1),)), Ahead("/data", EVERY_OTHER))
     tree = image("file=/read", "wait=10", ahead=ahead, overlay=overlay, files=files)
-    FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
+    FILESYSTEMS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
     disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
     cmdline = f"ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init {words}"
@@ -192,7 +192,7 @@ def test_a_disk_that_is_not_there_cannot_be_learned_from(kernel: Path, image: Ma
 
 
 def test_a_disk_is_mounted_where_it_is_wanted(kernel: Path, image: Make, tmp_path: Path) -> None:
-    FORMATS["erofs"].write(Tree({"/greeting": file(b"hello\n")}), tmp_path / "data.erofs", epoch_s=0)
+    FILESYSTEMS["erofs"].write(Tree({"/greeting": file(b"hello\n")}), tmp_path / "data.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/data.erofs"
     tree = image("file=/srv/data/greeting", mounts=(Mount("erofs", "/srv/data", "ro,source=/dev/vda"),))
     guest = boot(kernel, tree, more=("-drive", drive, "-device", "virtio-blk-device,drive=d"))

@@ -1,4 +1,4 @@
-"""The init program: static, small, and never something else than its record says (tests/test_ready_built.py)."""
+"""The init program: static, small, and never something else than its record says (tests/test_prebuilt.py)."""
 
 import io
 import shutil
@@ -10,9 +10,9 @@ from elftools.elf.elffile import ELFFile
 from imagebuilder import process
 from imagebuilder.errors import ToolMissing
 from imagebuilder.events import Begun, Event
-from imagebuilder.guest import build
-from imagebuilder.guest.build import INIT
-from imagebuilder.ready_built import Program
+from imagebuilder.platforms.linux import build
+from imagebuilder.platforms.linux.build import INIT
+from imagebuilder.prebuilt.program import Program
 from imagebuilder.store import Store
 
 needs_compiler = pytest.mark.skipif(process.find(build.COMPILER) is None, reason="musl-gcc is not installed")
@@ -54,6 +54,7 @@ def test_it_needs_nothing_and_names_nobody() -> None:
     assert str(INIT.sources.parent.parent).encode() not in program
 
 
+@pytest.mark.tools
 @needs_compiler
 def test_a_tampered_program_is_not_used(init: Program, store: Store) -> None:
     program = bytearray(init.file.read_bytes())
@@ -62,6 +63,7 @@ def test_a_tampered_program_is_not_used(init: Program, store: Store) -> None:
     assert build.provide_init(store, init=init).read() != bytes(program)
 
 
+@pytest.mark.tools
 @needs_compiler
 def test_changed_sources_are_compiled_once(init: Program, store: Store) -> None:
     edit(init)

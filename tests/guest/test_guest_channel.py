@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.platforms.linux import Mount
+from imagebuilder.recipe.values import Capability
+
 from .conftest import Make
 from .guest_boot import NEEDS, PORT, TICK_NS, Guest, boot, running
 
 pytestmark = NEEDS
+
+ALL_PROCESSES = (Mount("proc", "/proc", "hidepid=0"),)  # init too
 
 
 def test_terminate(kernel: Path, image: Make) -> None:
@@ -52,7 +57,7 @@ def test_signals_and_memory(kernel: Path, image: Make) -> None:
 
 
 def test_an_application_that_goes_on_has_its_signal_already(kernel: Path, image: Make) -> None:
-    with running(kernel, image("go-on-with=10"), "ib.channel=1") as guest:
+    with running(kernel, image("go-on-with=10", capabilities=(Capability.SYS_NICE.number,)), "ib.channel=1") as guest:
         guest.console.until("to be stopped")
         guest.channel.say(b"freeze\n")
         guest.channel.until("done freeze")
@@ -100,7 +105,9 @@ def test_a_port_that_comes_when_all_is_over(kernel: Path, image: Make) -> None:
 def test_a_host_that_listens_late(kernel: Path, image: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("s") / "late"
     more = ("-chardev", f"socket,id=late,path={path},server=on,wait=off", "-device", PORT.replace("=channel", "=late"))
-    with running(kernel, image("watch=1000", "wait=15"), "ib.channel=1", more=more, port=False) as guest:
+    with running(
+        kernel, image("watch=1000", "wait=15", mounts=ALL_PROCESSES), "ib.channel=1", more=more, port=False
+    ) as guest:
         guest.console.until("waiting for 15")
         assert used_ms(guest) < 300
         with socket.socket(socket.AF_UNIX) as late:
@@ -124,16 +131,15 @@ def used_ms(guest: Guest) -> int:
 
 @pytest.mark.parametrize("port", [True, False])
 def test_waiting_costs_nothing(kernel: Path, image: Make, port: bool) -> None:
-    assert used_ms(boot(kernel, image("watch=1000"), port=port)) < 300
+    assert used_ms(boot(kernel, image("watch=1000", mounts=ALL_PROCESSES), port=port)) < 300
 
 
 def test_a_port_that_the_machine_names(kernel: Path, image: Make) -> None:
     assert boot(kernel, image("exit=3"), "ib.channel=vport0p1").reports[-1] == "exit 3"
 
 
-@pytest.mark.parametrize("signal", [True, False], ids=["by a signal", "by looking"])
-def test_that_the_application_listens_is_told(kernel: Path, image: Make, signal: bool) -> None:
-    tree = image("sleep=300", "listen=80", "wait=15", listen_signal=signal)
+def test_that_the_application_listens_is_told(kernel: Path, image: Make) -> None:
+    tree = image("sleep=300", "listen=8080", "wait=15")
     with running(kernel, tree, "ib.channel=vport0p1 ib.listen=1") as guest:
         guest.channel.until("phase listening")
         guest.console.until("waiting for 15")
@@ -146,7 +152,7 @@ def test_that_the_application_listens_is_told(kernel: Path, image: Make, signal:
 
 
 def test_it_is_told_once_and_before_the_application_waits(kernel: Path, image: Make) -> None:
-    tree = image("listen=80", "listen=81", "watch=300", "wait=15", listen_signal=True)
+    tree = image("listen=8080", "listen=8081", "watch=300", "wait=15", mounts=ALL_PROCESSES)
     with running(kernel, tree, "ib.channel=vport0p1 ib.listen=1") as guest:
         guest.channel.until("phase listening")
         guest.console.until("waiting for 15")
@@ -156,7 +162,7 @@ def test_it_is_told_once_and_before_the_application_waits(kernel: Path, image: M
 
 
 def test_nobody_asked_whether_it_listens(kernel: Path, image: Make) -> None:
-    guest = boot(kernel, image("listen=80", listen_signal=True), "ib.channel=vport0p1")
+    guest = boot(kernel, image("listen=8080"), "ib.channel=vport0p1")
     assert guest.reports[-1] == "exit 0"  # the signal is init's, not the application's
     assert "listening" not in guest.phases_ns
 
@@ -167,7 +173,7 @@ def phase(guest: Guest, name: str) -> str:
 
 
 def test_looking_whether_it_listens_costs_little(kernel: Path, image: Make) -> None:
-    guest = boot(kernel, image("watch=1000"), "ib.channel=vport0p1 ib.listen=1")
+    guest = boot(kernel, image("watch=1000", mounts=ALL_PROCESSES), "ib.channel=vport0p1 ib.listen=1")
     assert used_ms(guest) < 300
     assert "listening" not in guest.phases_ns
 

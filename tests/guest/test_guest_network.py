@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.formats import FORMATS
+from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.tree import Tree, directory, file
 
 from .conftest import Make
@@ -52,7 +52,7 @@ def test_a_gateway_outside_the_subnet(kernel: Path, image: Make) -> None:
 def test_name_servers_on_a_root_that_cannot_be_written(kernel: Path, image: Make, tmp_path: Path) -> None:
     names = file(b"nameserver 10.0.2.3\n")
     tree = image("file=/etc/resolv.conf", files={"/etc": directory(), "/etc/resolv.conf": names})
-    FORMATS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
+    FILESYSTEMS["erofs"].write(tree, tmp_path / "root.erofs", epoch_s=0)
     drive = f"id=d,if=none,format=raw,readonly=on,file={tmp_path}/root.erofs"
     more = (*MACHINE_NETWORK, "-drive", drive, "-device", "virtio-blk-device,drive=d")
     root = "ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init ib.ip=10.0.2.77/24,10.0.2.2"

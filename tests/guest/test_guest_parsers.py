@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from imagebuilder import process
 from imagebuilder.errors import InputError
-from imagebuilder.guest.build import INIT
-from imagebuilder.guest.config import LIMIT_NAMES, Ahead, InitConfig, Limit, Mount, Sysctl, init_conf
+from imagebuilder.platforms.linux.build import INIT
+from imagebuilder.platforms.linux.config import LIMIT_NAMES, Ahead, InitConfig, Limit, Mount, Sysctl, init_conf
 
 pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
 
 Ask = Callable[[str, Sequence[bytes]], list[bytes]]
-UNITS = ("conf.c", "dhcp.c", "text.c", "words.c")
+UNITS = ("conf.c", "text.c", "words.c")  # parsers.c has dhcp.c in itself
 MAC = bytes.fromhex("525400123456")
 XID = b"\1\2\3\4"
 
@@ -56,6 +56,7 @@ def expected(config: InitConfig) -> list[str]:
     words += [word for variable in config.env for word in ("env", variable)]
     words += ["uid", str(config.uid), "gid", str(config.gid)]
     words += [word for group in config.groups for word in ("group", str(group))]
+    words += [word for number in sorted(set(config.capabilities)) for word in ("capability", str(number))]
     words += ["cwd", config.cwd, "hostname", config.hostname]
     words += [] if config.network else ["no network"]
     words += ["listen signal"] if config.listen_signal else []
@@ -96,6 +97,7 @@ configs = st.builds(
     stop_signal=st.integers(1, 64),
     stop_grace_ms=st.integers(0, 2**31 - 1),
     copies=st.lists(path, max_size=3).map(tuple),
+    capabilities=st.lists(st.integers(0, 63), max_size=4).map(tuple),
     network=st.booleans(),
     listen_signal=st.booleans(),
     ahead=st.lists(st.builds(Ahead, path, st.lists(st.tuples(pages, pages), max_size=5).map(tuple)), max_size=3).map(
@@ -105,6 +107,7 @@ configs = st.builds(
 in_batches = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.tools
 @in_batches
 @given(st.lists(configs, min_size=1, max_size=20))
 def test_what_is_written_is_what_init_reads(ask: Ask, batch: list[InitConfig]) -> None:
@@ -117,13 +120,14 @@ def test_the_configuration_is_written_like_this() -> None:
         ("/bin/app", "-c", "a\nb\\"), ("A=1",), 33, 34, (4, 5), "/srv", "web", ("/m.ko",),
         (Mount("tmpfs", "/tmp", "size=8m"),), "16m", (Limit("nofile", "1024", "unlimited"),),
         (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False, (Ahead("/bin/app", ((0, 3), (9, 1))), Ahead("/lib")),
-        True, ("/run",),
+        True, ("/run",), (7, 6),
     )  # fmt: skip
     assert init_conf(config).decode() == (
         "module /m.ko\noverlay 16m\nahead /bin/app\npart 0 3\npart 9 1\nahead /lib\n"
         "mount tmpfs /tmp size=8m\ncopy /run\nsysctl net/core/somaxconn 1024\n"
         "hostname web\nnetwork none\nlisten signal\nuid 33\ngid 34\n"
-        "groups 4,5\ncwd /srv\nlimit nofile 1024 unlimited\nenv A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
+        "groups 4,5\ncapabilities 7,6\ncwd /srv\nlimit nofile 1024 unlimited\n"
+        "env A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
     )
     assert init_conf(InitConfig(("/app",))) == b"arg /app\n"
 
@@ -143,6 +147,7 @@ GOOD = InitConfig(("/app",))
         (replace(GOOD, env=("=1",)), "'=1' is not NAME=VALUE"),
         (replace(GOOD, env=("A",)), "'A' is not NAME=VALUE"),
         (replace(GOOD, uid=-1), "-1 is no uid"),
+        (replace(GOOD, capabilities=(64,)), "64 is no capability (0 to 63)"),
         (replace(GOOD, gid=2**32 - 1), "is no gid"),
         (replace(GOOD, groups=(2**32,)), "is no group"),
         (replace(GOOD, cwd="srv"), "'srv' is no absolute path"),
@@ -171,6 +176,7 @@ def test_the_writer_refuses(config: InitConfig, sentence: str) -> None:
     assert sentence in str(caught.value)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -188,6 +194,8 @@ def test_the_writer_refuses(config: InitConfig, sentence: str) -> None:
         (b"uid 4294967295", "line 1: 'uid 4294967295' is not a number that fits"),
         (b"uid 99999999999999999999999", "is not a number that fits"),
         (b"groups 1,,2", "is not a number that fits"),
+        (b"capabilities 64", "line 1: 'capabilities 64' is not a number that fits"),
+        (b"capabilities 1,", "is not a number that fits"),
         (b"mount tmpfs /tmp", "is not TYPE TARGET OPTIONS"),
         (b"mount tmpfs tmp defaults", "is not TYPE TARGET OPTIONS"),
         (b"mount e  x", "line 1: 'mount e' is not TYPE TARGET OPTIONS"),
@@ -229,6 +237,7 @@ def test_init_says_what_is_wrong(ask: Ask, text: bytes, sentence: str) -> None:
     assert sentence in why
 
 
+@pytest.mark.tools
 def test_init_has_room_for_what_the_writer_allows(ask: Ask) -> None:
     full = InitConfig(
         ("/app",) * 256, ("A=1",) * 256, groups=(1,) * 32, modules=("/m",) * 64, mounts=(Mount("a", "/b"),) * 64,
@@ -242,6 +251,7 @@ BROKEN = b"arg /a|ahead /a\n|part 1 2|mount|limit nofile 1 2|overlay|stop 1|grou
 texts = st.lists(st.binary(max_size=20) | st.sampled_from(BROKEN), max_size=30).map(b"".join)
 
 
+@pytest.mark.tools
 @in_batches
 @given(st.lists(texts, min_size=1, max_size=30))
 def test_no_text_harms_the_reader(ask: Ask, batch: list[bytes]) -> None:
@@ -252,22 +262,23 @@ NO_ADDRESS = (
     "10.0.2.15", "10.0.2.15/33", "10.0.2.15/0", "10.0.2/24", "10.0.2.256/24", "10.0.2.15/24,x",
     "10.0.2.15/24,1.1.1.1,y", "10.0.2.15/24x", "", ".../8", "10.0.2.15/24" + ",1.1.1.1" * 5,
 )  # fmt: skip
-NET = ["", "", "", "", "", "10.0.2.15", "255.255.255.0"]
+NET = ["", "", "", "", "10.0.2.15", "255.255.255.0"]
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("cmdline", "words"),
     [
-        ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "1", "", "", ""]),
-        ("ib.channel=vport0p1 ib.listen=1", ["", "vport0p1", "", "listen", ""]),
-        ("ib.learn=/dev/vda", ["", "", "", "", "/dev/vda"]),
-        ("ib.acpi=1 ib.channel=0", ["", "", "acpi", "", ""]),
+        ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "1", "", ""]),
+        ("ib.channel=vport0p1 ib.listen=1", ["", "vport0p1", "listen", ""]),
+        ("ib.learn=/dev/vda", ["", "", "", "/dev/vda"]),
+        ("ib.acpi=1 ib.channel=0", ["", "", "", ""]),
         ("ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3", [*NET, "10.0.2.2", "0", "10.0.2.3"]),
         ("ib.ip=10.0.2.15/24", [*NET, "0.0.0.0", "0"]),
         ("ib.ip=10.0.2.15/24,", [*NET, "0.0.0.0", "0"]),
-        ("ib.ip=10.0.2.15/32,10.0.2.2", [*NET[:6], "255.255.255.255", "10.0.2.2", "0"]),
+        ("ib.ip=10.0.2.15/32,10.0.2.2", [*NET[:5], "255.255.255.255", "10.0.2.2", "0"]),
         ("ib.ip=10.0.2.15/24,,1.1.1.1,8.8.8.8", [*NET, "0.0.0.0", "0", "1.1.1.1", "8.8.8.8"]),
-        *((f"ib.ip={wrong}", ["", "", "", "", ""]) for wrong in NO_ADDRESS),
+        *((f"ib.ip={wrong}", ["", "", "", ""]) for wrong in NO_ADDRESS),
     ],
 )
 def test_the_command_line(ask: Ask, cmdline: str, words: list[str]) -> None:
@@ -277,6 +288,7 @@ def test_the_command_line(ask: Ask, cmdline: str, words: list[str]) -> None:
 addresses = st.text(",./0123456789 ib.hostname=", max_size=60).map(lambda words: f"ib.ip={words}".encode())
 
 
+@pytest.mark.tools
 @in_batches
 @given(st.lists(addresses, min_size=1, max_size=30))
 def test_no_command_line_harms_the_reader(ask: Ask, batch: list[bytes]) -> None:
@@ -307,6 +319,7 @@ def reply(
 ACK = ["5", "10.0.2.15", "255.255.255.0", "10.0.2.2", "0"]
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("packet", "words"),
     [
@@ -340,6 +353,7 @@ def test_dhcp_answers(ask: Ask, packet: bytes, words: list[str]) -> None:
     assert words_of(ask("dhcp", [packet])[0]) == words
 
 
+@pytest.mark.tools
 @in_batches
 @given(st.lists(st.binary(max_size=400), min_size=1, max_size=40), st.integers(0, 3), st.integers(0, 300))
 def test_no_dhcp_answer_harms_the_reader(ask: Ask, tails: list[bytes], overload: int, cut: int) -> None:
@@ -347,6 +361,7 @@ def test_no_dhcp_answer_harms_the_reader(ask: Ask, tails: list[bytes], overload:
     assert len(ask("dhcp", packets)) == len(packets)
 
 
+@pytest.mark.tools
 def test_dhcp_questions(ask: Ask) -> None:
     discover, request = ask("ask", [b"", b"x"])
     assert len(discover) >= 300
@@ -354,3 +369,32 @@ def test_dhcp_questions(ask: Ask) -> None:
     assert discover[10:12] == b"\x80\0", "asks for a broadcast answer"
     assert option(53, 1) in discover and option(50, 10, 0, 2, 15) not in discover
     assert option(53, 3) in request and option(50, 10, 0, 2, 15) in request and option(54, 10, 0, 2, 2) in request
+
+
+DISCOVER, OFFER, REQUEST, NAK = 1, 2, 3, 6
+OURS, ANOTHER = (10, 0, 2, 2), (10, 0, 2, 3)
+
+
+def of_server(kind: int, server: tuple[int, ...]) -> bytes:
+    """An answer of that type, of that server."""
+    return reply(option(53, kind), option(54, *server), *USUAL[2:])
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize(
+    ("question", "packets", "taken"),
+    [
+        (DISCOVER, [b"", of_server(5, OURS), of_server(OFFER, ANOTHER)], ["2", "10.0.2.3"]),
+        (DISCOVER, [of_server(NAK, OURS), of_server(OFFER, OURS)], ["2", "10.0.2.2"]),
+        (REQUEST, [of_server(OFFER, OURS), of_server(5, ANOTHER), of_server(5, OURS)], ["5", "10.0.2.2"]),
+        (REQUEST, [of_server(5, ANOTHER)], ["0", "10.0.2.2"]),
+        (REQUEST, [of_server(5, ANOTHER), of_server(NAK, OURS)], ["6", "10.0.2.2"]),
+        (REQUEST, [reply(*USUAL, xid=b"\4\3\2\1"), reply(*USUAL)], ["5", "10.0.2.2"]),
+    ],
+)
+def test_only_an_answer_that_fits_the_question_counts(
+    ask: Ask, question: int, packets: list[bytes], taken: list[str]
+) -> None:
+    """A second server may answer late, and the first one twice."""
+    waiting = b"".join(struct.pack("=H", len(packet)) + packet for packet in packets)
+    assert words_of(ask("wait", [bytes((question,)) + waiting])[0]) == taken

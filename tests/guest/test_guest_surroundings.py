@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.formats import FORMATS
-from imagebuilder.guest import Mount
+from imagebuilder.filesystems import FILESYSTEMS
+from imagebuilder.platforms.linux import Mount
+from imagebuilder.recipe.values import Capability
 from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
 
 from .conftest import Make
@@ -19,7 +20,7 @@ ROOT_ON_DISK = "ib.channel=1 root=/dev/vda ro rootfstype=erofs init=/init"
 
 def boot_from_disk(kernel: Path, tree: Tree, folder: Path, words: str = "") -> Guest:
     """Boot a tree whose root is a disk."""
-    FORMATS["erofs"].write(tree, folder / "root.erofs", epoch_s=EPOCH_S)
+    FILESYSTEMS["erofs"].write(tree, folder / "root.erofs", epoch_s=EPOCH_S)
     drive = f"id=d,if=none,format=raw,readonly=on,file={folder}/root.erofs"
     disk = ("-drive", drive, "-device", "virtio-blk-device,drive=d")
     return boot(kernel, Tree({}), f"{ROOT_ON_DISK} {words}", more=disk)
@@ -34,7 +35,9 @@ def looks(guest: Guest) -> dict[str, str]:
 def test_the_devices_that_programs_expect(kernel: Path, image: Make) -> None:
     paths = ("fd", "stdin", "stdout", "stderr", "shm", "full", "tty", "ptmx", "console")
     words = (f"look=/dev/{path}" for path in paths)
-    guest = boot(kernel, image(*words, "shared", "touch=/dev/stderr", f"as={NOBODY}:/dev/stderr", "as=1:/dev/stdout"))
+    others = (f"as={NOBODY}:/dev/stderr", "as=1:/dev/stdout")
+    become = (Capability.SETUID.number, Capability.SETGID.number)
+    guest = boot(kernel, image(*words, "shared", "touch=/dev/stderr", *others, capabilities=become))
     found = {path: what.split(" ") for path, what in looks(guest).items()}
     links = {path: words[-1] for path, words in found.items() if "->" in words}
     assert links == {
@@ -87,6 +90,7 @@ def test_what_the_image_has_below_a_mount_stands_on_it(kernel: Path, image: Make
         "file=/run/app/app.conf", "file=/run/app/deep/er/still", "file=/dev/own/file", "touch=/run/app/app.conf",
         mounts=(Mount("tmpfs", "/run", "mode=0711"), Mount("tmpfs", "/run/inner", "mode=0500")),
         copies=("/dev", "/run"), overlay="yes" if root == "overlay" else None, files=COVERED,
+        capabilities=(Capability.DAC_OVERRIDE.number,),
     )  # fmt: skip
     guest = boot(kernel, tree) if root == "initramfs" else boot_from_disk(kernel, tree, tmp_path)
     found = looks(guest)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from imagebuilder.errors import InputError
-from imagebuilder.guest.users import User, group, passwd, resolve
+from imagebuilder.platforms.linux.users import User, group, passwd, resolve
 
 KNOWN = {"www-data": (33, 33), "games": (5, 60)}
 
@@ -20,6 +20,8 @@ KNOWN = {"www-data": (33, 33), "games": (5, 60)}
         ("1000:100", User("user1000", 1000, 100)),
         ("0", User("root", 0, 0)),
         ("app:1234", User("app", 1234, 1234)),
+        ("nonroot", User("nonroot", 65532, 65532)),
+        ("65532", User("nonroot", 65532, 65532)),
     ],
 )
 def test_resolves(words: str, user: User) -> None:
@@ -45,6 +47,19 @@ def test_a_name_that_no_package_knows_is_refused_and_each_hint_works(
     assert quoted == hints
     for hint in quoted:
         assert resolve(hint, known, key="files.owner of /srv").uid not in (0, None)
+
+
+@pytest.mark.parametrize("words", ["nonroot:0", "root:5", "nonroot:1000", "app:0", "www-data:0"])
+def test_nobody_becomes_root_under_another_name_and_each_hint_works(words: str) -> None:
+    with pytest.raises(InputError, match=f'application.user: "{words}"') as raised:
+        resolve(words, KNOWN, key="application.user")
+    name, _, number = words.partition(":")
+    own = 65532 if name == "nonroot" else 0
+    hints = re.findall('"([^"]+)"', raised.value.hint or "")
+    users = [resolve(hint, KNOWN, key="application.user") for hint in hints]
+    assert [(each.uid, each.gid) for each in users] == [(own, own), (own, int(number))][: 1 + ("root" in name)]
+    assert resolve("root:0", KNOWN, key="application.user") == User("root", 0, 0)
+    assert resolve("nonroot:65532", KNOWN, key="application.user") == User("nonroot", 65532, 65532)
 
 
 def test_the_files_name_each_user_once() -> None:

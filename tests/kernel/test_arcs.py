@@ -9,6 +9,10 @@ from imagebuilder import kernel, process
 from imagebuilder.errors import KernelError, ToolFailed
 from imagebuilder.kernel import arcs
 
+from .counted import counted
+
+pytestmark = pytest.mark.tools
+
 PROGRAM = """
 __attribute__((noinline)) int each(int n) { int sum = 0; for (int i = 0; i < n; i++) sum += i & 3 ? 1 : n; return sum; }
 int never(int n) { return n > 3 ? 7 : each(n); }
@@ -90,7 +94,7 @@ def test_a_counted_kernel_is_another_one() -> None:
     assert counted.patches[-1].stem == arcs.COUNTING and counted.profile is None  # it is made with that
 
 
-def _counts_of(content: bytes, unit: arcs.Unit) -> list[tuple[int, ...]]:
+def _counts_of(content: bytes, unit: arcs.ObjectCounters) -> list[tuple[int, ...]]:
     """The counts in a file, function by function."""
     at, found = 16 + 16, []
     for function in unit.functions:
@@ -106,3 +110,32 @@ def _counts_of(content: bytes, unit: arcs.Unit) -> list[tuple[int, ...]]:
 def _without_summary(content: bytes) -> bytes:
     """The sum of all is another one: we say what is hot."""
     return content[:28] + content[32:]
+
+
+def test_a_kernel_without_an_end_is_not_read_for_ever() -> None:
+    with pytest.raises(KernelError, match="the counted kernel /dev/zero has more than 128 MiB"):
+        arcs.Image(Path("/dev/zero"))
+
+
+def test_what_is_read_of_a_damaged_kernel_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each bound at its edge: a kernel with one function and three counters."""
+    path = tmp_path / "vmlinux"
+    path.write_bytes(counted())
+    (unit,) = arcs.units(arcs.Image(path))
+    assert (unit.file, arcs.window([unit])[1]) == ("a.gcda", 24)
+    monkeypatch.setattr(arcs, "MOST_COUNTERS_BYTES", 23)
+    with pytest.raises(KernelError, match="its counters lie over each other, or far from each other"):
+        arcs.window([unit])
+    with pytest.raises(KernelError, match="its counters lie over each other"):
+        arcs.window([unit, unit])
+    monkeypatch.setattr(arcs, "MOST_FUNCTIONS", 1)
+    with pytest.raises(KernelError, match="has more than 1 functions, as no kernel has"):
+        arcs.units(arcs.Image(path))
+    monkeypatch.setattr(arcs, "MOST_PARTS", 2)
+    with pytest.raises(KernelError, match="has more than 2 sections, as no kernel has"):
+        arcs.Image(path)
+    monkeypatch.undo()
+    for damaged in (b"", b"none", counted()[:60], counted()[:200], counted()[:-1]):
+        path.write_bytes(damaged)
+        with pytest.raises(KernelError, match="the counted kernel is damaged: "):
+            arcs.units(arcs.Image(path))

@@ -21,6 +21,14 @@ def fragment(tmp_path: Path) -> Fragment:
     return write
 
 
+def test_a_file_of_a_tebibyte_is_no_fragment(fragment: Fragment) -> None:
+    path = fragment("a.config", "CONFIG_A=y\n")
+    with path.open("a") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(KernelError, match=r"a\.config is longer than 1 MiB"):
+        config.parse(path)
+
+
 def test_every_kind_of_value_is_read(fragment: Fragment) -> None:
     path = fragment(
         "a.config", '# Why.\n\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=0x20\nCONFIG_D="x y"\nCONFIG_E=-1\n'
@@ -36,23 +44,23 @@ def test_what_is_no_setting_is_named_with_its_line(fragment: Fragment, line: str
 
 def test_later_fragments_win(fragment: Fragment) -> None:
     first, second = fragment("a.config", "CONFIG_A=y\nCONFIG_B=1\n"), fragment("b.config", "CONFIG_B=2\nCONFIG_A=n\n")
-    wishes = config.merge((first, second))
-    assert config.text(wishes) == "CONFIG_A=n\nCONFIG_B=2\n"
-    assert {wish.fragment for wish in wishes.values()} == {second}
+    requested = config.merge((first, second))
+    assert config.text(requested) == "CONFIG_A=n\nCONFIG_B=2\n"
+    assert {each.fragment for each in requested.values()} == {second}
 
 
 def test_each_lost_symbol_is_a_sentence(fragment: Fragment) -> None:
     path = fragment("disk.config", "CONFIG_BLOCK=y\nCONFIG_EROFS_FS=y\nCONFIG_NR=2\nCONFIG_SWAP=n\nCONFIG_OFF=n\n")
-    wishes = config.merge((path,))
+    requested = config.merge((path,))
     got = "CONFIG_BLOCK=y\nCONFIG_NR=1\nCONFIG_SWAP=y\n"
-    assert config.lost(wishes, got) == (
+    assert config.lost(requested, got) == (
         "disk.config asks for CONFIG_EROFS_FS=y, the configuration has n",
         "disk.config asks for CONFIG_NR=2, the configuration has 1",
         "disk.config asks for CONFIG_SWAP=n, the configuration has y",
     )
     with pytest.raises(KernelError, match="EROFS_FS"):
-        config.check(wishes, got)
-    config.check(wishes, "CONFIG_BLOCK=y\nCONFIG_EROFS_FS=y\nCONFIG_NR=2\n# CONFIG_SWAP is not set\n")
+        config.check(requested, got)
+    config.check(requested, "CONFIG_BLOCK=y\nCONFIG_EROFS_FS=y\nCONFIG_NR=2\n# CONFIG_SWAP is not set\n")
 
 
 def test_the_shipped_fragments_can_be_read() -> None:

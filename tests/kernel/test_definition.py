@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import paths
+from imagebuilder.arch import Firmware, ImageType, MachineType
 from imagebuilder.errors import KernelError
+from imagebuilder.events import Event, Warned
 from imagebuilder.kernel import asks_for, key, list_definitions, load_definition
 
 MICRO = paths.shipped("kernels") / "micro"
@@ -36,6 +38,14 @@ def test_what_ships_can_be_read() -> None:
     assert all(path.is_file() for path in (*found["micro"].fragments, *found["micro"].patches))
 
 
+def test_one_that_is_wrong_hides_no_other(own: Path) -> None:
+    shutil.copytree(own, own.with_name("broken"))
+    change(own.with_name("broken"), "[boot]", '[bo"ot]')
+    said: list[Event] = []
+    assert {"micro", "debian-cloud"} <= {definition.name for definition in list_definitions(said.append)}
+    assert [type(each) for each in said] == [Warned] and "broken/kernel.toml" in str(said), said
+
+
 def test_a_definition_can_be_named_by_its_folder(own: Path) -> None:
     assert load_definition(str(MICRO)).folder == MICRO
     assert load_definition("micro").folder == own
@@ -54,7 +64,11 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         ("acpi = false", "acpi = 3.5", "boot.acpi: "),
         ("acpi = false\n", "", "boot.acpi: this key is missing"),
         ("acpi = false", "acpi = false\nacppi = true", "boot.acppi: this key is not known"),
-        ('machine = "microvm"', 'machine = "vax"', "boot.machine: .*'microvm' or 'q35'"),
+        ('["microvm"]', '["vax"]', r"products\.0.machines\.0: .*'microvm' or 'q35'"),
+        ('["direct"]', '["openboot"]', r"products\.0.firmware\.0: .*'direct', 'bios' or 'uefi'"),
+        ('["direct"]', "[]", r"products\.0.firmware: .*at least 1 item"),
+        ('"vmlinux"', '"zImage"', r"products\.0.file: .*'vmlinux' or 'bzImage'"),
+        ('arch = "x86_64"', 'arch = "vax"', "arch: 'vax' is not known: write x86_64"),
         ('sha256 = "', 'sha256 = "zz', "source.sha256: "),
         ('release = "bookworm"\n', "", "write either url, or all of release, package, version and file"),
         ('release = "bookworm"\n', 'url = "https://example.org/x.tar.xz"\n', "write either url, or all of"),
@@ -65,6 +79,17 @@ def test_mistakes_are_named(own: Path, old: str, new: str, message: str) -> None
     change(own, old, new)
     with pytest.raises(KernelError, match=message):
         load_definition("micro")
+
+
+def test_the_product_is_the_one_that_the_firmware_starts(own: Path) -> None:
+    more = '\n[[products]]\nfile = "bzImage"\nmachines = ["q35"]\nfirmware = ["bios", "uefi"]\n\n[boot]'
+    change(own, "\n[boot]", more)
+    micro = load_definition("micro")
+    assert micro.product(Firmware.DIRECT).file is ImageType.VMLINUX
+    assert micro.product(Firmware.UEFI).machines == (MachineType.Q35,)
+    change(own, '"bios", "uefi"', '"bios"')
+    with pytest.raises(KernelError, match="micro is started by direct or bios, not by uefi: take another kernel"):
+        load_definition("micro").product(Firmware.UEFI)
 
 
 def test_a_missing_fragment_is_named_with_the_nearest(own: Path) -> None:
@@ -85,7 +110,7 @@ def test_the_key_holds_all_that_an_image_depends_on(own: Path, tmp_path: Path) -
     fragment = tmp_path / "more.config"
     fragment.write_text("CONFIG_IPV6=y\n")
     more = key(load_definition("micro"), (fragment,))
-    fragment.write_text("CONFIG_IPV6=n\n")
+    fragment.write_text("CONFIG_INET=n\n")
     other = key(load_definition("micro"), (fragment,))
     change(own, "ttyS0 quiet", "ttyS0 debug")
     words = key(load_definition("micro"))
@@ -96,9 +121,9 @@ def test_the_key_holds_all_that_an_image_depends_on(own: Path, tmp_path: Path) -
 
 
 def test_what_a_kernel_asks_of_a_symbol(tmp_path: Path) -> None:
-    micro, symbol = load_definition("micro"), "IP_UNPRIVILEGED_PORT_START"
+    micro, symbol = load_definition("micro"), "LOG_BUF_SHIFT"
     (tmp_path / "mine.config").write_text(f"CONFIG_{symbol}=1024\n")
-    assert asks_for(micro, (), symbol) == "0"
+    assert asks_for(micro, (), symbol) == "12"
     assert asks_for(micro, (tmp_path / "mine.config",), symbol) == "1024"
     assert asks_for(micro, (), "NOTHING_OF_OURS") is None
     assert asks_for(load_definition("debian-cloud"), (), symbol) is None

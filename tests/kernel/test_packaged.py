@@ -23,6 +23,7 @@ def module(folder: Path, name: str, needs: str) -> bytes:
     return source.with_suffix(".ko").read_bytes()
 
 
+@pytest.mark.tools
 def test_modules_come_after_what_they_need(tmp_path: Path) -> None:
     needs = {"net": "failover,virtio", "failover": "", "virtio": "ring-x", "ring_x": "", "other": ""}
     modules = {name: module(tmp_path, name, needed) for name, needed in needs.items()}
@@ -31,6 +32,7 @@ def test_modules_come_after_what_they_need(tmp_path: Path) -> None:
     assert load_order(modules, ("net",), builtin=frozenset({"virtio"})) == ["failover", "net"]
 
 
+@pytest.mark.tools
 def test_a_missing_module_is_named_with_who_needs_it(tmp_path: Path) -> None:
     modules = {"net": module(tmp_path, "net", "gone")}
     with pytest.raises(KernelError, match="no module gone, which net needs"):
@@ -55,6 +57,7 @@ def test_it_takes_no_fragments(tmp_path: Path) -> None:
         kernel.verify(definition, store=store, say=silent)
 
 
+@pytest.mark.tools
 @pytest.mark.network
 def test_the_shipped_one_is_there() -> None:
     given = kernel.provide(kernel.load_definition("debian-cloud"), store=Store(cache_dir()), say=silent)

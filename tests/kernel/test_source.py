@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +23,20 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 class Quiet(SimpleHTTPRequestHandler):
     """Serves a folder and says nothing."""
+
+    def do_GET(self) -> None:
+        """Also of an odd length, and without an end."""
+        if self.path not in ("/odd", "/endless"):
+            super().do_GET()
+            return
+        self.send_response(200)
+        if self.path == "/odd":
+            self.send_header("Content-Length", "many")
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(CONTENT)
+            while self.path == "/endless":
+                self.wfile.write(CONTENT)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
@@ -68,6 +83,17 @@ def test_a_url_is_downloaded_once_and_checked(server: str, store: Store) -> None
     assert not said
 
 
+def test_a_length_that_is_none_is_not_known(server: str, store: Store) -> None:
+    assert tarball(micro_from(Source(url=f"{server}/odd", sha256=DIGEST)), store=store, say=silent).stat().st_size
+
+
+def test_a_download_has_an_end(server: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagebuilder.kernel.source.MOST_BYTES", 64 << 20)
+    with pytest.raises(KernelError, match="endless has more than 64 MiB, as no kernel's source has"):
+        tarball(micro_from(Source(url=f"{server}/endless", sha256=DIGEST)), store=store, say=silent)
+    assert not left_in(store)
+
+
 @pytest.mark.parametrize(
     ("path", "digest", "sentence"),
     [
@@ -84,6 +110,7 @@ def test_what_is_not_the_pinned_one_is_not_kept(
     assert not left_in(store)
 
 
+@pytest.mark.tools
 @pytest.mark.network
 def test_a_pin_that_is_gone_says_what_there_is_and_how_to_move_it(store: Store) -> None:
     pinned = load_definition("micro").source

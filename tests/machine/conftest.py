@@ -9,15 +9,15 @@ import pytest
 
 from imagebuilder import kernel as kernels
 from imagebuilder import process
-from imagebuilder.builder import build
+from imagebuilder.build.walk import build
 from imagebuilder.bundle import Bundle
 from imagebuilder.events import silent
-from imagebuilder.guest import provide_init
 from imagebuilder.machine import template as templates
 from imagebuilder.machine.spec import Accelerator
 from imagebuilder.machine.template import Template, Wanted
-from imagebuilder.machine.warming import create
+from imagebuilder.machine.template_create import create
 from imagebuilder.paths import cache_dir
+from imagebuilder.platforms.linux import provide_init
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob

@@ -68,6 +68,17 @@ static void listen_six(void)
     }
 }
 
+/* As a client of a server elsewhere. */
+static void connect_to(const char *host)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(5432), .sin_addr.s_addr = inet_addr(host)};
+
+    if (connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&at, sizeof at)) {
+        fprintf(stderr, "connect %s: %s\n", host, strerror(errno));
+        exit(1);
+    }
+}
+
 /* As a daemon: two processes go on, and this one leaves. */
 static void background(void)
 {
@@ -164,6 +175,7 @@ int main(int argc, char **argv)
         if (!strncmp(word, "slow=", 5)) slow(atoi(value), atol(strchr(value, ',') + 1));
         if (!strncmp(word, "local=", 6)) listen_at("127.0.0.1", atoi(value));
         if (!strcmp(word, "six")) listen_six();
+        if (!strncmp(word, "connect=", 8)) connect_to(value);
         if (!strcmp(word, "background")) background();
         if (!strcmp(word, "eat")) eat();
         if (!strcmp(word, "reboot")) { fflush(stdout); reboot(RB_AUTOBOOT); }

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.formats import cpio
-from imagebuilder.guest import InitConfig, init_conf
-from imagebuilder.machine.spec import Accelerator, MachineSpec, MachineType
+from imagebuilder.arch import MachineType
+from imagebuilder.filesystems import cpio
+from imagebuilder.machine.spec import Accelerator, MachineSpec
+from imagebuilder.platforms.linux import InitConfig, init_conf
+from imagebuilder.recipe.values import Capability
 from imagebuilder.tree import Blob, Node, Tree, directory, file
 
 EPOCH_S = 0
@@ -27,7 +29,8 @@ class Makings:
 
 def machine(makings: Makings, *words: str, files: dict[str, Node] | None = None, **fields: object) -> MachineSpec:
     """A machine whose application does the words; keywords are fields of the specification."""
-    config = InitConfig(args=("/application", *words))
+    allowed = (Capability.SYS_BOOT.number, Capability.NET_BIND_SERVICE.number)
+    config = InitConfig(args=("/application", *words), capabilities=allowed)
     tree = Tree(
         {
             "/proc": directory(mode=0o555),

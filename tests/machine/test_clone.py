@@ -12,27 +12,23 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import cache, process
-from imagebuilder.builder import build
+from imagebuilder.arch import MachineType
+from imagebuilder.build.walk import build
 from imagebuilder.bundle import Bundle
 from imagebuilder.cache import USED
 from imagebuilder.errors import GuestFailed, InputError, MachineError
 from imagebuilder.events import Event, Note, silent
+from imagebuilder.machine import circumstances
 from imagebuilder.machine import template as templates
+from imagebuilder.machine.circumstances import Circumstances, differences
 from imagebuilder.machine.clone import Identity, begin, clone, held
-from imagebuilder.machine.parking import go_on, park
-from imagebuilder.machine.spec import (
-    Accelerator,
-    Disk,
-    Forward,
-    MachineSpec,
-    MachineType,
-    MemoryFile,
-    Wiring,
-    address_words,
-    argv,
-)
-from imagebuilder.machine.template import Circumstances, Template, TemplateStale, Wanted, differences
-from imagebuilder.machine.warming import _prepared, create
+from imagebuilder.machine.command_line import Wiring, argv
+from imagebuilder.machine.launch import Launch
+from imagebuilder.machine.network import address_words
+from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec
+from imagebuilder.machine.suspend import go_on, park
+from imagebuilder.machine.template import Template, TemplateStale, Wanted
+from imagebuilder.machine.template_create import _prepared, create
 from imagebuilder.recipe.load import load
 from imagebuilder.recipe.values import Egress
 from imagebuilder.store import Store
@@ -80,15 +76,14 @@ SPEC = MachineSpec(
     kernel=Path("/t/kernel"),
     forwards=(Forward(40000, 80),),
     disks=(Disk(path=Path("/t/disk0"), snapshot=True),),
-    memory_file=MemoryFile(Path("/t/memory")),
-    incoming=True,
-    foreign=True,
 )
+MEMORY = Path("/t/memory")
+CLONED = Launch.cloned(MEMORY)
 HERE_AND_NOW = Circumstances("image", "machine", "words", "QEMU 7.2", "a processor", "warm")
 
 
 def test_the_command_line_of_a_clone() -> None:
-    line = " ".join(argv(SPEC, wiring=Wiring(3, 4, 5, state_fd=6)))
+    line = " ".join(argv(SPEC, CLONED, wiring=Wiring(3, 4, 5, state_fd=6)))
     assert "-M microvm,acpi=off,memory-backend=ram" in line
     assert "-object memory-backend-file,id=ram,size=64M,share=off,mem-path=/t/memory" in line
     assert "-S -incoming defer" in line
@@ -101,20 +96,19 @@ def test_the_command_line_of_a_clone() -> None:
 
 
 def test_the_command_line_of_a_template() -> None:
-    memory = MemoryFile(Path("/t/memory"), writable=True)
-    source = replace(SPEC, memory_file=memory, incoming=False, foreign=False, disks=(Disk(Path("/d"), writable=True),))
-    line = " ".join(argv(source, wiring=Wiring(3, 4, 5)))
+    source = replace(SPEC, disks=(Disk(Path("/d"), writable=True),))
+    line = " ".join(argv(source, Launch.kept(MEMORY), wiring=Wiring(3, 4, 5)))
     assert "share=on,mem-path=/t/memory" in line
     assert "-incoming" not in line
     assert "format=raw,cache=unsafe,file=/d" in line
     assert "ib.ip=100.64.0.15/10,100.64.0.2 " in line + " "
-    opened = argv(replace(source, egress=Egress.FULL), wiring=Wiring(3, 4, 5))
+    opened = argv(replace(source, egress=Egress.FULL), Launch.kept(MEMORY), wiring=Wiring(3, 4, 5))
     assert "ib.ip=100.64.0.15/10,100.64.0.2,100.64.0.3" in " ".join(opened)
     assert "hostfwd=tcp:127.0.0.1:40000-100.64.0.15:80" in line
 
 
 def test_no_two_host_ports_give_one_address() -> None:
-    found = {address_words(replace(SPEC, forwards=(Forward(port, 80),))) for port in range(1, 65536)}
+    found = {address_words(replace(SPEC, forwards=(Forward(port, 80),)), CLONED) for port in range(1, 65536)}
     assert len(found) == 65535
     assert not any(words.startswith("100.64.0.15/") for words in found), "that one is the template's"
 
@@ -126,12 +120,13 @@ def test_whatever_differs_makes_another_template(key: str) -> None:
     assert list(differences(HERE_AND_NOW, other)) == [key]
 
 
+@pytest.mark.tools
 def test_other_words_and_another_processor_make_a_template_stale(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nmodel name : One of 2020\n")
-    monkeypatch.setattr(templates, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(circumstances, "CPUINFO", cpuinfo)
     source = Wanted.of(bundle, Accelerator.TCG).source
     before = Wanted(bundle, source).circumstances
     told = Wanted(bundle, replace(source, cmdline=f"{source.cmdline} quiet")).circumstances
@@ -176,14 +171,14 @@ def test_a_further_attempt_begins_with_nothing(tmp_path: Path) -> None:
     root, work = tmp_path / "root", tmp_path / "work"
     root.write_bytes(b"root")
     work.mkdir()
-    source = replace(SPEC, memory_file=None, incoming=False, disks=(Disk(path=root), Disk(size_mib=1)))
+    source = replace(SPEC, disks=(Disk(path=root), Disk(size_mib=1)))
     for _ in range(2):
         prepared = _prepared(source, work)
         kept = [path for path in (each.path for each in prepared.disks) if path is not None]
         assert [path.read_bytes() for path in kept] == [b"root", bytes(1 << 20)]
-        assert prepared.memory_file is not None and not prepared.memory_file.path.exists()
+        assert not any((work / "memory").read_bytes()[:64])
         kept[1].write_bytes(b"written by the guest")
-        prepared.memory_file.path.write_bytes(b"memory of the first attempt")
+        (work / "memory").write_bytes(b"memory of the first attempt")
 
 
 # In QEMU
@@ -290,13 +285,16 @@ def test_a_stale_template_is_refused_in_words(
 def test_a_damaged_template_is_refused(template: Template, store: Store, tmp_path: Path) -> None:
     document = json.loads((template.folder / "template.json").read_text())
     copy = tmp_path / "copy"
-    copy.mkdir()
+    shutil.copytree(template.folder, copy)
     for damage in ("{", json.dumps({**document, "schema": "imagebuilder.template/0"}), json.dumps({"schema": 1})):
         (copy / "template.json").write_text(damage)
         with pytest.raises(InputError, match="holds no template that can be used"):
             Template.read(copy)
     (copy / "template.json").write_text(json.dumps(document))
     (copy / "state").write_bytes(template.state[:-1])
+    with pytest.raises(InputError, match=r"holds no template that can be used \(its state is damaged\)"):
+        Template.read(copy)
+    (copy / "state").write_bytes(template.state[:-1] + bytes([template.state[-1] ^ 1]))
     with pytest.raises(InputError, match="is damaged: its state is not what was kept"):
         _ = Template.read(copy).state
     assert cache.verify(store)[1] == []
@@ -342,7 +340,7 @@ def test_a_new_template_takes_the_place_of_abandoned_ones(store: Store, template
     said: list[Event] = []
     made = asyncio.run(create(Wanted.of(other, TCG, memory_mib=40), store, say=said.append))
     assert template.folder.is_dir() and made.folder.is_dir() and not abandoned.exists()
-    assert "templates of who that nobody used lately are removed: 1" in [
+    assert "templates of who that were not used lately are removed: 1" in [
         each.text for each in said if isinstance(each, Note)
     ]
     assert templates.remove(made.folder)
@@ -359,7 +357,8 @@ def test_a_machine_without_a_network(store: Store, tmp_path: Path) -> None:
     async def names() -> set[str]:
         async with clone(made) as one, clone(made) as other:
             seen = [
-                asyncio.wait_for(each.watch_console(r"name alone-[0-9a-f]{12}"), PATIENCE_S) for each in (one, other)
+                asyncio.wait_for(each.probed.watch_console(r"name alone-[0-9a-f]{12}"), PATIENCE_S)
+                for each in (one, other)
             ]
             await asyncio.gather(*seen)
             return {line for each in (one, other) for line in each.console.split() if line.startswith("alone-")}

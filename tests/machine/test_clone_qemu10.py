@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.builder import build
+from imagebuilder.build.walk import build
 from imagebuilder.events import silent
 from imagebuilder.machine import template as templates
 from imagebuilder.machine.clone import clone
+from imagebuilder.machine.forkserver import started
 from imagebuilder.machine.spec import Accelerator
-from imagebuilder.machine.stem import grown
 from imagebuilder.machine.template import TemplateStale, Wanted
-from imagebuilder.machine.warming import create
+from imagebuilder.machine.template_create import create
 from imagebuilder.paths import cache_dir
 from imagebuilder.recipe.load import load
 from imagebuilder.sources import apt, deb
@@ -32,7 +32,7 @@ QEMU_MODULE_DIR=$libraries/qemu exec $libraries/ld-linux-x86-64.so.2 --library-p
 
 def unpacked(root: Path, store: Store) -> None:
     """QEMU of Debian 13 and all that it needs, in a folder."""
-    packages = apt.resolve(apt.Wish("trixie", ("qemu-system-x86",)), store=store, say=silent)
+    packages = apt.resolve(apt.PackageRequest("trixie", ("qemu-system-x86",)), store=store, say=silent)
     for package in apt.fetch("trixie", packages, store=store, say=silent).values():
         for path, node in deb.unpack(package, Blob.of_content).items():
             target = root / path.lstrip("/")
@@ -61,9 +61,9 @@ def test_templates_and_clones_under_qemu_10(store: Store, tmp_path: Path, monkey
     made = asyncio.run(create(wanted, store))
 
     async def several() -> list[dict[str, str]]:
-        async with clone(made) as one, clone(made) as two, grown(made) as stem:
+        async with clone(made) as one, clone(made) as two, started(made) as server:
             assert one.qemu_version.startswith("10.")
-            async with stem.clone() as three, stem.clone() as four:
+            async with server.clone() as three, server.clone() as four:
                 return [await ask(each) for each in (one, two, three, four)]
 
     told = asyncio.run(several())

@@ -24,7 +24,8 @@ KILLED = """\
 import asyncio, sys
 from pathlib import Path
 from imagebuilder.machine.bare import first_answer
-from imagebuilder.machine.spec import Accelerator, MachineSpec, MachineType
+from imagebuilder.arch import MachineType
+from imagebuilder.machine.spec import Accelerator, MachineSpec
 from imagebuilder.recipe.model import Ready
 kernel, root, cmdline, name = sys.argv[1:]
 files = {"kernel": Path(kernel), "initrd": Path(root)}
@@ -88,6 +89,25 @@ async def test_one_that_is_late_or_ends(make: Make, name: str) -> None:
     with pytest.raises(InputError):
         await first_answer(replace(spec, kernel=Path("/none")), WAITING, quiet_s=0)
     assert running(name) == []
+
+
+EARLY = """\
+import os, signal
+from imagebuilder.machine import bare
+spawn = bare._spawn
+bare._spawn = lambda *words: (spawn(*words), os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@pytest.mark.vm
+def test_it_ends_when_we_are_killed_before_we_know_it(make: Make, name: str) -> None:
+    spec = make("wait", name=name)
+    words = (str(spec.kernel), str(spec.initrd), spec.cmdline, name)
+    assert subprocess.run([sys.executable, "-c", EARLY + KILLED, *words]).returncode == -signal.SIGKILL
+    until = time.monotonic() + GONE_S
+    while running(name):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.vm

@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
+from imagebuilder.arch import MachineType
 from imagebuilder.errors import GuestFailed, InputError, MachineError, NotReady
+from imagebuilder.machine import artefacts
+from imagebuilder.machine.command_line import argv
 from imagebuilder.machine.ending import How
 from imagebuilder.machine.failures import PortTaken
 from imagebuilder.machine.floor import floor_ns
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.launch import Launch
 from imagebuilder.machine.ports import free_ports, with_ports
 from imagebuilder.machine.ready import RING
-from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineType, argv
-from imagebuilder.machine.warming import ask
+from imagebuilder.machine.spec import Accelerator, Disk, Forward
+from imagebuilder.machine.template_create import ask
 from imagebuilder.recipe.model import Http, Ready, Tcp
 from imagebuilder.tree import Tree, file
 
@@ -89,7 +93,7 @@ async def test_a_port_where_nobody_listens_is_never_ready(make: Make) -> None:
     async with Instance.start(spec) as instance:
         await instance.wait_ready(Ready(console="waiting", timeout_s=120))
         for ready in (Ready(tcp=Tcp(port=80)), WEB):
-            with pytest.raises(NotReady, match=r"not ready within 1 s: nobody listens at port 80.* / waiting"):
+            with pytest.raises(NotReady, match=r"not ready within 1 s: nothing listens on port 80.* / waiting"):
                 await instance.wait_ready(ready, timeout_s=1)
 
 
@@ -178,7 +182,7 @@ async def test_the_deaf_are_powered_off(make: Make) -> None:
 
 
 async def test_it_is_ended_before_it_ran(make: Make) -> None:
-    async with Instance.start(make("wait", paused=True)) as instance:
+    async with Instance.start(make("wait"), Launch(paused=True)) as instance:
         assert (await instance.terminate()).how is How.STOPPED
     assert instance.console == ""
 
@@ -217,7 +221,7 @@ async def test_a_flood_on_the_console_is_kept_in_bounds(make: Make) -> None:
 async def test_one_types_into_the_console(make: Make) -> None:
     async with Instance.start(make("say=name?", "type")) as instance:
         await instance.wait_ready(Ready(console=r"^name\?$", timeout_s=120))
-        instance.write_console(b"Ada\n")
+        instance.terminal.write(b"Ada\n")
         assert (await instance.wait_exit()).ok
     assert "typed: Ada" in instance.console
 
@@ -240,7 +244,7 @@ async def test_what_is_written_down(make: Make, tmp_path: Path) -> None:
     spec = make("say=hello", "exit=3", forwards=(Forward(None, 80),))
     async with Instance.start(spec) as instance:
         await instance.wait_exit()
-        instance.write_artefacts(tmp_path / "boot")
+        artefacts.write(instance, tmp_path / "boot")
     files = {path.name: path.read_text() for path in (tmp_path / "boot").iterdir()}
     assert "hello" in files["console.log"]
     assert files["qemu-stderr.log"] == ""

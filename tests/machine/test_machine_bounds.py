@@ -69,6 +69,7 @@ async def test_only_what_was_asked_for_is_kept() -> None:
     assert [str(told) for told in channel.reports.listens] == ["127.0.0.1:80"]
 
 
+@pytest.mark.tools
 def test_what_a_qemu_says_is_kept_in_bounds() -> None:
     """A guest can have QEMU's devices complain without an end."""
     child = Child.spawn(["sh", "-c", "echo the first; yes complaint | head -c 3000000; echo the last; exit 0"])

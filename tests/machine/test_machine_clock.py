@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.arch import MachineType
 from imagebuilder.machine import clock
-from imagebuilder.machine.spec import Accelerator, MachineSpec, MachineType, argv
+from imagebuilder.machine.command_line import argv
+from imagebuilder.machine.launch import COLD, Launch
+from imagebuilder.machine.spec import Accelerator, MachineSpec
 
 AMD = """\
 processor\t: 0
@@ -32,8 +35,8 @@ def test_another_processor_has_none() -> None:
     assert clock.tsc_khz("processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd\n") is None
 
 
-def words(spec: MachineSpec) -> list[str]:
-    line = argv(replace(spec, kernel=Path("/k")), wiring=None)
+def words(spec: MachineSpec, launch: Launch = COLD) -> list[str]:
+    line = argv(replace(spec, kernel=Path("/k")), launch, wiring=None)
     return [word for word in line[line.index("-append") + 1].split() if word.startswith("tsc_")]
 
 
@@ -43,7 +46,7 @@ def test_a_translated_guest_is_told() -> None:
 
 
 def test_one_that_is_counted_has_a_counter_of_its_own() -> None:
-    assert words(replace(SPEC, icount=0)) == ["tsc_early_khz=1000000"]
+    assert words(SPEC, Launch(icount=0)) == ["tsc_early_khz=1000000"]
 
 
 @pytest.mark.parametrize("other", [replace(SPEC, accelerator=Accelerator.KVM), replace(SPEC, foreign=True)])

@@ -1,6 +1,8 @@
 """The console keeps what matters, in bounded memory."""
 
+import asyncio
 import re
+import socket
 import time
 import tracemalloc
 
@@ -102,3 +104,21 @@ async def test_no_line_keeps_a_pattern_busy(pattern: str) -> None:
 async def test_what_is_no_pattern_is_said(pattern: str, why: str) -> None:
     with pytest.raises(ValueError, match=re.escape(why)):
         Console().watch(pattern)
+
+
+async def test_what_the_guest_does_not_take_does_not_pile_up() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, console = await asyncio.get_running_loop().create_connection(Console, sock=ours)
+        theirs.setblocking(False)
+        told = asyncio.Queue[bool]()
+        console.on_room = told.put_nowait
+        for _ in range(64):
+            if told.empty():
+                console.write(bytes(64 << 10))
+        assert await asyncio.wait_for(told.get(), 5) is False
+        assert transport.get_write_buffer_size() <= 256 << 10
+        while transport.get_write_buffer_size():
+            await asyncio.get_running_loop().sock_recv(theirs, 1 << 20)
+        assert await asyncio.wait_for(told.get(), 5) is True
+        transport.close()

@@ -1,8 +1,12 @@
 """Applications that fail, each in its own way, and the sentence that one reads then."""
 
+import asyncio
 import os
+import select
 import signal
-from dataclasses import replace
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +18,11 @@ from imagebuilder.machine.diagnosis import Seen, failed, last_words, late
 from imagebuilder.machine.ending import Exit, How
 from imagebuilder.machine.failures import write_evidence
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.launch import Launch
+from imagebuilder.machine.launcher import Spawned
 from imagebuilder.machine.messages import Listens
-from imagebuilder.machine.spec import Forward
+from imagebuilder.machine.qmp import Qmp
+from imagebuilder.machine.spec import Forward, MachineSpec
 from imagebuilder.recipe.model import Http, Ready, Tcp
 
 from .machines import Make
@@ -29,6 +36,10 @@ LINE = Ready(console="^never$", timeout_s=120)
 MORE = "give it more: machine.memory_mib of the recipe, or --memory"
 FOREGROUND = "have it stay in the foreground, as nginx with -g 'daemon off;' and redis-server with --daemonize no"
 IPV6 = 'its kernel may lack IPv6: have it listen on 0.0.0.0, or add that with kernel.fragments = ["ipv6"]'
+OUTSIDE = (
+    'a guest reaches nothing outside of it by itself: egress = "full" under [machine] of the recipe, or --egress full'
+    " of run and serve, lets it"
+)
 LATE = "imagebuilder was not ready within 2 s:"
 
 
@@ -55,6 +66,11 @@ LATE = "imagebuilder was not ready within 2 s:"
             f" socket [::]:80: Address family not supported by protocol; {IPV6})",
         ),
         (
+            ("connect=10.1.2.3",), WEB,
+            "imagebuilder: the application started and exited with status 1 before it was ready (the console ends with:"
+            f" connect 10.1.2.3: Connection refused; {OUTSIDE})",
+        ),
+        (
             ("eat",), LINE,
             f"imagebuilder: the guest ran out of memory (32 MiB): its kernel killed the application before it was ready"
             f" (*; {MORE})",
@@ -71,17 +87,18 @@ LATE = "imagebuilder was not ready within 2 s:"
         ),
         (
             ("http=8080",), SOON,
-            f"{LATE} nobody listens at port 80, but at 0.0.0.0:8080"
+            f"{LATE} nothing listens on port 80, but at 0.0.0.0:8080"
             " (the console ends with: listening on 8080; give [ready] that port, or the application this one)",
         ),
         (
             ("wait",), SOON,
-            f"{LATE} nobody listens at port 80, nor at another one (the console ends with: waiting; the application may"
-            " need more time, or no network port)",
+            f"{LATE} nothing listens on port 80, nor on another one (the console ends with: waiting; the application"
+            " may need more time, or no network port)",
         ),
         (
             ("pong=80",), PONG,
-            f"{LATE} port 80 gave an answer without '-PANG': '+PONG\\r\\n' (the console ends with: listening on 80)",
+            # It "gave" it, or "has given" it "so far", when the time ended before the connection did.
+            f"{LATE} port 80 *: '+PONG\\r\\n' (the console ends with: listening on 80)",
         ),
         (
             ("http=80",), SOON.model_copy(update={"http": Http(port=80, status=204)}),
@@ -89,7 +106,8 @@ LATE = "imagebuilder was not ready within 2 s:"
             " (the console ends with: listening on 80)",
         ),
     ],
-    ids=["exits", "crashes", "background", "ipv6", "memory", "reboots", "loopback", "port", "nowhere", "tcp", "http"],
+    ids=["exits", "crashes", "background", "ipv6", "egress", "memory", "reboots", "loopback", "port", "nowhere", "tcp",
+         "http"],
 )  # fmt: skip
 async def test_an_application_that_fails_is_told_by_its_own_words(
     make: Make, words: tuple[str, ...], ready: Ready, sentence: str
@@ -123,8 +141,10 @@ async def test_a_machine_that_is_too_small(make: Make, memory_mib: int, sentence
 
 
 def test_the_last_words_are_the_applications() -> None:
-    console = "one\r\n\x1b[1mtwo\x1b[0m\r\n\r\nthree\r\n[    0.029835] Kernel Offset: disabled\r\ninit: it ended\r\n"
-    assert last_words(console) == r"the console ends with: one / \x1b[1mtwo\x1b[0m / three"
+    console = (
+        "one\r\n\x1b[1mtwo\x1b[0m\r\n\r\nthree\x07\r\n[    0.029835] Kernel Offset: disabled\r\ninit: it ended\r\n"
+    )
+    assert last_words(console) == r"the console ends with: one / two / three\x07"
     assert (
         last_words("[    0.029835] Kernel Offset: disabled\n")
         == "the console ends with: [ 0.029835] Kernel Offset: disabled"
@@ -153,9 +173,44 @@ async def test_the_end_of_a_qemu_is_no_traceback(make: Make, caplog: pytest.LogC
         with pytest.raises(GuestFailed, match="imagebuilder: QEMU was ended by SIGKILL before it was ready"):
             await instance.wait_ready(LINE)
         with pytest.raises(MachineError) as caught:
-            await instance.execute("query-status")
+            await instance.monitor.execute("query-status")
     assert str(caught.value) == "QEMU ended before it had done query-status"
     assert not caplog.records
+
+
+@dataclass(frozen=True, slots=True)
+class Slow(Spawned):
+    """Looks at QEMU's greeting only when QEMU has ended, as on a busy host."""
+
+    async def meet(
+        self, spec: MachineSpec, launch: Launch, qmp: Qmp, connection: socket.socket, seen: Callable[[], None]
+    ) -> None:
+        """When all is over."""
+        while not _ended(connection):  # noqa: ASYNC110 - the library has no word for it
+            await asyncio.sleep(0.01)
+        await Spawned.meet(self, spec, launch, qmp, connection, seen)
+
+
+def _ended(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN | select.POLLRDHUP)
+    return any(event & (select.POLLHUP | select.POLLRDHUP) for _, event in poll.poll(0))
+
+
+async def test_an_application_that_is_quicker_than_qemus_greeting_is_believed(make: Make) -> None:
+    """It said how it ended, though nobody had talked to QEMU yet."""
+    async with asyncio.timeout(120):
+        async with Instance.start(make("say=done", "exit=0"), launcher=Slow()) as instance:
+            await instance.wait_ready(Ready(exit=0))
+            assert instance.spawned_ns < instance.greeting_ns <= instance.running_ns
+            assert (await instance.wait_exit()).ok
+        with pytest.raises(GuestFailed) as caught:
+            async with Instance.start(make("say=no licence", "exit=3"), launcher=Slow()) as instance:
+                await instance.wait_ready(LINE)
+    assert str(caught.value) == (
+        "imagebuilder: the application started and exited with status 3 before it was ready"
+        " (the console ends with: no licence)"
+    )
 
 
 async def test_what_a_guest_says_fits_into_a_sentence(make: Make) -> None:
@@ -178,10 +233,10 @@ KILLED = "[   12.345678] Out of memory: Killed process 45 (worker) total-vm:1kB\
         ({Listens("0.0.0.0", 80)}, "port 80 says no"),
         ({Listens("::", 80), Listens("127.0.0.1", 80)}, "port 80 says no"),
         ({Listens("::1", 80)}, "port 80 is listened on at [::1]:80 only"),
-        (set(), "nobody listens at port 80, nor at another one"),
+        (set(), "nothing listens on port 80, nor on another one"),
         (
             {Listens("127.0.0.1", port) for port in range(1000, 1064)},
-            "nobody listens at port 80, but at 127.0.0.1:1000, ",
+            "nothing listens on port 80, but at 127.0.0.1:1000, ",
         ),
     ],
 )

@@ -13,10 +13,11 @@ import pytest
 
 from imagebuilder.errors import GuestFailed, NotReady
 from imagebuilder.machine.child import Child, empty_file
+from imagebuilder.machine.command_line import argv
 from imagebuilder.machine.ending import How
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import with_ports
-from imagebuilder.machine.spec import Disk, Forward, MachineSpec, argv
+from imagebuilder.machine.spec import Disk, Forward, MachineSpec
 from imagebuilder.recipe.model import Http, Ready
 
 from .machines import Make

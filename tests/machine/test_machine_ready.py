@@ -201,6 +201,24 @@ async def test_nobody_is_flooded_before_the_application_started() -> None:
     assert CROWD / 2 < len(begun) < 60, "neither too few, nor one each interval however many wait"
 
 
+async def test_nobody_is_asked_before_the_application_runs() -> None:
+    """A busy host needs seconds to boot: what is opened meanwhile reaches the application when nobody waits for it."""
+    begun: list[float] = []
+
+    async def ask() -> int:
+        begun.append(time.monotonic())
+        return 1
+
+    running = False
+    port = Port(asyncio.Event(), running=lambda: running)
+    asking = asyncio.create_task(first_answer(ask, port=port, attempts=Attempts()))
+    await asyncio.sleep(1.5 * UNHURRIED_S)
+    assert not begun
+    running, since_s = True, time.monotonic()
+    assert await asyncio.wait_for(asking, 60) == 1
+    assert begun[0] - since_s >= UNHURRIED_S, "nobody says that it may be asked: it is asked in a while"
+
+
 async def test_who_listened_before_is_asked_at_once() -> None:
     async with server(saying(b"HTTP/1.1 200 OK\r\n\r\nIt works")) as port:
         begun_s = time.monotonic()

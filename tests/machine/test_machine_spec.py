@@ -1,15 +1,18 @@
 """The command line of a machine, word by word."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from imagebuilder.bundle import Boot, Bundle, DiskShape, Image, KernelPart, RootPart
+from imagebuilder.arch import MachineType
+from imagebuilder.bundle import Boot, Bundle, DiskShape, Image, KernelFile, RootFile
 from imagebuilder.errors import InputError
 from imagebuilder.machine import clock
+from imagebuilder.machine.command_line import Wiring, argv
+from imagebuilder.machine.launch import Launch
 from imagebuilder.machine.ports import free_ports, with_ports
-from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, MachineType, Wiring, argv, spec_of
+from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, spec_of
 
 SPEC = MachineSpec(
     machine=MachineType.MICROVM,
@@ -31,7 +34,7 @@ def test_a_microvm_as_we_start_it() -> None:
         *("-M", "microvm,acpi=off"),
         *("-global", "virtio-mmio.force-legacy=off"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-accel", "tcg", "-cpu", "max,-smap,-erms,-fsrm"),
+        *("-accel", "tcg,tb-size=48", "-cpu", "max,-smap,-erms,-fsrm"),
         *("-m", "32M", "-smp", "1"),
         *("-kernel", "/k/vmlinux"),
         *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2 ib.channel=vport0p1 ib.listen=1"),
@@ -71,7 +74,7 @@ def test_a_q35_for_a_shell() -> None:
         *("-accel", "kvm", "-cpu", "host"),
         *("-m", "32M", "-smp", "2"),
         *("-kernel", "/k/vmlinux", "-initrd", "/k/root.cpio"),
-        *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2 ib.acpi=1"),
+        *("-append", "console=ttyS0 quiet ib.ip=10.0.2.15/24,10.0.2.2"),
         *("-serial", "stdio"),
         *("-drive", "if=none,id=disk0,driver=null-co,read-zeroes=on,size=67108864,snapshot=on"),
         *("-device", "virtio-blk-pci,drive=disk0"),
@@ -82,8 +85,8 @@ def test_a_q35_for_a_shell() -> None:
 
 
 def test_an_empty_machine() -> None:
-    spec = MachineSpec(MachineType.MICROVM, Accelerator.TCG, network=False, channel=False, paused=True)
-    words = argv(spec, wiring=WIRING)
+    spec = MachineSpec(MachineType.MICROVM, Accelerator.TCG, network=False, channel=False)
+    words = argv(spec, Launch(paused=True), wiring=WIRING)
     assert words[-4:] == ["-chardev", "socket,id=console,fd=8", "-serial", "chardev:console"]
     assert "-S" in words and "-kernel" not in words
 
@@ -93,10 +96,10 @@ def test_an_open_forward_has_no_command_line() -> None:
         argv(replace(SPEC, forwards=(Forward(None, 80),)), wiring=None)
 
 
-def bundle(root: RootPart) -> Bundle:
+def bundle(root: RootFile) -> Bundle:
     """A bundle that stands nowhere."""
     boot = Boot(
-        machine="microvm",
+        machine=MachineType.MICROVM,
         acpi=False,
         memory_mib=32,
         cpus=1,
@@ -110,11 +113,11 @@ def bundle(root: RootPart) -> Bundle:
             "schema": "imagebuilder.image/1",
             "name": "nginx",
             "version": "1",
-            "kernel": KernelPart(name="micro", file="vmlinux", bytes=1, sha256="0"),
+            "kernel": KernelFile(name="micro", file="vmlinux", bytes=1, sha256="0"),
             "root": root,
             "cmdline": "console=ttyS0",
             "boot": boot,
-            "ready": {},
+            "ready": {"exit": 0},
             "budget": {},
             "recipe": {},
         }
@@ -122,8 +125,8 @@ def bundle(root: RootPart) -> Bundle:
     return Bundle(Path("/out/nginx"), image)
 
 
-INITRAMFS = RootPart(format="initramfs", file="root.cpio", bytes=1, sha256="0")
-EROFS = RootPart(format="erofs", file="root.erofs", bytes=1, sha256="0")
+INITRAMFS = RootFile(format="initramfs", file="root.cpio", bytes=1, sha256="0")
+EROFS = RootFile(format="erofs", file="root.erofs", bytes=1, sha256="0")
 
 
 def test_the_machine_of_an_image() -> None:
@@ -141,7 +144,7 @@ def test_the_machine_of_an_image() -> None:
 
 
 def test_a_root_in_memory_is_handed_over_as_the_initial_ramdisk() -> None:
-    root = RootPart(format="memory", file="root.erofs", bytes=1, sha256="0")
+    root = RootFile(format="memory", file="root.erofs", bytes=1, sha256="0")
     spec = spec_of(bundle(root), accelerator=Accelerator.TCG)
     assert spec.initrd == Path("/out/nginx/root.erofs") and spec.disks == (Disk(size_mib=64),)
 
@@ -167,10 +170,18 @@ def test_free_ports_are_different_and_only_chosen_where_none_is_asked_for() -> N
 
 
 def test_a_machine_that_counts_instructions_waits_in_real_time_and_stays_at_its_end() -> None:
-    words = argv(replace(SPEC, icount=3), wiring=WIRING)
+    words = argv(SPEC, Launch(icount=3), wiring=WIRING)
     at = words.index("-icount")
     assert words[at : at + 3] == ["-icount", "shift=3,sleep=on", "-no-shutdown"]
     assert "-icount" not in argv(SPEC, wiring=WIRING)
+
+
+def test_what_a_machine_is_and_how_it_is_started_have_nothing_in_common() -> None:
+    assert not {each.name for each in fields(MachineSpec)} & {each.name for each in fields(Launch)}
+    assert argv(SPEC, Launch(host_cpus=(1,)), wiring=WIRING) == argv(SPEC, wiring=WIRING)
+    assert [word for word in argv(SPEC, Launch(paused=True), wiring=WIRING) if word != "-S"] == argv(
+        SPEC, wiring=WIRING
+    )
 
 
 def test_somebody_elses_guest_gets_its_own_words_only() -> None:
@@ -190,5 +201,10 @@ def test_what_was_decided_at_build_time_is_not_asked_for_at_run_time() -> None:
     assert spec_of(Bundle(Path("x"), one), accelerator=Accelerator.TCG, cpus=1).cpus == 1
     with pytest.raises(InputError, match=r"2 processors were asked for, and the kernel micro of this image uses 1"):
         spec_of(Bundle(Path("x"), one), accelerator=Accelerator.TCG, cpus=2)
+    many = image.model_copy(update={"kernel": image.kernel.model_copy(update={"most_cpus": 64})})
+    with pytest.raises(InputError) as caught:
+        spec_of(Bundle(Path("x"), many), accelerator=Accelerator.TCG, cpus=9999)
+    assert caught.value.hint == "ask for 64 or less"
+    assert spec_of(Bundle(Path("x"), many), accelerator=Accelerator.TCG, cpus=64).cpus == 64
     with pytest.raises(InputError, match=r"a port was asked for, and its machine has no network"):
         spec_of(Bundle(Path("x"), alone), accelerator=Accelerator.TCG, forwards=(Forward(1, 80),))

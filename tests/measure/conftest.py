@@ -9,13 +9,14 @@ import pytest
 
 from imagebuilder import kernel as kernels
 from imagebuilder import process
-from imagebuilder.bundle import SCHEMA, Boot, Bundle, Image, KernelPart, RootPart, write
+from imagebuilder.bundle import SCHEMA, Boot, Bundle, Image, KernelFile, RecipeView, RootFile, write
 from imagebuilder.events import silent
-from imagebuilder.formats import FORMATS
-from imagebuilder.guest import InitConfig, provide_init
-from imagebuilder.guest.build import INIT
-from imagebuilder.guest.layer import Surroundings, defaults, init_layer
+from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.paths import cache_dir
+from imagebuilder.platforms.linux import InitConfig, provide_init
+from imagebuilder.platforms.linux.build import INIT
+from imagebuilder.platforms.linux.layer import Surroundings, defaults, init_layer
+from imagebuilder.recipe.model import Budget, Ready
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, file
 
@@ -42,24 +43,24 @@ def make(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
         tree = defaults((), Surroundings()).merge(layer).put("/application", file(application, mode=0o755))
         name = "-".join(["measured", *map(str, words), *(["more"] if init_too else [])])
         root = folder / name
-        FORMATS["cpio"].write(tree, root, epoch_s=0)
+        FILESYSTEMS["cpio"].write(tree, root, epoch_s=0)
         described = Image(
             schema=SCHEMA,
             name=name,
             version="1",
-            kernel=KernelPart(name=kernel.name, file="vmlinux", **_stored(kernel.image, store)),
-            root=RootPart(format="initramfs", file="root.cpio", **_stored(root, store)),
+            kernel=KernelFile(name=kernel.name, file="vmlinux", **_stored(kernel.image, store)),
+            root=RootFile(format="initramfs", file="root.cpio", **_stored(root, store)),
             cmdline=kernel.cmdline,
             boot=Boot(
-                machine=kernel.machine.value,
+                machine=kernel.machine,
                 acpi=kernel.acpi,
                 memory_mib=MEMORY_MIB,
                 cpus=1,
                 cmdline_tcg=kernel.cmdline_tcg,
             ),
-            ready={"console": "^here I am", "timeout_s": timeout_s},
-            budget=dict(budget or {}),
-            recipe={},
+            ready=Ready(console="^here I am", timeout_s=timeout_s),
+            budget=Budget.model_validate(budget or {}),
+            recipe=RecipeView(),
         )
         return write(described.sealed(), folder / "out" / name, store)
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.arch import MachineType
 from imagebuilder.errors import RecipeError
-from imagebuilder.machine.spec import Accelerator, Forward, MachineType, Wiring, argv
+from imagebuilder.machine.command_line import Wiring, argv
+from imagebuilder.machine.spec import Accelerator, Forward
 from imagebuilder.measure import subject
 
 WHOLE = """\

@@ -11,7 +11,7 @@ from imagebuilder.recipe.model import Budget
 ALL = Measured(
     image_bytes=100,
     memory_mib=20,
-    startup_floors=10.1,
+    startup_floors=11,
     guest_used_bytes=7,
     host_pss_bytes=8,
     instructions=Summary.of([900, 1000, 1300]),
@@ -28,21 +28,24 @@ def test_every_promise_of_a_recipe_has_its_probe() -> None:
     [
         ("image_bytes", 100),
         ("memory_mib", 20),
-        ("startup_floors", 10.1),
+        ("startup_floors", 11),
         ("guest_used_bytes", 7),
         ("host_pss_bytes", 8),
         ("instructions", 1000),
     ],
 )
-def test_a_promise_is_kept_up_to_its_limit(key: str, value: float) -> None:
-    assert rows({key: value}, ALL) == (BudgetRow(key, value, value, holds=True),)
-    assert rows({key: value - 0.1}, ALL) == (BudgetRow(key, value - 0.1, value, holds=False),)
+def test_a_promise_is_kept_up_to_its_limit(key: str, value: int) -> None:
+    def row(limit: int) -> tuple[BudgetRow, ...]:
+        return rows(Budget.model_validate({key: limit}), ALL)
+
+    assert row(value) == (BudgetRow(key, value, value, holds=True),)
+    assert row(value - 1) == (BudgetRow(key, value - 1, value, holds=False),)
 
 
 @pytest.mark.parametrize("key", PROBES)
 def test_promised_and_not_measured_is_not_kept(key: str) -> None:
-    assert rows({key: 10**9}, Measured()) == (BudgetRow(key, 10**9, None, holds=False),)
+    assert rows(Budget.model_validate({key: 10**6}), Measured()) == (BudgetRow(key, 10**6, None, holds=False),)
 
 
 def test_what_is_not_promised_has_no_row() -> None:
-    assert rows({}, ALL) == rows(Budget().model_dump(), ALL) == ()
+    assert rows(Budget(), ALL) == ()

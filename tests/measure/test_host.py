@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
+from imagebuilder.arch import TARGET
 from imagebuilder.measure import host
 
 
+@pytest.mark.tools
 def test_of_this_machine() -> None:
     found = host.host("tcg")
     assert found.accelerator == "tcg"
@@ -16,7 +18,8 @@ def test_of_this_machine() -> None:
     assert found.kernel is not None and found.kernel.startswith("Linux ")
 
 
-@pytest.mark.skipif(process.find(host.QEMU) is None, reason="QEMU is not installed")
+@pytest.mark.tools
+@pytest.mark.skipif(process.find(TARGET.qemu) is None, reason="QEMU is not installed")
 def test_qemu_version_is_a_version() -> None:
     version = host.qemu_version()
     assert version is not None and version[0].isdigit() and "." in version

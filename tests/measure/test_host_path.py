@@ -8,10 +8,10 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.machine.spec import PROGRAM, Accelerator
-from imagebuilder.measure import bench, subject
-from imagebuilder.measure.bench import Wish
+from imagebuilder.measure import rounds, subject
 from imagebuilder.measure.change import Verdict
 from imagebuilder.measure.compare import Comparison, apart, paired
+from imagebuilder.measure.rounds import Schedule
 
 from .busy import busy
 from .images import Make
@@ -58,7 +58,7 @@ async def test_a_sleep_before_qemu_is_found_in_the_same_run(
 ) -> None:
     subjects = [subject.of_bundle(make(0, 0, init_too=code), TCG) for code in ("", "(void)0;")]
     monkeypatch.setenv("PATH", sleeper(tmp_path / "bin", subjects[1].spec.name, SLEEP_MS))
-    quick, slow = await bench.measure(subjects, Wish(runs=ROUNDS))
+    quick, slow = await rounds.measure(subjects, Schedule(runs=ROUNDS))
     found = paired(slow.startup, quick.startup, reference="quick")
     print(found)
     assert said(found)["host"] is Verdict.SLOWER
@@ -74,10 +74,10 @@ async def test_a_sleep_before_qemu_is_found_against_a_report(
 ) -> None:
     """Also when the host has other work in one of the two runs, which moves everything else."""
     image = [subject.of_bundle(make(0, 0), TCG)]
-    (before,) = await bench.measure(image, Wish(runs=ROUNDS))
+    (before,) = await rounds.measure(image, Schedule(runs=ROUNDS))
     monkeypatch.setenv("PATH", sleeper(tmp_path / "bin", "", SLEEP_MS))
     with busy():
-        (after,) = await bench.measure(image, Wish(runs=ROUNDS))
+        (after,) = await rounds.measure(image, Schedule(runs=ROUNDS))
     comparison = apart(after.startup, before.startup, reference="before")
     print(comparison)
     assert said(comparison)["host"] is Verdict.SLOWER
@@ -88,7 +88,7 @@ async def test_a_sleep_before_qemu_is_found_against_a_report(
 @pytest.mark.slow
 async def test_a_sleep_in_init_is_found(make: Make) -> None:
     subjects = [subject.of_bundle(make(0, 0, init_too=code), TCG) for code in ("", "usleep(50000);")]
-    quick, slow = await bench.measure(subjects, Wish(runs=ROUNDS))
+    quick, slow = await rounds.measure(subjects, Schedule(runs=ROUNDS))
     found = paired(slow.startup, quick.startup, reference="quick")
     print(found)
     assert said(found)["init"] is Verdict.SLOWER

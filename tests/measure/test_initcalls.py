@@ -1,5 +1,6 @@
 """What kernels print of their initcalls, and one that really does."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def test_names_and_times() -> None:
         ("early_one", 0.007),
         ("acpi_init", 0),
     ]
+
+
+def test_a_console_that_lies() -> None:
+    assert parse(f"initcall a returned 0 after {'9' * 400} usecs") == {}
+    began_s = time.monotonic()
+    assert parse("initcall a returned " * 25_000) == {}
+    assert time.monotonic() - began_s < 5
 
 
 def test_addresses_stay_where_nobody_knows_them(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imagebuilder.measure import checks, junit
 from imagebuilder.measure.report import Check
-from imagebuilder.pytest_plugin.promises import TESTS
+from imagebuilder.pytest_plugin.generated_tests import TESTS
 from tests.junit import validated
 
 from .test_report import REPORT

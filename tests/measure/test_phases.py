@@ -71,6 +71,15 @@ def test_one_start_without_a_mark_leaves_no_summary_of_its_phase() -> None:
     assert mixed["kernel"] is not None
 
 
+def test_one_start_that_was_not_seen_to_listen_leaves_phases_that_add_up_in_all() -> None:
+    """Of clones that answer at once, one now and then answers before it is seen to listen."""
+    found = summaries([Start(400 * MS, MARKS), Start(500 * MS, without("listening")), Start(450 * MS, MARKS)])
+    assert found["application"] is not None and found["application"].samples == (80, 180, 130)
+    assert found["answer"] is None
+    known = [each.samples for each in found.values() if each is not None]
+    assert [sum(each[run] for each in known) for run in range(3)] == pytest.approx([400, 500, 450])
+
+
 def test_ready() -> None:
     assert ready([Start(400 * MS, MARKS), Start(500 * MS, MARKS)]).samples == (400, 500)
 

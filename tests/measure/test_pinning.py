@@ -3,14 +3,14 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imagebuilder.machine.instance import Instance
+from imagebuilder.machine.launch import Launch
 from imagebuilder.machine.spec import Accelerator, spec_of
-from imagebuilder.measure.bench import pinnable
+from imagebuilder.measure.rounds import pinnable
 from imagebuilder.recipe.model import Ready
 
 from .images import Make
@@ -19,7 +19,7 @@ READY = Ready(console="^here I am")
 ASKING = """\
 import os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
-from imagebuilder.measure.bench import pinnable
+from imagebuilder.measure.rounds import pinnable
 from imagebuilder.measure.host import host
 print(pinnable(1), host().cores)
 """
@@ -42,6 +42,7 @@ def test_machines_are_pinned_where_a_processor_is_left_for_us(
     assert pinnable(cpus, allowed) == pinned
 
 
+@pytest.mark.tools
 def test_what_we_may_use_counts_and_not_what_there_is() -> None:
     one = str(max(os.sched_getaffinity(0)))
     told = subprocess.run([sys.executable, "-c", ASKING, one], check=True, capture_output=True, text=True)
@@ -54,7 +55,7 @@ async def test_every_thread_stays_there(make: Make) -> None:
     spec = spec_of(make(0, 0), accelerator=Accelerator.TCG)
     ours = os.sched_getaffinity(0)
     for wanted in ({min(ours)}, {max(ours)}, ours):
-        async with Instance.start(replace(spec, host_cpus=tuple(wanted))) as instance:
+        async with Instance.start(spec, Launch(host_cpus=tuple(wanted))) as instance:
             await instance.wait_ready(READY)
             threads = [int(task.name) for task in Path(f"/proc/{instance.pid}/task").iterdir()]
             assert len(threads) > 1  # one runs the guest

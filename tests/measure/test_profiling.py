@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import paths
-from imagebuilder.builder import Build
+from imagebuilder.build.walk import Build
 from imagebuilder.events import silent
 from imagebuilder.kernel import load_definition
 from imagebuilder.kernel.arcs import counted

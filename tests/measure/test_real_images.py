@@ -12,10 +12,10 @@ from imagebuilder.machine.spec import Accelerator, spec_of
 from imagebuilder.measure import memory, startup
 from imagebuilder.measure.footprint import guest_parts
 from imagebuilder.measure.host import host
-from imagebuilder.measure.image import Wish, measure, not_built
+from imagebuilder.measure.image import ImageOptions, measure, not_built
 from imagebuilder.measure.phases import PHASES, clock_step_ms
 from imagebuilder.measure.report import Report, json_schema
-from imagebuilder.recipe.model import Ready
+from imagebuilder.recipe.model import Budget, Ready
 from imagebuilder.store import Store
 
 from .images import Make
@@ -100,7 +100,7 @@ async def test_a_whole_report(make: Make, tmp_path: Path) -> None:
         "host_pss_bytes": 1,
     }
     found = await measure(
-        make(0, 0, budget=promised), Wish(TCG, runs=2, initcalls=True), store=Store(tmp_path / "cache")
+        make(0, 0, budget=promised), ImageOptions(TCG, runs=2, initcalls=True), store=Store(tmp_path / "cache")
     )
     report = Report(schema="imagebuilder.report/1", host=host("tcg"), images=(found,))
     jsonschema.validate(report.as_json(), json_schema())
@@ -121,15 +121,17 @@ async def test_a_whole_report(make: Make, tmp_path: Path) -> None:
 
 
 async def test_too_little_memory_is_no_kept_promise(make: Make, tmp_path: Path) -> None:
-    found = await measure(make(0, 0, budget={"memory_mib": 6}), Wish(TCG, runs=1), store=Store(tmp_path / "cache"))
+    found = await measure(
+        make(0, 0, budget={"memory_mib": 6}), ImageOptions(TCG, runs=1), store=Store(tmp_path / "cache")
+    )
     (row,) = found.budget
     assert (row.value, row.holds) == (None, False)
 
 
 async def test_an_application_that_fails_stands_in_the_report(make: Make, tmp_path: Path) -> None:
     promised = {"image_bytes": 10**9, "startup_floors": 50}
-    wish = Wish(TCG, runs=2, artefacts=tmp_path / "artefacts")
-    found = await measure(make(0, 0, 3, budget=promised), wish, store=Store(tmp_path / "cache"))
+    options = ImageOptions(TCG, runs=2, artefacts=tmp_path / "artefacts")
+    found = await measure(make(0, 0, 3, budget=promised), options, store=Store(tmp_path / "cache"))
     ready = found.checks[-1]
     assert ready.name == "gets_ready" and ready.holds is False
     assert ready.message is not None and "exited with status 3" in ready.message
@@ -151,6 +153,6 @@ async def test_one_that_is_late_is_not_ready(make: Make) -> None:
 
 
 def test_an_image_that_is_not_built() -> None:
-    found = not_built("redis", RecipeError(()), budget={"image_bytes": 5})
+    found = not_built("redis", RecipeError(()), budget=Budget(image_bytes=5))
     assert [check.holds for check in found.checks] == [False, None, None]
     assert not found.holds and not found.budget[0].holds

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from imagebuilder.errors import InputError
-from imagebuilder.measure.render import joined
+from imagebuilder.measure.render import merge
 from imagebuilder.measure.render.lines import apart, places
 from imagebuilder.measure.report import MachineShape
 
@@ -48,9 +48,9 @@ def test_another_machine_is_another_line(changed: dict[str, Any]) -> None:
 
 def test_one_document_of_several() -> None:
     one, two = given(FULL), given(BARE)
-    assert joined.report([one, two]).images == (FULL, BARE)
-    assert joined.report([one]) == one.report
+    assert merge.report([one, two]).images == (FULL, BARE)
+    assert merge.report([one]) == one.report
     others: dict[str, Any] = {**OTHER, "imagebuilder": "0.2.0"}
     for field, value in others.items():
         with pytest.raises(InputError, match="one document"):
-            joined.report([one, given(BARE, **{field: value})])
+            merge.report([one, given(BARE, **{field: value})])

@@ -230,12 +230,13 @@ def browse(page: Path, *words: str, scheme: str = "light", width: int = 1200) ->
             [*argv, *words, page.as_uri()], capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"chromium did not come back within {PATIENCE_S} s")
+        pytest.fail(f"chromium did not come back within {PATIENCE_S} s")
     if done.returncode != 0:
-        pytest.skip(f"chromium does not work here: {done.stderr[-300:]}")
+        pytest.fail(f"chromium does not work here: {done.stderr[-300:]}")
     return done.stdout
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 500)])
 def test_a_browser_shows_it(tmp_path: Path, scheme: str, width: int) -> None:

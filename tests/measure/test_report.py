@@ -11,6 +11,7 @@ import pytest
 from imagebuilder.errors import InputError
 from imagebuilder.measure import report
 from imagebuilder.measure.budget import BudgetRow
+from imagebuilder.measure.density import Density, Resource
 from imagebuilder.measure.host import Host
 from imagebuilder.measure.report import (
     Check,
@@ -105,6 +106,15 @@ def test_a_document_of_an_earlier_version_is_read() -> None:
     for key in ("bare_ms", "measuring", "floors", "cpu_ms"):
         older["images"][0]["startup"].pop(key)
     assert parse(older) == REPORT
+
+
+def test_the_limiting_resource_is_read_under_its_older_name_too() -> None:
+    crowd = MEASURED.model_copy(update={"density": Density(None, 3, 2, Resource.MEMORY, "no further clone")})
+    newer = Report(schema="imagebuilder.report/1", host=HOST, images=(crowd,)).as_json()
+    older = json.loads(json.dumps(newer).replace('"limited_by"', '"gave"'))
+    assert newer["images"][0]["density"]["limited_by"] == older["images"][0]["density"]["gave"] == "memory"
+    assert parse(older).as_json() == newer
+    jsonschema.validate(newer, json_schema())
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -7,17 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from imagebuilder.measure import bootstrap
-from imagebuilder.measure.bench import FURTHER, RUNS, Wish
+from imagebuilder.measure import bootstrap, detectable_effect
 from imagebuilder.measure.change import Change, Rule, Verdict, apart, in_turn
 from imagebuilder.measure.compare import apart as apart_whole
 from imagebuilder.measure.compare import paired
 from imagebuilder.measure.report import Startup
+from imagebuilder.measure.rounds import FURTHER, RUNS, Schedule
 from imagebuilder.measure.statistics import Summary
 
 from .test_compare import calm, started
 
-LOOKS = Wish(runs=RUNS, most=FURTHER * RUNS).looks
+LOOKS = Schedule(runs=RUNS, most=FURTHER * RUNS).looks
+
+
+@pytest.fixture
+def verdicts_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would have been seen is no part of a verdict, and takes most of the time."""
+    monkeypatch.setattr(detectable_effect, "seen_from", lambda *_args, **_words: None)
 
 
 def gate(generator: random.Random, *, noise: float, slower: float, within: float = 0.1) -> Change:
@@ -39,10 +45,11 @@ def gate(generator: random.Random, *, noise: float, slower: float, within: float
 
 def test_looks_double_up_to_the_most() -> None:
     assert LOOKS == (10, 20, 40, 80, 160)
-    assert Wish(runs=10).looks == (10,)
-    assert Wish(runs=10, most=25).looks == (10, 20, 25)
+    assert Schedule(runs=10).looks == (10,)
+    assert Schedule(runs=10, most=25).looks == (10, 20, 25)
 
 
+@pytest.mark.usefixtures("verdicts_only")
 @pytest.mark.parametrize("noise", [0.02, 0.05, 0.1])
 def test_the_gate_passes_what_is_the_same_and_finds_what_is_slower_by_a_tenth(noise: float) -> None:
     generator = random.Random(21)
@@ -52,6 +59,7 @@ def test_the_gate_passes_what_is_the_same_and_finds_what_is_slower_by_a_tenth(no
     assert slower[Verdict.SLOWER] >= 19
 
 
+@pytest.mark.usefixtures("verdicts_only")
 def test_what_is_slower_by_the_limit_is_hardly_ever_called_the_same() -> None:
     """2 in 100 are allowed, over all looks together."""
     generator = random.Random(22)
@@ -59,6 +67,7 @@ def test_what_is_slower_by_the_limit_is_hardly_ever_called_the_same() -> None:
     assert said[Verdict.SAME] <= 1, said
 
 
+@pytest.mark.usefixtures("verdicts_only")
 def test_what_is_the_same_is_hardly_ever_called_slower_however_often_one_looks() -> None:
     generator = random.Random(23)
     said = Counter(gate(generator, noise=0.25, slower=1, within=0.01).verdict for _ in range(20))

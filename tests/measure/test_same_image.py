@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.machine.spec import Accelerator
-from imagebuilder.measure import bench, subject
-from imagebuilder.measure.bench import Wish
+from imagebuilder.measure import rounds, subject
 from imagebuilder.measure.compare import apart, paired
+from imagebuilder.measure.rounds import Schedule
 
 from .busy import compiling
 from .images import Make
@@ -25,9 +25,9 @@ async def test_the_same_image_beside_itself_while_two_compilers_run(make: Make, 
     image = subject.of_bundle(make(0, 0), Accelerator.TCG)
     alarms: Counter[str] = Counter()
     with compiling(tmp_path):
-        (before,) = await bench.measure([image], Wish())
+        (before,) = await rounds.measure([image], Schedule())
         for number in range(1, TIMES + 1):
-            one, other = await bench.measure([image, replace(image, name="again")], Wish())
+            one, other = await rounds.measure([image, replace(image, name="again")], Schedule())
             beside = paired(one.startup, other.startup, reference="again")
             later = apart(one.startup, before.startup, reference="before")
             for found in (beside, later):

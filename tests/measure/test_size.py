@@ -13,9 +13,11 @@ import pytest
 import zstandard
 
 from imagebuilder import process
-from imagebuilder.bundle import Boot, Bundle, ContentLine, Image, KernelPart, RootPart, write
+from imagebuilder.arch import MachineType
+from imagebuilder.bundle import Boot, Bundle, ContentLine, Image, KernelFile, RecipeView, RootFile, write
 from imagebuilder.events import Begun, Ended, Event, Progress
 from imagebuilder.measure import size
+from imagebuilder.recipe.model import Budget, Ready
 from imagebuilder.store import Store
 
 KERNEL = b"kernel code " * 20_000
@@ -33,18 +35,19 @@ def bundle_in(folder: Path, store: Store, *, root: bytes = ROOT, contents: tuple
         schema="imagebuilder.image/1",
         name="one",
         version="1",
-        kernel=KernelPart(name="micro", file="vmlinux", bytes=len(KERNEL), sha256=kernel),
-        root=RootPart(format="initramfs", file="root.cpio", bytes=len(root), sha256=packed),
+        kernel=KernelFile(name="micro", file="vmlinux", bytes=len(KERNEL), sha256=kernel),
+        root=RootFile(format="initramfs", file="root.cpio", bytes=len(root), sha256=packed),
         cmdline="quiet",
-        boot=Boot(machine="microvm", acpi=False, memory_mib=32, cpus=1),
-        ready={},
-        budget={},
-        recipe={},
+        boot=Boot(machine=MachineType.MICROVM, acpi=False, memory_mib=32, cpus=1),
+        ready=Ready(exit=0),
+        budget=Budget(),
+        recipe=RecipeView(),
         contents=contents,
     )
     return write(image.sealed(), folder, store)
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(process.find("zstd") is None, reason="zstd is not installed")
 def test_as_tar_and_zstd_pack_it(tmp_path: Path, store: Store) -> None:
     bundle = bundle_in(tmp_path / "one", store, root=os.urandom(300_000) + ROOT)
@@ -120,7 +123,7 @@ def test_is_remembered_by_content(tmp_path: Path, store: Store, monkeypatch: pyt
 def test_is_packed_where_it_is_promised_and_else_only_looked_up(tmp_path: Path, store: Store) -> None:
     bundle = bundle_in(tmp_path / "one", store)
     assert size.promised(bundle, store) is None
-    promised = bundle.image.model_copy(update={"budget": {"image_bytes": 1}})
+    promised = bundle.image.model_copy(update={"budget": Budget(image_bytes=1)})
     found = size.promised(Bundle(bundle.folder, promised), store)
     assert found is not None and size.promised(bundle, store) == found
 
@@ -190,6 +193,7 @@ def test_a_compressed_root_is_smaller_than_what_is_in_it(tmp_path: Path, store: 
     assert sum(found.values()) - 2 * found["compressed"] == image.kernel.bytes + image.root.bytes
 
 
+@pytest.mark.tools
 def test_allocated_as_du_counts(tmp_path: Path, store: Store) -> None:
     bundle = bundle_in(tmp_path / "one", store)
     by_du = sum(int(process.run(["du", "--block-size=1", path]).text.split()[0]) for path in bundle.files())

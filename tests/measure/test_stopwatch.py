@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.builder import build
+from imagebuilder.build.walk import build
 from imagebuilder.events import silent
+from imagebuilder.machine.command_line import argv
 from imagebuilder.machine.ports import with_ports
-from imagebuilder.machine.spec import Accelerator, argv, spec_of
+from imagebuilder.machine.spec import Accelerator, spec_of
 from imagebuilder.measure.startup import boot_once
 from imagebuilder.paths import cache_dir
 from imagebuilder.recipe.load import load
-from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
 
 STOPWATCH = Path(__file__).with_name("stopwatch.py")
@@ -30,7 +30,7 @@ def test_the_figure_is_that_of_another_stopwatch(tmp_path: Path) -> None:
     bundle = build(load("hello"), tmp_path, store=Store(cache_dir()), say=silent)
     spec = spec_of(bundle, accelerator=Accelerator.TCG)
     line = argv(with_ports(spec), wiring=None)
-    ready = Ready.model_validate(bundle.image.ready)
+    ready = bundle.ready
     ratios = []
     for _ in range(ROUNDS):
         ours_ms = asyncio.run(boot_once(spec, ready)).start.ready_ns / 1e6

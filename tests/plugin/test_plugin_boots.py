@@ -80,7 +80,7 @@ def test_two_at_once(instance_factory):
 
 def test_clones(instance_factory):
     one, two = instance_factory(template=True), instance_factory(template=True)
-    assert one.spec.incoming and one.host_port(80) != two.host_port(80)
+    assert one.host_port(80) != two.host_port(80)
     assert one.phases_ms["kernel"] == 0 < one.phases_ms["handover"]
     assert two.wait_ready() > two.ready_ms
 """
@@ -140,6 +140,16 @@ def test_images_that_fail(
     if "exit=3" in words:
         assert "why" in (folder / "console.log").read_text()
     assert gone(name)
+
+
+@pytest.mark.parametrize(("status", "good"), [(0, True), (143, True), (130, False), (1, False)])
+def test_asked_to_end(write: Write, run: Run, status: int, good: bool) -> None:
+    """128 + SIGTERM is what a JVM that ended by it says; 128 + another signal is not what asked it."""
+    write(f"term={status}", "say=hello", "wait")
+    result = run("app/recipe.toml", "-k", "powers_off")
+    result.assert_outcomes(passed=int(good), failed=int(not good), deselected=6)
+    if not good:
+        result.stdout.fnmatch_lines([f"*exited with status {status}, where status 0 was expected"])
 
 
 def test_a_machine_that_qemu_refuses(write: Write, run: Run, pytester: pytest.Pytester) -> None:

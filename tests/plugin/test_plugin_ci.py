@@ -53,6 +53,7 @@ def shell(script: str, folder: Path, cache: Path, **given: str) -> subprocess.Co
     return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("name", STEPS)
 def test_steps_are_shell_and_name_what_there_is(name: str) -> None:
     steps = list(STEPS[name]())
@@ -63,6 +64,7 @@ def test_steps_are_shell_and_name_what_there_is(name: str) -> None:
     assert any(INSTALLS[1] in step for step in steps)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("index", range(len(SCHEMAS)))
 def test_workflows_are_what_the_sites_take(tmp_path: Path, index: int) -> None:
     """By the schemas that editors use for such files; and by another one that would not hold."""
@@ -115,7 +117,7 @@ def test_what_the_steps_write_is_kept() -> None:
 def test_a_repository_goes_through(write: Write, pytester: pytest.Pytester, cache: Path, name: str) -> None:
     """All steps but those that install: on the main branch, then for a change with a recipe more, then once more with a
     promise that cannot be kept."""
-    write("say=hello", more="[budget]\nimage_bytes = 3_000_000\n")
+    image = write("say=hello", more="[budget]\nimage_bytes = 3_000_000\n")
     folder = pytester.path
     pytester.mkdir("recipes")
     shutil.move(folder / "app", folder / "recipes" / "app")
@@ -123,11 +125,11 @@ def test_a_repository_goes_through(write: Write, pytester: pytest.Pytester, cach
     for step in steps:
         if "--vs" not in step or name == "gitlab":
             passed(shell(step, folder, cache, CI_COMMIT_BRANCH="main"))
-    for made in ("junit.xml", "report.json", "report.html", "main/report.json", "main/out/app/image.json"):
+    for made in ("junit.xml", "report.json", "report.html", "main/report.json", f"main/out/{image}/image.json"):
         assert (folder / made).stat().st_size > 0
     shutil.copytree(folder / "recipes" / "app", folder / "recipes" / "more")
     recipe = folder / "recipes" / "more" / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace('name = "app"', 'name = "more"'))
+    recipe.write_text(recipe.read_text().replace(f'name = "{image}"', 'name = "more"'))
     (gate,) = [step for step in steps if "--vs" in step]
     done = shell(gate, folder, cache, CI_COMMIT_BRANCH="change")
     assert "main/out has no more: it is started, and not compared" in done.stderr

@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import Run, Write
 
+pytestmark = pytest.mark.tools
+
 GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status_0", "starts_every_time"]
 GENERATED += ["same_bytes_twice"]
 HEAVY = ("pydantic", "asyncio", "jinja2", "imagebuilder.machine", "imagebuilder.measure", "imagebuilder.recipe.model")

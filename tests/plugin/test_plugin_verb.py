@@ -22,6 +22,8 @@ from tests.junit import validated
 
 from .conftest import Write
 
+pytestmark = pytest.mark.tools
+
 GENERATED = ["builds", "boots", "gets_ready", "answers", "powers_off_with_status_0", "starts_every_time"]
 TOO_SMALL = "[budget]\nimage_bytes = 100\nstartup_floors = 100_000\n"
 WEB = HTTP.format(timeout_s=120)
@@ -92,6 +94,17 @@ def test_all_that_the_verb_gives(
     ready = next(each.get("value") for each in suites.iter("property") if each.get("name") == f"{name}.ready_ms")
     assert float(ready or 0) == pytest.approx(measured.startup.ready_ms.median)
     assert not (pytester.path / ".pytest_cache").exists() and not processes(name)
+
+
+@pytest.mark.vm
+def test_what_was_measured_is_shown_where_junit_cannot_be_written(
+    write: Write, pytester: pytest.Pytester, cache: Path
+) -> None:
+    write("say=hello")
+    words = ("--runs=1", "--junit=/dev/full", "--", "-k", "starts_every_time")
+    done = imagebuilder_test(pytester.path, cache, *words)
+    assert done.returncode == 2 and "/dev/full cannot be written: No space left on device" in done.stderr, done
+    assert "median of 1" in done.stdout, done
 
 
 @pytest.mark.vm

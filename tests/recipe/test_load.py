@@ -1,5 +1,6 @@
 """Every mistake is said in plain words, with its line, and all of them at once."""
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagebuilder.errors import Problem, RecipeError
-from imagebuilder.recipe.finding import find, names
 from imagebuilder.recipe.load import load
+from imagebuilder.recipe.lookup import find, names
 
 from .toml import GOOD, PAGE, documents, spell, write_recipe
 
@@ -59,7 +60,7 @@ BAD = {
     "summary of two lines": Bad('"One page"', '"One\\npage"' + HERE, "summary", "expected one line of text"),
     # Sources
     "source type": Bad('type = "build"', 'type = "biuld"' + HERE, "source.type",
-                       "expected 'debian', 'files' or 'build', found the text 'biuld'", "did you mean 'build'?"),
+                       "expected 'debian', 'files', 'build'", "did you mean 'build'?"),
     "source type missing": Bad('type = "build"\n', "", "source.type", "the key 'type' is missing"),
     "source is a text": Bad(BUILD, 'source = "nginx"' + HERE + "\n", "source",
                            "expected a table [source], or several [[source]], found the text 'nginx'"),
@@ -112,6 +113,12 @@ BAD = {
                        "expected 'TERM', 'INT',", "did you mean 'QUIT'?"),
     "grace": Bad(COMMAND, COMMAND + "\nstop_grace_ms = -1" + HERE, "application.stop_grace_ms",
                  "expected at least 0, found the number -1"),
+    "capability": Bad(COMMAND, COMMAND + '\ncapabilities = ["CAP_NET_BIND_SERVICE"]' + HERE, "application.capabilities",
+                      "expected 'chown', 'dac_override',", "did you mean 'net_bind_service'?"),
+    "capability twice": Bad(COMMAND, COMMAND + '\ncapabilities = ["setuid", "setuid"]' + HERE,
+                            "application.capabilities", "setuid is given twice"),
+    "capabilities is a text": Bad(COMMAND, COMMAND + '\ncapabilities = "setuid"' + HERE, "application.capabilities",
+                                  "expected a list, found the text 'setuid'", 'write ["setuid"]'),
     "limit name": Bad(COMMAND, COMMAND + "\nlimits = { nofiles = 3 }" + HERE, "application.limits.nofiles",
                       "expected 'as',", "did you mean 'nofile'?"),
     "limit": Bad(COMMAND, COMMAND + '\nlimits = { nofile = "9:3" }' + HERE, "application.limits.nofile",
@@ -369,3 +376,23 @@ def test_a_list_of_pages_beside_a_root_in_memory(tmp_path: Path, format_name: st
 def test_a_recipe_is_found_by_its_folder_and_by_its_file(tmp_path: Path) -> None:
     folder = write_recipe(tmp_path, GOOD)
     assert find(folder) == find(folder / "recipe.toml") == folder
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe", "a device", "a link that leads to nothing"])
+def test_a_recipe_that_is_no_file_is_not_said_to_be_missing(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "page" / "recipe.toml"
+    file.parent.mkdir()
+    match kind:
+        case "a folder":
+            file.mkdir()
+        case "a pipe":
+            os.mkfifo(file)
+        case "a device":
+            file.symlink_to("/dev/null")
+        case _:
+            file.symlink_to("nowhere")
+    for named in (file, file.parent):
+        with pytest.raises(RecipeError) as caught:
+            find(named)
+        (problem,) = caught.value.problems
+        assert (problem.file, problem.message) == (file, f"it is no file, but {kind}")

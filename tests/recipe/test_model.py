@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from imagebuilder.recipe.beside import candidates, expand
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.load import load
+from imagebuilder.recipe.local_files import candidates, expand
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.recipe.render import rendered
 from imagebuilder.recipe.values import FileKind, LimitName, ReadyKind, StopSignal
@@ -22,10 +22,10 @@ def good(**changes: Any) -> dict[str, Any]:
 
 def test_defaults() -> None:
     recipe = Recipe.model_validate(good())
-    assert recipe.application.user == "root"
+    assert recipe.application.user == "nonroot"
     assert recipe.application.stop_signal is StopSignal.TERM
     assert recipe.application.stop_signal.number == 15
-    assert recipe.kernel.name == "micro"
+    assert recipe.kernel.name == "auto"
     assert (recipe.ready.kind, recipe.ready.port, recipe.ready.timeout_s) == (ReadyKind.HTTP, 80, 60)
 
 

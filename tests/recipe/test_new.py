@@ -8,9 +8,10 @@ import pytest
 
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.recipe.load import load
-from imagebuilder.recipe.model import BuildSource
-from imagebuilder.recipe.new import new_recipe
+from imagebuilder.recipe.lookup import find
+from imagebuilder.recipe.new import new_recipe, replaced
 from imagebuilder.recipe.render import rendered
+from imagebuilder.sources.build import BuildSource
 
 
 def test_it_loads_without_a_mistake(tmp_path: Path) -> None:
@@ -23,6 +24,7 @@ def test_it_loads_without_a_mistake(tmp_path: Path) -> None:
     assert not any("@NAME@" in path.read_text() for path in written)
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 def test_its_program_compiles_and_answers_as_the_recipe_says(tmp_path: Path) -> None:
     new_recipe("page", tmp_path)
@@ -80,9 +82,22 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 def test_nothing_is_left_when_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "recipes").write_text("a file")
-    with pytest.raises(OutputError, match="cannot be written"):
-        new_recipe("page", tmp_path / "recipes")
+    for parent in (tmp_path / "recipes", tmp_path / "recipes" / "below"):
+        with pytest.raises(OutputError) as caught:
+            new_recipe("page", parent)
+        assert str(caught.value) == f"{parent / 'page'} cannot be written: {tmp_path / 'recipes'} is no folder"
     assert (tmp_path / "recipes").read_text() == "a file"
+
+
+def test_one_that_takes_the_place_of_a_recipe_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ships = find("hello")
+    for parent in (Path("recipes"), Path("elsewhere")):
+        new_recipe("hello", parent)
+        new_recipe("mine", parent)
+        assert replaced("mine", parent) is None
+    assert replaced("hello", Path("recipes")) == ships and replaced("hello", Path("elsewhere")) is None
+    assert find("hello") == tmp_path / "recipes" / "hello" != ships
 
 
 def test_its_files_can_be_read_by_others(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def read(folder: Path, store: Store) -> list[bytes]:
     """All that a recipe takes from its folder."""
     recipe = load(folder)
     (source,) = recipe.source
-    SOURCES[source.type].describe(source, Context(folder, store, silent, refresh=False))
+    SOURCES[source.type].resolve(source, Context(folder, store, silent, refresh=False))
     return [rendered(entry, recipe) for entry in recipe.files]
 
 

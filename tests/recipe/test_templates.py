@@ -1,12 +1,17 @@
+import resource
+import time
 from pathlib import Path
 
 import pytest
 
 from imagebuilder.errors import Problem, RecipeError
 from imagebuilder.recipe.load import load
+from imagebuilder.recipe.sandbox import is_plain
 from imagebuilder.recipe.templates import render
 
 from .toml import GOOD, write_recipe
+
+pytestmark = pytest.mark.tools
 
 
 def rendered(folder: Path, page: str) -> str:
@@ -81,7 +86,9 @@ def test_undefined_is_fine_where_the_template_asks_for_it(tmp_path: Path) -> Non
         ("\n{{ 1 / 0 }}", 2, "division by zero"),
         ("{{ title | random }}", 1, "No filter named 'random'"),
         ("\n{{ lipsum() }}", 2, "not defined"),
-        ('{% include "../secret" %}', 1, "../secret"),
+        ('{% include "../secret" %}', 1, "used: '../secret' leads out of the recipe's folder"),
+        ('{% include "page.html.j2" %}', 1, "it includes or calls itself without end"),
+        ('{% extends "page.html.j2" %}', 1, "it includes or calls itself without end"),
         ('{% include "/etc/passwd" %}', 1, "passwd"),
         ("{{ ''.__class__.__mro__ }}", 1, "unsafe"),
         ("{{ recipe.update({}) }}", 1, "unsafe"),
@@ -93,6 +100,61 @@ def test_what_a_template_must_not_do(tmp_path: Path, page: str, line: int, said:
     (problem,) = problems(tmp_path, page)
     assert (problem.file.name, problem.line) == ("page.html.j2", line)
     assert said in problem.message
+
+
+LIMITS = "it takes more than 5 s of a processor and 512 MiB of memory"
+BOMBS = {
+    "{{ 10 ** (10 ** 9) }}": LIMITS,
+    "{{ 'a' * 10 ** 10 }}": "it takes more than 512 MiB of memory",
+    "{{ 'a' | center(10 ** 10) }}": "it takes more than 512 MiB of memory",
+    "{{ '%10000000000d' % 1 }}": "it takes more than 512 MiB of memory",
+    "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}": "512 MiB of memory",
+    "{% for i in range(90000) %}{% for i in range(90000) %}{% endfor %}{% endfor %}": LIMITS,
+    "{% for i in range(90000) %}{% for i in range(90000) %}a long line{% endfor %}{% endfor %}": "more than 8 MiB",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}": "it includes or calls itself without end",
+    "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}": "the template cannot be used",
+    "{{ title }}" * 4_000: "its text has more than 8 MiB",
+    "{{ title }}{{ title }}" * 45_000: "of memory",
+    "x" * (2 << 20): "has more than 1 MiB",
+}
+
+
+@pytest.mark.parametrize("page", BOMBS, ids=range(len(BOMBS)))
+def test_endless_work_or_text_has_an_end(tmp_path: Path, page: str) -> None:
+    text = GOOD.replace('"Hello"', f'"{"Hello" * 1000}"') if "}}{{" in page else GOOD
+    folder = write_recipe(tmp_path / "page", text, page=page)
+    before_s, before_kib = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RecipeError, match=r"page\.html\.j2") as caught:
+        load(folder)
+    assert BOMBS[page] in str(caught.value) and len(str(caught.value)) < 400
+    assert time.process_time() - before_s < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200 << 10
+
+
+@pytest.mark.parametrize(
+    ("page", "plain"),
+    [
+        (
+            "{{ title | upper }}{% if recipe.machine.ports[0] == 80 %}x{% else %}{{ 2 if title }}{% endif %}",
+            True,
+        ),
+        ("{{ titel", True),
+        ("{{ 2 * 3 }}", False),
+        ("{% for port in recipe.machine.ports %}{{ port }}{% endfor %}", False),
+        ("{{ title | join(title) | join(title) }}", False),
+        ("{{ title.upper() }}", False),
+        ('{% include "page.j2" %}', False),
+        ("{{ title }}" * 50_000, False),
+    ],
+)
+def test_what_needs_no_process_of_its_own(tmp_path: Path, page: str, plain: bool) -> None:
+    (tmp_path / "page.j2").write_text(page)
+    assert is_plain(tmp_path, "page.j2", {"title": "Hello" * 1000}) == plain
+
+
+def test_the_process_gives_what_we_would_give(tmp_path: Path) -> None:
+    page = "{{ title }} é \r\n\u2028 {{ recipe.machine.ports }} {{ recipe.name }}\n"
+    assert rendered(tmp_path, page + "{{ 'a' ~ 1 }}") == rendered(tmp_path, page + "a1")
 
 
 def test_a_template_that_is_no_text(tmp_path: Path) -> None:

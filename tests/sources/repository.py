@@ -1,6 +1,7 @@
 """A small Debian archive on 127.0.0.1, signed with a key of its own: packages built by dpkg-deb, served over HTTP."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,16 +88,20 @@ class Repository:
         self._debs[name] = deb
         return deb
 
-    def publish(self, release: str = RELEASE) -> None:
-        """Write the signed index of all packages."""
-        index = "\n".join(self._stanza(deb) for deb in self._debs.values()).encode()
+    def publish(self, release: str = RELEASE, *, filler: str = "") -> None:
+        """Write the signed index of all packages, and ``filler`` behind them."""
+        index = "\n".join((*map(self._stanza, self._debs.values()), filler)).encode()
         dist = self.folder / "dists" / release
         (dist / "main/binary-amd64").mkdir(parents=True, exist_ok=True)
         (dist / "main/binary-amd64/Packages").write_bytes(index)
         digest = hashlib.sha256(index).hexdigest()
         text = f"Origin: {self.origin}\nSuite: {release}\nCodename: {release}\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"
         text += f"Architectures: amd64\nComponents: main\nSHA256:\n {digest} {len(index)} main/binary-amd64/Packages\n"
-        (dist / "InRelease").write_bytes(self._gpg("--clearsign", stdin=text.encode()).stdout)
+        in_release = dist / "InRelease"
+        before_s = in_release.stat().st_mtime if in_release.exists() else 0
+        in_release.write_bytes(self._gpg("--clearsign", stdin=text.encode()).stdout)
+        if in_release.stat().st_mtime < before_s + 1:  # HTTP tells times in seconds, by which apt sees what is new
+            os.utime(in_release, (before_s + 1, before_s + 1))
 
     def configure(self, *, signed_by: Path | None = None) -> Path:
         """Write the machine's configuration; returns its folder."""

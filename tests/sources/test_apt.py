@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagebuilder import process
-from imagebuilder.errors import SourceError, ToolFailed, ToolMissing
-from imagebuilder.events import Event, Progress, Unit, Warned
+from imagebuilder.errors import OutputError, SourceError, ToolFailed, ToolMissing
+from imagebuilder.events import Begun, Event, Progress, Unit, Warned
 from imagebuilder.sources import Context, apt, apt_says, archives
-from imagebuilder.sources.apt import Wish, fetch, resolve
-from imagebuilder.sources.layer import Package
+from imagebuilder.sources.apt import PackageRequest, fetch, resolve
+from imagebuilder.sources.apt_state import AptState
+from imagebuilder.sources.kind import Package
 
 from .repository import RELEASE, Repository, served
+
+pytestmark = pytest.mark.tools
 
 Ran = list[tuple[str, ...]]
 
@@ -38,12 +42,12 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     return calls
 
 
-def wish(*packages: str, release: str = RELEASE) -> Wish:
-    return Wish(release, packages)
+def request(*packages: str, release: str = RELEASE) -> PackageRequest:
+    return PackageRequest(release, packages)
 
 
 def resolved(context: Context, *packages: str, release: str = RELEASE, refresh: bool = False) -> tuple[Package, ...]:
-    return resolve(wish(*packages, release=release), store=context.store, say=context.say, refresh=refresh)
+    return resolve(request(*packages, release=release), store=context.store, say=context.say, refresh=refresh)
 
 
 def fetched(context: Context, packages: Sequence[Package]) -> dict[str, Path]:
@@ -126,11 +130,16 @@ def test_packages_come_with_what_they_depend_on_and_as_they_were_published(
         assert package.bytes == published.stat().st_size
     total = sum(package.bytes for package in packages)
     assert Progress(f"apt-download-{RELEASE}", total, total) in events
-    assert any(getattr(event, "unit", None) is Unit.BYTES and getattr(event, "total", 0) == total for event in events)
+    assert [event for event in events if isinstance(event, Begun)] == [
+        Begun(f"apt-update-{RELEASE}", f"package lists of Debian {RELEASE}", 100, Unit.ITEMS),
+        Begun(f"apt-download-{RELEASE}", f"2 packages of Debian {RELEASE}", total, Unit.BYTES),
+    ]
+    told = {(event.step, event.total) for event in events if isinstance(event, Progress)}
+    assert told == {(f"apt-update-{RELEASE}", 100), (f"apt-download-{RELEASE}", total)}
 
 
 def test_one_package_alone(repository: Repository, context: Context) -> None:
-    alone = resolve(Wish(RELEASE, ("greeter",), dependencies=False), store=context.store, say=context.say)
+    alone = resolve(PackageRequest(RELEASE, ("greeter",), dependencies=False), store=context.store, say=context.say)
     assert [package.name for package in alone] == ["greeter"]
 
 
@@ -179,10 +188,11 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from imagebuilder.sources import apt, archives
+from imagebuilder.sources.apt_state import AptState
 from imagebuilder.store import Store
 archives.ETC_APT = Path(sys.argv[1])
 store = Store(Path(sys.argv[2]) / "store")
-packages = apt.resolve(apt.Wish("bookworm", ("greeter",)), store=store, say=lambda event: None)
+packages = apt.resolve(apt.PackageRequest("bookworm", ("greeter",)), store=store, say=lambda event: None)
 print(sorted(apt.fetch("bookworm", packages, store=store, say=lambda event: None)))
 """
 
@@ -211,7 +221,7 @@ def test_an_ordinary_user_can(repository: Repository, open_folder: Path) -> None
     [
         (["greter"], 'source.packages: Debian bookworm has no package "greter" .did you mean "greeter"'),
         (["greeter", "zzz"], 'has no package "zzz"$'),
-        (["greeter=9"], 'does not have "greeter" in version 9 .*--refresh'),
+        (["greeter=9"], 'does not have "greeter" in version 9 .*ask for that, or for none'),
         (["grumbler"], "cannot be installed together"),
         (["nowhere-to-be-found"], 'knows "nowhere-to-be-found" only by name'),
         (["--help"], '"--help" is no name of a package'),
@@ -223,7 +233,7 @@ def test_an_ordinary_user_can(repository: Repository, open_folder: Path) -> None
 def test_packages_that_are_refused(repository: Repository, context: Context, packages: list[str], message: str) -> None:
     with pytest.raises(SourceError, match=message):
         resolved(context, *packages)
-    assert context.store.record(wish(*packages).key) is None
+    assert context.store.record(request(*packages).key) is None
 
 
 @pytest.mark.parametrize(
@@ -413,7 +423,7 @@ def test_damaged_lists_are_said_and_fetched_anew(
     assert len(fetched(context, packages)) == 2
     assert resolved(context, "greeter", refresh=True) == packages
     warned = [event.text for event in events if isinstance(event, Warned)]
-    assert len(warned) == 1 and "its package lists are fetched anew" in warned[0]
+    assert len(warned) == 1 and "they are fetched again" in warned[0]
 
 
 def test_without_apt(repository: Repository, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,3 +440,12 @@ SAID = st.sampled_from(
 @given(st.one_of(st.text(), st.lists(SAID).map("".join)))
 def test_whatever_apt_says_becomes_a_sentence(said: str) -> None:
     assert str(apt_says.explain(ToolFailed("apt-get failed", status=100, stderr=said), "bookworm"))
+
+
+def test_lists_that_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    state = AptState(tmp_path / "cache" / "apt")
+    for write in (partial(state.prepare, {}), partial(state.write, "updated", "")):
+        with pytest.raises(OutputError, match="cannot be written") as caught:
+            write()
+        assert caught.value.hint == "set IMAGEBUILDER_CACHE to another folder"

@@ -83,6 +83,7 @@ def test_every_compression(suffix: str, pack: Callable[[bytes], bytes]) -> None:
     assert read(ar({"debian-binary": b"2.0\n", f"data.tar{suffix}": pack(tar(GOOD))})) == read(package(GOOD))
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd"])
 def test_a_package_of_dpkg_deb_reads_as_dpkg_deb_says(tmp_path: Path, compression: str) -> None:
     if process.find("dpkg-deb") is None:
@@ -174,7 +175,7 @@ def inside(path: str) -> bool:
     return path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)  # the machine may be busy
 @given(
     st.sampled_from(WHOLE),
     st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=8),
@@ -199,6 +200,7 @@ KINDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, KINDS, NAMES), max_size=6))
 def test_any_members_give_nodes_inside_or_a_sentence(members: list[Member]) -> None:
     try:
@@ -214,6 +216,7 @@ def test_any_members_give_nodes_inside_or_a_sentence(members: list[Member]) -> N
 # Bounds: whatever a package makes us read and keep
 
 
+MOST_MIB = 150  # less than any of them unpacks to
 SMALL_PROGRAM = """
 import re, sys
 from pathlib import Path
@@ -256,6 +259,7 @@ def zst(parts: Iterator[bytes]) -> bytes:
     return b"".join(map(packer.compress, parts)) + packer.flush()
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("suffix, pack", [(".xz", xz), (".zst", zst)])
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
 def test_what_unpacks_to_far_more_than_it_is(
@@ -263,33 +267,36 @@ def test_what_unpacks_to_far_more_than_it_is(
 ) -> None:
     header = tarfile.TarInfo("./big")
     header.type = kind
-    data = ar({"debian-binary": b"2.0\n", f"data.tar{suffix}": zeros(header, 700 << 20, pack)})
+    data = ar({"debian-binary": b"2.0\n", f"data.tar{suffix}": zeros(header, 200 << 20, pack)})
     said, most_mib = unpacked_alone(data, tmp_path)
-    assert "unpacks to more than" in said if kind == tarfile.REGTYPE else "a header of 734,003,200 bytes" in said
-    assert most_mib < 300
+    assert "unpacks to more than" in said if kind == tarfile.REGTYPE else "a header of 209,715,200 bytes" in said
+    assert most_mib < MOST_MIB
 
 
+@pytest.mark.tools
 def test_a_large_file_goes_over_the_disk(tmp_path: Path) -> None:
     header = tarfile.TarInfo("./big")
-    header.size = 400 << 20
-    data = ar({"padding": os.urandom(4 << 20), "data.tar.gz": gzip.compress(header.tobuf() + bytes(header.size), 1)})
+    header.size = 200 << 20
+    data = ar({"padding": os.urandom(2 << 20), "data.tar.gz": gzip.compress(header.tobuf() + bytes(header.size), 1)})
     said, most_mib = unpacked_alone(data, tmp_path)
-    assert said == str(400 << 20)
-    assert most_mib < 300
+    assert said == str(200 << 20)
+    assert most_mib < MOST_MIB
 
 
+@pytest.mark.tools
 def test_a_path_of_very_many_parts(tmp_path: Path) -> None:
     data = ar({"data.tar.xz": lzma.compress(tar([("d/" * 100_000 + "x", tarfile.REGTYPE, "")]))})
     said, most_mib = unpacked_alone(data, tmp_path)
     assert "a path in it has more than 4,096 characters" in said
-    assert most_mib < 300
+    assert most_mib < MOST_MIB
 
 
+@pytest.mark.tools
 def test_very_many_deep_paths(tmp_path: Path) -> None:
     members = [(f"{number}/" + "d/" * 2000 + "x", tarfile.REGTYPE, "") for number in range(3000)]
     said, most_mib = unpacked_alone(ar({"data.tar.xz": lzma.compress(tar(members), preset=0)}), tmp_path)
-    assert "longer names, than any package" in said
-    assert most_mib < 300
+    assert "longer names, than are taken" in said
+    assert most_mib < MOST_MIB
 
 
 def test_a_sparse_file_of_a_tebibyte() -> None:
@@ -301,5 +308,5 @@ def test_a_sparse_file_of_a_tebibyte() -> None:
         content = b"1\n0\n0\n".ljust(512, b"\0")
         info.size = len(content)
         archive.addfile(info, io.BytesIO(content))
-    with pytest.raises(SourceError, match="is sparse, which packages do not have"):
+    with pytest.raises(SourceError, match="is sparse, which is not taken"):
         read(ar({"data.tar": stream.getvalue()}))

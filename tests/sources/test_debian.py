@@ -8,19 +8,22 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
-from imagebuilder.builder import Build
+from imagebuilder.build.walk import Build
 from imagebuilder.errors import SourceError
 from imagebuilder.events import Event, Warned
 from imagebuilder.recipe.load import load
-from imagebuilder.recipe.model import DebianSource
-from imagebuilder.sources import SOURCES, Context, Layer, Package, apt, known_users
-from imagebuilder.sources.debian import merge_usr
+from imagebuilder.sources import SOURCES, Context, Package, apt
+from imagebuilder.sources.debian import DebianSource, known_users, merge_usr
+from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.maintainer.accounts import usual_number
 from imagebuilder.sources.state import state_folders
 from imagebuilder.store import Store, canonical
 from imagebuilder.tree import Kind, Tree, directory, file, symlink
+from tests.sources.provided import provided
 
 from .repository import Repository
+
+pytestmark = pytest.mark.tools
 
 DEBIAN = SOURCES["debian"]
 
@@ -57,7 +60,7 @@ def test_users_by_name(files: dict[str, str], users: dict[str, tuple[int, int]])
 
 def test_an_unknown_package(repository: Repository, context: Context) -> None:
     with pytest.raises(SourceError, match=r'source.packages: .* "greter" .did you mean "greeter"'):
-        DEBIAN.describe(source("greter"), context)
+        DEBIAN.resolve(source("greter"), context)
 
 
 # The description and the layer
@@ -66,15 +69,15 @@ def test_an_unknown_package(repository: Repository, context: Context) -> None:
 def test_the_description_holds_every_package_by_hash_and_is_there_at_once(
     repository: Repository, context: Context
 ) -> None:
-    described = DEBIAN.describe(source("greeter"), context)
+    described = DEBIAN.resolve(source("greeter"), context).key
     assert [row[:2] for row in described["packages"]] == [
         ("base-passwd", "1.0"),
         ("greeter", "1.5"),
         ("libgreet2", "2:3.1-4+b1"),
     ]
     again = Context(context.folder, context.store, context.say)
-    first, second = (_seconds(partial(DEBIAN.describe, source("greeter"), each)) for each in (_anew(again), again))
-    assert DEBIAN.describe(source("greeter"), again) == described
+    first, second = (_seconds(partial(DEBIAN.resolve, source("greeter"), each)) for each in (_anew(again), again))
+    assert DEBIAN.resolve(source("greeter"), again).key == described
     assert second * 20 < first  # no apt, no network
 
 
@@ -90,14 +93,14 @@ def _seconds(act: Callable[[], object]) -> float:
 
 def test_refresh_asks_once_a_build(repository: Repository, context: Context, events: list[object]) -> None:
     anew = _anew(context)
-    DEBIAN.describe(source("greeter"), anew)
+    DEBIAN.resolve(source("greeter"), anew)
     said = len(events)
-    DEBIAN.describe(source("greeter"), anew)
+    DEBIAN.resolve(source("greeter"), anew)
     assert said and len(events) == said
 
 
 def test_the_layer_has_files_origins_and_packages(repository: Repository, context: Context) -> None:
-    layer = DEBIAN.provide(source("greeter"), context)
+    layer = provided(source("greeter"), context)
     assert layer.slim
     assert layer.origins["/usr/bin/greeter"] == "greeter"
     assert layer.origins["/usr/lib/greet/libgreet.so.2"] == "libgreet2"
@@ -109,7 +112,7 @@ def test_the_layer_has_files_origins_and_packages(repository: Repository, contex
 
 
 def test_a_layer_comes_back_out_of_the_store(repository: Repository, context: Context) -> None:
-    layer = DEBIAN.provide(source("greeter"), context)
+    layer = provided(source("greeter"), context)
     document = layer.save(context.store)
     assert canonical(document)
     assert Layer.load(document, context.store) == layer
@@ -136,7 +139,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Context:
     ],
 )
 def test_real_packages_unpack_to_what_dpkg_lists(shared: Context, release: str, package: str, program: str) -> None:
-    layer = DEBIAN.provide(source(package, release=release), shared)
+    layer = provided(source(package, release=release), shared)
     assert layer.tree.resolve(program)
     assert known_users(layer)["www-data"] == (33, 33)
     files = apt.fetch(release, layer.packages, store=shared.store, say=shared.say)
@@ -179,7 +182,7 @@ def test_maintainer_scripts_are_followed_when_packages_are_unpacked(repository: 
         },
     )
     repository.publish()
-    layer = DEBIAN.provide(source("scripted"), context)
+    layer = provided(source("scripted"), context)
     assert layer.tree.resolve("/usr/bin/tool") == "/usr/bin/real-tool"
     assert layer.origins["/etc/alternatives/tool"] == "scripted"
     assert {"www-data", "scripted"} <= known_users(layer).keys()

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.errors import SourceError
-from imagebuilder.recipe.beside import expand
-from imagebuilder.recipe.model import FilesSource
+from imagebuilder.recipe.local_files import expand
 from imagebuilder.sources import SOURCES, Context
+from imagebuilder.sources.files import FilesSource
 from imagebuilder.store import canonical
 from imagebuilder.tree import Kind, Tree
+from tests.sources.provided import provided
 
 FILES = SOURCES["files"]
 
@@ -44,14 +45,14 @@ def folder(context: Context) -> Path:
     ],
 )
 def test_patterns(folder: Path, context: Context, patterns: list[str], found: list[str]) -> None:
-    tree = FILES.provide(source(*patterns), context).tree
+    tree = provided(source(*patterns), context).tree
     assert [path for path, node in tree.items() if node.kind is not Kind.DIRECTORY] == [
         f"/srv/static/{path}" for path in found
     ]
 
 
 def test_modes_owners_and_links(folder: Path, context: Context) -> None:
-    layer = FILES.provide(source("static"), context)
+    layer = provided(source("static"), context)
     run, index = layer.tree["/srv/static/deep/run"], layer.tree["/srv/static/index.html"]
     assert (run.mode, run.uid, run.gid, run.mtime_s) == (0o755, 0, 0, None)
     assert index.mode == 0o644
@@ -60,13 +61,13 @@ def test_modes_owners_and_links(folder: Path, context: Context) -> None:
 
 
 def test_the_root_as_target(folder: Path, context: Context) -> None:
-    assert "/static/index.html" in FILES.provide(source("static", target="/"), context).tree
+    assert "/static/index.html" in provided(source("static", target="/"), context).tree
 
 
 def test_the_description_changes_with_content_mode_and_name_only(folder: Path, context: Context) -> None:
-    before = canonical(FILES.describe(source("static"), context))
+    before = canonical(FILES.resolve(source("static"), context).key)
     os.utime(folder / "static/index.html", (0, 0))
-    assert canonical(FILES.describe(source("static"), context)) == before
+    assert canonical(FILES.resolve(source("static"), context).key) == before
     changes: list[Callable[[], object]] = [
         lambda: (folder / "static/index.html").write_text("<b>"),
         lambda: (folder / "static/index.html").chmod(0o755),
@@ -75,7 +76,7 @@ def test_the_description_changes_with_content_mode_and_name_only(folder: Path, c
     seen = {before}
     for change in changes:
         change()
-        seen.add(canonical(FILES.describe(source("static"), context)))
+        seen.add(canonical(FILES.resolve(source("static"), context).key))
     assert len(seen) == 4
 
 
@@ -88,21 +89,21 @@ def test_the_description_changes_with_content_mode_and_name_only(folder: Path, c
 )
 def test_a_pattern_that_matches_nothing(folder: Path, context: Context, pattern: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        FILES.describe(source(pattern), context)
+        FILES.resolve(source(pattern), context)
 
 
 @pytest.mark.parametrize("pattern", ["../secret", "/etc/passwd", "static/../../secret", ""])
 def test_a_pattern_that_leaves_the_folder(folder: Path, context: Context, pattern: str) -> None:
     unchecked = FilesSource.model_construct(type="files", files=(pattern,), target="/")  # the loader refuses it earlier
     with pytest.raises(SourceError, match=r"source.files: .*without '..'"):
-        FILES.describe(unchecked, context)
+        FILES.resolve(unchecked, context)
 
 
 @pytest.mark.parametrize("target", ["../../secret", "/etc/passwd", "{folder}/static/index.html", "../static/../../x"])
 def test_a_link_that_leaves_the_folder(folder: Path, context: Context, target: str) -> None:
     (folder / "static/bad").symlink_to(target.format(folder=folder))
     with pytest.raises(SourceError, match=r"static/bad is a link to .*copy the file"):
-        FILES.provide(source("static"), context)
+        provided(source("static"), context)
 
 
 def test_nothing_is_found_behind_a_link_to_a_folder_elsewhere(folder: Path, context: Context, tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_nothing_is_found_behind_a_link_to_a_folder_elsewhere(folder: Path, cont
     (folder / "way").symlink_to(tmp_path / "elsewhere")
     for pattern in ("way/secret", "way/*", "w*/**"):
         with pytest.raises(SourceError):
-            FILES.provide(source(pattern), context)
+            provided(source(pattern), context)
 
 
 @pytest.mark.timeout(20)
@@ -138,10 +139,10 @@ def test_a_link_to_a_folder_is_a_link(tmp_path: Path) -> None:
 def test_what_is_no_file(folder: Path, context: Context) -> None:
     os.mkfifo(folder / "static/pipe")
     with pytest.raises(SourceError, match=r"static/pipe is neither a file"):
-        FILES.provide(source("static"), context)
+        provided(source("static"), context)
 
 
 def test_the_folder_itself_may_be_reached_through_a_link(folder: Path, context: Context, tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(folder)
     through = Context(tmp_path / "alias", context.store, context.say)
-    assert FILES.provide(source("static"), through).tree == FILES.provide(source("static"), context).tree != Tree()
+    assert provided(source("static"), through).tree == provided(source("static"), context).tree != Tree()

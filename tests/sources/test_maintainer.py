@@ -147,6 +147,15 @@ update-alternatives --install /usr/bin/real real /usr/bin/tool 5
 """
 
 
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "99999999999", "--5"])
+def test_numbers_that_are_none(number: str) -> None:
+    script = f"shift {number}\nif [ {number} -gt 1 ]; then :; fi\nchown {number}:{number} /usr/bin/tool\n"
+    script += f"update-alternatives --install /usr/bin/y y /usr/bin/tool {number}\n"
+    tree, setup = made(script, {"/usr/share/base-passwd/passwd.master": file(f"odd:*:{number}:{number}:::\n".encode())})
+    assert (tree["/usr/bin/tool"].uid, setup.alternatives) == (0, ())
+    assert "odd" not in {user.name for user in setup.users}
+
+
 def test_alternatives_of_the_highest_priority() -> None:
     files = {"/usr/bin/better": file(b"b"), "/usr/bin/real": file(b"r"), "/usr/share/doc/tool": file(b"")}
     tree, setup = made(ALTERNATIVES, files)
@@ -274,6 +283,7 @@ def test_a_tree_with_attributes_is_another_one() -> None:
 # Certificates
 
 
+@pytest.mark.tools
 def test_the_bundle_of_authorities() -> None:
     if process.find("openssl") is None:
         pytest.skip("needs openssl")

@@ -4,20 +4,25 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from imagebuilder.builder import Build, _tell_lost
+from imagebuilder.build.outputs import write_root
+from imagebuilder.build.steps.root import _tell_ungranted
+from imagebuilder.build.walk import Build
 from imagebuilder.errors import InputError
 from imagebuilder.events import Event, Warned, silent
-from imagebuilder.formats import FORMATS
 from imagebuilder.recipe.load import load
-from imagebuilder.recipe.model import BuildSource, FilesSource
-from imagebuilder.sources import SOURCES, Context, Layer
+from imagebuilder.recipe.values import Capability
+from imagebuilder.sources import Context
+from imagebuilder.sources.build import BuildSource
+from imagebuilder.sources.files import FilesSource
+from imagebuilder.sources.layer import Layer
+from imagebuilder.sources.maintainer.capabilities import encoded
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree, file
+from tests.sources.provided import provided
 
 
 @pytest.fixture
@@ -29,13 +34,13 @@ def umask() -> Iterator[None]:
 
 
 def files(context: Context, *patterns: str, **more: Any) -> Layer:
-    return SOURCES["files"].provide(FilesSource(type="files", files=patterns, **more), context)
+    return provided(FilesSource(type="files", files=patterns, **more), context)
 
 
 def built(context: Context, script: str, outputs: dict[str, str], **more: Any) -> Layer:
     (context.folder / "input").touch()
     source = BuildSource(type="build", inputs=("input",), command=("sh", "-c", script), outputs=outputs, **more)
-    return SOURCES["build"].provide(source, context)
+    return provided(source, context)
 
 
 def modes(tree: Tree) -> dict[str, int]:
@@ -85,6 +90,7 @@ def test_a_file_that_was_closed_on_purpose_is_told(context: Context, events: lis
     assert not [event for event in events if isinstance(event, Warned)]
 
 
+@pytest.mark.tools
 @pytest.mark.usefixtures("umask")
 def test_what_a_command_makes_keeps_its_modes_whatever_our_umask_is(context: Context) -> None:
     script = "mkdir -p d/empty d/shut; echo > d/plain; echo > d/su; chmod 4755 d/su; echo > d/shut/key; "
@@ -120,7 +126,10 @@ command = "/usr/bin/run"
 exit = 0
 """
 
+WITHOUT_FILES = RECIPE.replace('["run.c"]', '["recipe.toml"]').replace('["data"]', '["recipe.toml"]')
 
+
+@pytest.mark.tools
 def test_modes_and_owners_in_the_image(tmp_path: Path) -> None:
     (tmp_path / "data/empty").mkdir(parents=True)
     (tmp_path / "data/page").write_text("page")
@@ -138,33 +147,40 @@ def test_modes_and_owners_in_the_image(tmp_path: Path) -> None:
         _ = Build(load(tmp_path), Store(tmp_path / "store"), silent).root
 
 
-class Kernels:
-    """What ``_tell_lost`` asks of a build."""
-
-    def __init__(self, *symbols: str) -> None:
-        self.symbols, self.said = symbols, list[Event]()
-        self.kernel, self.say = SimpleNamespace(name="tiny"), self.said.append
-
-    def kernel_has(self, symbol: str, value: str) -> bool:
-        return symbol in self.symbols
+CAPABLE = replace(file(b"ping"), xattrs=(("security.capability", encoded("cap_net_raw,cap_net_admin+ep") or b""),))
 
 
 @pytest.mark.parametrize(
-    ("name", "symbols", "why"),
+    ("granted", "lacking"),
     [
-        ("cpio", ("EROFS_FS_SECURITY",), "has no room for them"),
-        ("erofs", (), "tiny is built without EROFS_FS_SECURITY"),
-        ("erofs", ("EROFS_FS_SECURITY",), None),
-        ("squashfs", (), "tiny is built without SQUASHFS_XATTR"),
-        ("tar", (), None),
+        ((), ("net_admin", "net_raw")),
+        (("net_raw",), ("net_admin",)),
+        (("net_raw", "net_admin", "chown"), ()),
     ],
 )
-def test_capabilities_that_have_no_effect_are_told(name: str, symbols: tuple[str, ...], why: str | None) -> None:
-    build: Any = Kernels(*symbols)
-    ping = replace(file(b"ping"), xattrs=(("security.capability", b"x"),))
-    _tell_lost(build, Tree({"/usr/bin/ping": ping, "/a": file(b"")}), FORMATS[name], name)
-    said = [event.text for event in build.said]
-    assert len(said) == (1 if why else 0)
-    assert all("capabilities of /usr/bin/ping have no effect" in text and why and why in text for text in said)
-    _tell_lost(build, Tree({"/a": file(b"")}), FORMATS[name], name)
-    assert len(build.said) == len(said)
+def test_file_capabilities_that_the_recipe_does_not_grant_are_told(
+    granted: tuple[str, ...], lacking: tuple[str, ...]
+) -> None:
+    """With the key that grants them: written so, the warning is gone."""
+    said: list[Event] = []
+    tree = Tree({"/usr/bin/ping": CAPABLE, "/a": file(b"")})
+    _tell_ungranted(tree, tuple(map(Capability, granted)), said.append)
+    assert [event.text for event in said if isinstance(event, Warned)] == [
+        "the file capabilities of /usr/bin/ping have no effect, since no program gains rights here: if the application "
+        f"needs them, add capabilities = [{names}] to [application]"
+        for names in [", ".join(f'"{name}"' for name in lacking)]
+        if names
+    ]
+
+
+@pytest.mark.parametrize(("name", "lost"), [("cpio", True), ("erofs", False), ("tar", False)])
+def test_attributes_that_a_format_has_no_room_for_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, lost: bool
+) -> None:
+    said: list[Event] = []
+    (tmp_path / "recipe.toml").write_text(WITHOUT_FILES)
+    build = Build(load(tmp_path), Store(tmp_path / "store"), said.append)
+    monkeypatch.setattr(Build, "root", Tree({"/ping": CAPABLE}))
+    write_root(build, name, tmp_path)
+    expected = [f"{name} has no room for extended attributes: those of /ping are lost"] if lost else []
+    assert [event.text for event in said if isinstance(event, Warned)] == expected

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imagebuilder.errors import SourceError
-from imagebuilder.formats import FORMATS
+from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.sources.files import collect
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree
@@ -28,7 +28,8 @@ UNPACKED: dict[str, Callable[[Path, Path], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.tools
+@pytest.mark.parametrize("format_name", FILESYSTEMS)
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=FOLDERS)
 def test_each_name_comes_to_the_image_byte_for_byte(format_name: str, names: list[bytes]) -> None:
@@ -41,7 +42,7 @@ def test_each_name_comes_to_the_image_byte_for_byte(format_name: str, names: lis
             path.symlink_to(os.fsdecode(names[0])) if number % 2 else path.write_bytes(name)
         store = Store(Path(base) / "store")
         nodes = {f"/{path}": node for path, node in collect(folder, ["data/**"], key="source.files").items()}
-        FORMATS[format_name].write(Tree.load(Tree(nodes).save(store), store), file, epoch_s=0)
+        FILESYSTEMS[format_name].write(Tree.load(Tree(nodes).save(store), store), file, epoch_s=0)
         subprocess.run(UNPACKED[format_name](file, into), cwd=into, check=True, capture_output=True)
         assert {os.fsencode(path.name) for path in (into / "data").iterdir()} == set(names)
         for number, name in enumerate(names):

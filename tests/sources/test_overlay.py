@@ -59,3 +59,11 @@ def test_every_file_is_found_where_it_was_put(below: dict[str, Node], above: dic
 
 def _above(path: str) -> list[str]:
     return ["/", *(path[:end] for end in range(1, len(path)) if path[end] == "/")]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+@pytest.mark.parametrize("below", [file(b"x"), symlink("/other")])
+def test_a_folder_where_a_file_stands_is_refused(below: Node, mode: int) -> None:
+    """And neither vanishes nor takes the file's place."""
+    with pytest.raises(InputError, match=r"/srv is a folder in one source or .*, and a file in another"):
+        overlay(Tree({"/srv": below, "/other": file(b"y")}), {"/srv": directory(mode=mode)})

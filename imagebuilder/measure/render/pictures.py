@@ -12,7 +12,7 @@ from xml.etree import ElementTree as xml
 
 from markupsafe import Markup
 
-from imagebuilder.measure.render.words import Unit
+from imagebuilder.measure.render.words import Scale
 from imagebuilder.measure.statistics import Summary
 
 COLOURS = 9
@@ -58,7 +58,7 @@ def colour(index: int) -> str:
     return f"c{index % COLOURS}"
 
 
-def bars(rows: Sequence[Row], *, title: str, unit: Unit) -> Markup:
+def bars(rows: Sequence[Row], *, title: str, unit: Scale) -> Markup:
     """Bars below each other on one axis that begins at 0."""
     most = max((row.end for row in rows), default=0) or 1
     height = len(rows) * ROW_PX + AXIS_PX
@@ -69,7 +69,7 @@ def bars(rows: Sequence[Row], *, title: str, unit: Unit) -> Markup:
     return _markup(root)
 
 
-def strip(summary: Summary, *, title: str, interval: tuple[float, float], unit: Unit) -> Markup:
+def strip(summary: Summary, *, title: str, interval: tuple[float, float], unit: Scale) -> Markup:
     """Every sample as a dot, over a band for the interval and a line for the median. The axis need not begin at 0."""
     low, high = _padded(min(summary.min, interval[0]), max(summary.max, interval[1]))
     middle = LABEL_PX + 12 + (LEVELS // 2) * 2 * DOT_PX
@@ -93,7 +93,7 @@ def strip(summary: Summary, *, title: str, interval: tuple[float, float], unit: 
 
 
 def trend(
-    values: Sequence[tuple[float, float, float] | None], *, title: str, unit: Unit, below: Sequence[str]
+    values: Sequence[tuple[float, float, float] | None], *, title: str, unit: Scale, below: Sequence[str]
 ) -> Markup:
     """A line over several reports: (low, value, high) of each, None where it was not measured, which leaves a gap.
     ``below`` is what stands under each."""
@@ -124,7 +124,7 @@ def trend(
     return _markup(root)
 
 
-def ratios(spans: Sequence[tuple[str, tuple[float, float, float]]], *, title: str, unit: Unit) -> Markup:
+def ratios(spans: Sequence[tuple[str, tuple[float, float, float]]], *, title: str, unit: Scale) -> Markup:
     """For each name a dot on its interval (low, value, high), all on one axis with a line at 1: no change. What goes
     beyond ``RATIOS`` is cut."""
     low, high = _padded(min(1, *(span[0] for _, span in spans)), max(1, *(span[2] for _, span in spans)))
@@ -172,7 +172,7 @@ def shortened(label: str) -> str:
     return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
 
 
-def _bar(root: xml.Element, row: Row, top: int, most: float, unit: Unit) -> None:
+def _bar(root: xml.Element, row: Row, top: int, most: float, unit: Scale) -> None:
     _text(root, 0, top + LABEL_PX - 2, shortened(row.label), kind="label", anchor="start")
     _text(root, 100, top + LABEL_PX - 2, row.said, kind="value", anchor="end")
     y = str(top + LABEL_PX + 4)
@@ -191,7 +191,7 @@ def _bar(root: xml.Element, row: Row, top: int, most: float, unit: Unit) -> None
         _add(root, "line", y1=f"{middle}", y2=f"{middle}", **ends, **{"class": "whisker"})
 
 
-def _axis(root: xml.Element, at: Iterable[float], share: Callable[[float], float], height: int, unit: Unit) -> None:
+def _axis(root: xml.Element, at: Iterable[float], share: Callable[[float], float], height: int, unit: Scale) -> None:
     for value in at:
         _vertical(root, share(value), 0, height - AXIS_PX + 4, "grid")
         _text(root, share(value), height - 5, unit.at(value), kind="tick")

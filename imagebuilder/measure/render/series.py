@@ -8,14 +8,14 @@ from imagebuilder.measure.render import words
 from imagebuilder.measure.render.figure import Cells, Figure
 from imagebuilder.measure.render.lines import Line
 from imagebuilder.measure.render.pictures import ratios, trend
-from imagebuilder.measure.render.words import Unit
+from imagebuilder.measure.render.words import Scale
 from imagebuilder.measure.report import ImageReport, Memory
 from imagebuilder.measure.statistics import Summary
 from imagebuilder.words import counted
 
 Values = tuple[float, float, float] | None
 # What is followed over several reports: its name, how it is said, and its (low, value, high) in an image's report.
-FOLLOWED: Mapping[str, tuple[Unit, Callable[[ImageReport], Values]]] = {
+FOLLOWED: Mapping[str, tuple[Scale, Callable[[ImageReport], Values]]] = {
     "time to ready": (words.ms, lambda image: _spread(image.startup.ready_ms if image.startup else None)),
     "multiples of the floor": (words.times, lambda image: _alone(words.floors(image.startup))),
     "guest instructions": (words.count, lambda image: _spread(image.startup.instructions if image.startup else None)),

@@ -6,7 +6,7 @@ from imagebuilder.measure.phases import MEANING
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.figure import Cells, Figure
 from imagebuilder.measure.render.pictures import Piece, Row, bars, colour, strip
-from imagebuilder.measure.render.words import Unit
+from imagebuilder.measure.render.words import Scale
 from imagebuilder.measure.report import ImageReport, Startup
 from imagebuilder.measure.statistics import Summary
 from imagebuilder.words import counted
@@ -14,7 +14,7 @@ from imagebuilder.words import counted
 INITCALLS = 12  # so many are shown
 ADDS_UP_MS, ADDS_UP_SHARE = 1, 0.01  # phases that miss the whole by more than both do not add up
 NOT_TOLD_APART = "not told apart"
-Part = tuple[str, float | None]
+Segment = tuple[str, float | None]
 
 
 def median_run(ready: Summary) -> int:
@@ -22,12 +22,12 @@ def median_run(ready: Summary) -> int:
     return min(range(len(ready.samples)), key=lambda run: abs(ready.samples[run] - ready.median))
 
 
-def waterfall(startup: Startup) -> tuple[Part, ...]:
+def waterfall(startup: Startup) -> tuple[Segment, ...]:
     """The phases of the median run in ms, which add up to its time to ready; None is not known. What is left between
     phases that are not known is a part of its own."""
     run = median_run(startup.ready_ms)
     runs = len(startup.ready_ms.samples)
-    parts: list[Part] = [
+    parts: list[Segment] = [
         (name, summary.samples[run] if summary and len(summary.samples) == runs else None)
         for name, summary in startup.phases_ms.items()
     ]
@@ -38,12 +38,12 @@ def waterfall(startup: Startup) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def total(parts: Sequence[Part]) -> float:
+def total(parts: Sequence[Segment]) -> float:
     """What the known phases come to."""
     return sum(took for _, took in parts if took is not None)
 
 
-def adds_up(parts: Sequence[Part], whole_ms: float) -> bool:
+def adds_up(parts: Sequence[Segment], whole_ms: float) -> bool:
     """Whether phases come to the whole."""
     return abs(total(parts) - whole_ms) <= max(ADDS_UP_MS, ADDS_UP_SHARE * whole_ms)
 
@@ -74,7 +74,7 @@ def phases(image: ImageReport) -> Figure:
     )
 
 
-def _phase(index: int, part: Part, whole: float, summary: Summary | None) -> Cells:
+def _phase(index: int, part: Segment, whole: float, summary: Summary | None) -> Cells:
     name, took = part
     note = MEANING.get(name, "")
     if took is None:
@@ -87,7 +87,7 @@ def _span(summary: Summary | None) -> str:
 
 
 # What a start gave samples of -> its name in words, and how a value is said.
-SAMPLED: Mapping[str, tuple[str, Unit]] = {
+SAMPLED: Mapping[str, tuple[str, Scale]] = {
     "ready_ms": ("time to ready", words.ms),
     "floor_ms": ("the floor", words.ms),
     "bare_ms": ("time to ready of the bare command line", words.ms),

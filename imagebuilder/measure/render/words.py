@@ -16,7 +16,7 @@ TWO_DIGITS = 10  # from here on a second decimal says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Scale:
     """How a figure is said. ``scales`` are what it is counted in, the largest first, each with its decimals."""
 
     scales: tuple[tuple[str, float, int], ...]
@@ -38,14 +38,14 @@ class Unit:
         return next((scale for scale in self.scales if value >= scale[1]), self.scales[-1])
 
 
-ms = Unit((("ms", 1, 1),))
-size = Unit((("MB", 1e6, 2), ("kB", 1e3, 1), ("B", 1, 0)))
-mib = Unit((("MiB", 1, 0),))
-times = Unit((("×", 1, 1),))
-count = Unit((("", 1, 0),))
+ms = Scale((("ms", 1, 1),))
+size = Scale((("MB", 1e6, 2), ("kB", 1e3, 1), ("B", 1, 0)))
+mib = Scale((("MiB", 1, 0),))
+times = Scale((("×", 1, 1),))
+count = Scale((("", 1, 0),))
 
 # The end of a name -> how its value is said.
-UNITS: Mapping[str, Unit] = {
+UNITS: Mapping[str, Scale] = {
     "_bytes": size,
     "_ms": ms,
     "_mib": mib,

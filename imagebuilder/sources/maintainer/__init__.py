@@ -7,16 +7,16 @@
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagebuilder.sources.maintainer import accounts, alternatives, certificates, harmless
 from imagebuilder.sources.maintainer.accounts import Accounts, Group, User
 from imagebuilder.sources.maintainer.alternatives import Alternative
-from imagebuilder.sources.maintainer.reader import Unreadable
-from imagebuilder.sources.maintainer.shell import follow
-from imagebuilder.sources.maintainer.system import LONGEST_TEXT, System, tmpfiles
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tree import Kind, Tree
+
+if TYPE_CHECKING:  # what a build with nothing changed needs no more of than the type
+    from imagebuilder.sources.maintainer.system import System
 
 __all__ = ["Alternative", "Control", "Group", "Setup", "User", "set_up"]
 
@@ -113,7 +113,9 @@ def set_up(
     return whole, made, Setup(tuple(known.users.values()), tuple(known.groups.values()), tuple(taken), unmade)
 
 
-def _followed(tree: Tree, origins: Mapping[str, str], controls: Mapping[str, Control], known: Accounts) -> System:
+def _followed(tree: Tree, origins: Mapping[str, str], controls: Mapping[str, Control], known: Accounts) -> "System":
+    from imagebuilder.sources.maintainer.system import System
+
     system = System(dict(tree), known)
     _accounts(system, tree, origins)
     for package, control in controls.items():
@@ -124,7 +126,7 @@ def _followed(tree: Tree, origins: Mapping[str, str], controls: Mapping[str, Con
     return system
 
 
-def _accounts(system: System, tree: Tree, origins: Mapping[str, str]) -> None:
+def _accounts(system: "System", tree: Tree, origins: Mapping[str, str]) -> None:
     """Those that every Debian system has, then those of ``sysusers.d``."""
     passwd, group = (_text(tree, path) for path in MASTERS)
     system.accounts.read_passwd(passwd, "base-passwd")
@@ -133,7 +135,9 @@ def _accounts(system: System, tree: Tree, origins: Mapping[str, str]) -> None:
         accounts.sysusers(system.accounts, _text(tree, path), origins.get(path, ""))
 
 
-def _tmpfiles(system: System, tree: Tree, origins: Mapping[str, str]) -> None:
+def _tmpfiles(system: "System", tree: Tree, origins: Mapping[str, str]) -> None:
+    from imagebuilder.sources.maintainer.system import tmpfiles
+
     for path in _in_folder(tree, "/usr/lib/tmpfiles.d/"):
         system.package = origins.get(path, "")
         tmpfiles(system, _text(tree, path))
@@ -143,7 +147,10 @@ def _in_folder(tree: Tree, folder: str) -> Iterable[str]:
     return [path for path in tree if path.startswith(folder) and path.endswith(".conf")]
 
 
-def _follow(system: System, control: Control) -> None:
+def _follow(system: "System", control: Control) -> None:
+    from imagebuilder.sources.maintainer.reader import Unreadable
+    from imagebuilder.sources.maintainer.shell import follow
+
     if not control.postinst:
         return
     if not SHELLS.match(control.postinst):
@@ -156,6 +163,8 @@ def _follow(system: System, control: Control) -> None:
 
 
 def _text(tree: Tree, path: str) -> str:
+    from imagebuilder.sources.maintainer.system import LONGEST_TEXT
+
     node = tree.get(path)
     data = node.content.read() if node is not None and node.kind is Kind.FILE else b""
     return data[:LONGEST_TEXT].decode(errors="surrogateescape")

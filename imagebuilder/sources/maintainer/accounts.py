@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+from imagebuilder.recipe.values import MAX_ID
 from imagebuilder.store import sha256
+from imagebuilder.words import whole_number
 
 FIRST, LAST = 100, 999  # what adduser gives to system users (Debian Policy 9.2.2)
 NOGROUP = 65534
@@ -56,15 +58,15 @@ class Accounts:
     def read_passwd(self, text: str, package: str) -> None:
         """Take the users of a passwd file."""
         for row in _rows(text, 7):
-            if row[2].isdecimal() and row[3].isdecimal():
-                gecos, home, shell = row[4:7]
-                self.users[row[0]] = User(row[0], int(row[2]), int(row[3]), gecos, home, shell, package)
+            uid, gid = (whole_number(each, MAX_ID) for each in row[2:4])
+            if uid is not None and gid is not None:
+                self.users[row[0]] = User(row[0], uid, gid, row[4], row[5], row[6], package)
 
     def read_group(self, text: str, package: str) -> None:
         """Take the groups of a group file."""
         for row in _rows(text, 4):
-            if row[2].isdecimal():
-                self.groups[row[0]] = Group(row[0], int(row[2]), tuple(filter(None, row[3].split(","))), package)
+            if (gid := whole_number(row[2], MAX_ID)) is not None:
+                self.groups[row[0]] = Group(row[0], gid, tuple(filter(None, row[3].split(","))), package)
 
     def add_group(self, name: str, package: str, *, gid: int | None = None) -> Group:
         """A group, as it is when it is there already."""
@@ -86,11 +88,11 @@ class Accounts:
 
     def uid(self, word: str) -> int | None:
         """A user's number, by name or number."""
-        return int(word) if word.isdecimal() else self.users[word].uid if word in self.users else None
+        return self.users[word].uid if word in self.users else whole_number(word, MAX_ID)
 
     def gid(self, word: str) -> int | None:
         """A group's number, by name or number."""
-        return int(word) if word.isdecimal() else self.groups[word].gid if word in self.groups else None
+        return self.groups[word].gid if word in self.groups else whole_number(word, MAX_ID)
 
     def _free(self, name: str) -> int:
         """The usual number or the next that is free; that of the group of the same name first."""

@@ -4,6 +4,7 @@
 the highest priority counts.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,7 +37,7 @@ def offers(words: Sequence[str], package: str) -> list[Alternative]:
         return []
     first = words.index("--install") + 1
     link, name, target, priority, *rest = [*words[first : first + 4], *[""] * 4][:4] + list(words[first + 4 :])
-    if not priority.lstrip("-").isdecimal() or len(priority) > 9:
+    if not re.fullmatch("-?[0-9]{1,9}", priority):
         return []
     rows = [(link, name, target)]
     while rest[:1] and rest[0] in SLAVES and len(rest) >= 4:

@@ -1,18 +1,16 @@
-"""File capabilities as ``setcap`` writes them, in the kernel's form (``struct vfs_cap_data`` of linux/capability.h)."""
+"""File capabilities in the kernel's form (``struct vfs_cap_data`` of linux/capability.h), as ``setcap`` writes them."""
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+from imagebuilder.recipe.values import Capability
+from imagebuilder.tree import Tree
 
 NAME = "security.capability"
 REVISION_2, EFFECTIVE = 0x02000000, 1
-_NAMES = (  # in the order of their numbers
-    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
-    "net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin "
-    "sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override "
-    "mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore"
-)
-NUMBERS: Mapping[str, int] = {f"cap_{name}": number for number, name in enumerate(_NAMES.split())}
+FORM = struct.Struct("<5I")
+NUMBERS: Mapping[str, int] = {f"cap_{each}": each.number for each in Capability}
 CLAUSE = re.compile(r"([a-z_,]+)([=+])([eip]+)")
 
 
@@ -31,4 +29,20 @@ def encoded(text: str) -> bytes | None:
     effective = EFFECTIVE if sets["e"] else 0
     low, high = 0xFFFF_FFFF, 32
     words = (sets["p"] & low, sets["i"] & low, sets["p"] >> high, sets["i"] >> high)
-    return struct.pack("<5I", REVISION_2 | effective, *words)
+    return FORM.pack(REVISION_2 | effective, *words)
+
+
+def decoded(value: bytes) -> tuple[Capability, ...]:
+    """The capabilities that an attribute's value gives, permitted or inheritable; none for one that makes no sense."""
+    if len(value) < FORM.size:
+        return ()
+    _, *words = FORM.unpack_from(value)
+    bits = words[0] | words[1] | (words[2] | words[3]) << 32
+    return tuple(each for each in Capability if bits >> each.number & 1)
+
+
+def ungranted(tree: Tree, granted: Collection[Capability]) -> dict[str, tuple[Capability, ...]]:
+    """The files that give capabilities besides the granted ones, and which."""
+    given = {path: decoded(dict(node.xattrs).get(NAME, b"")) for path, node in tree.items() if node.xattrs}
+    lacking = {path: tuple(each for each in found if each not in granted) for path, found in given.items()}
+    return {path: names for path, names in lacking.items() if names}

@@ -1,4 +1,5 @@
-"""Commands of maintainer scripts of which nothing is missing in an image: they ask, talk, or serve a running system."""
+"""Commands of maintainer scripts of which nothing is missing in an image: they ask, talk, or serve a running system; or
+what they make is made elsewhere (PHP's extensions: ``closure/php.py``)."""
 
 # Ask and talk, or work on the package database, on services, on menus and on the documentation of an installed system.
 _COMMANDS = """
@@ -6,7 +7,8 @@ aa-enabled aa-status add-shell apparmor_parser appstreamcli awk basename bash ca
 deb-systemd-helper deb-systemd-invoke debconf-escape debconf-show delgroup deluser diff dirname dpkg dpkg-divert
 dpkg-maintscript-helper dpkg-query dpkg-trigger echo egrep env expr fc-cache fgrep find fold getcap getent gpasswd
 grep groupmod gsettings gtk-update-icon-cache head helpztags hostname id initctl install-docs install-info invoke-rc.d
-ischroot journalctl kill ldconfig locale logger logname ls mandb md5sum mktemp mountpoint pidof pkill printf ps pwck
+ischroot journalctl kill ldconfig locale logger logname ls mandb md5sum mktemp mountpoint
+php_invoke pidof pkill printf ps pwck
 py3clean py3compile py3versions pyclean pycompile pypy3compile read readlink realpath remove-shell restorecon rm rmdir
 runit-helper selinuxenabled seq service setsebool sh sha256sum sleep sort start-stop-daemon stat stop su sync
 systemctl systemd-detect-virt tail tee telinit test tr true tty ucfq ucfr udevadm uname uniq update-binfmts

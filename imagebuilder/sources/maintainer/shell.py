@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from imagebuilder.arch import TARGET
 from imagebuilder.sources.maintainer import reader
 from imagebuilder.sources.maintainer.reader import Command, Literal, Parameter, Redirect, Substitution, Word
+from imagebuilder.words import whole_number
 
 UNKNOWN = "\0"
 MOST_STEPS = 20_000
@@ -271,8 +273,8 @@ class _Shell:
         return word if missing else value or ""
 
     def lookup(self, name: str) -> str | None:
-        if name.isdigit():
-            return self.arguments.get(int(name), "") if name != "0" else UNKNOWN
+        if (place := whole_number(name)) is not None:
+            return self.arguments.get(place, "") if place else UNKNOWN
         if name in "@*":
             return " ".join(self.arguments.values())
         if name == "#":
@@ -284,7 +286,7 @@ class _Shell:
 
 # What dpkg and debconf give a maintainer script of a first installation.
 ENVIRONMENT: Mapping[str, str] = {
-    "DPKG_MAINTSCRIPT_ARCH": "amd64",
+    "DPKG_MAINTSCRIPT_ARCH": TARGET.debian,
     "DPKG_MAINTSCRIPT_NAME": "postinst",
     "DEBIAN_FRONTEND": "noninteractive",
     "HOME": "/root",
@@ -347,7 +349,8 @@ def _set(shell: _Shell, words: Sequence[str]) -> Status:
 
 
 def _shift(shell: _Shell, words: Sequence[str]) -> Status:
-    count = int(words[0]) if words and words[0].isdigit() else 1
+    given = whole_number(words[0]) if words else None
+    count = 1 if given is None else given
     shell.arguments = dict(enumerate(shell.arguments_now()[count:], start=1))
     return True
 
@@ -386,9 +389,8 @@ def _compared(left: str, operator: str, right: str) -> Status:
     numbers: Mapping[str, Callable[[int, int], bool]] = {
         "-eq": int.__eq__, "-ne": int.__ne__, "-lt": int.__lt__, "-le": int.__le__, "-gt": int.__gt__, "-ge": int.__ge__
     }  # fmt: skip
-    if operator in numbers and left.isdigit() and right.isdigit() and len(left + right) < 40:
-        return numbers[operator](int(left), int(right))
-    return None
+    one, other = whole_number(left), whole_number(right)
+    return None if operator not in numbers or one is None or other is None else numbers[operator](one, other)
 
 
 def _asked(shell: _Shell, operator: str, word: str) -> Status:

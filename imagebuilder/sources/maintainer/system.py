@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from imagebuilder.arch import TARGET
 from imagebuilder.sources.maintainer import accounts, capabilities, harmless
 from imagebuilder.sources.maintainer.accounts import Accounts
 from imagebuilder.sources.maintainer.alternatives import Alternative, offers
@@ -11,7 +12,6 @@ from imagebuilder.sources.maintainer.shell import UNKNOWN, Did, Status
 from imagebuilder.tree import Kind, Node, clean_path, directory, file, resolve_in, symlink
 
 PROGRAM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-MULTIARCH = "x86_64-linux-gnu"
 LONGEST_TEXT = 1 << 16
 MOST_UNMADE = 20
 
@@ -49,9 +49,9 @@ class System:
         """What a command prints, for the few that matter."""
         match [posixpath.basename(words[0]), *words[1:]]:
             case ["dpkg", "--print-architecture"]:
-                return "amd64"
+                return TARGET.debian
             case ["dpkg-architecture", "-qDEB_HOST_MULTIARCH" | "-qDEB_BUILD_MULTIARCH"]:
-                return MULTIARCH
+                return TARGET.multiarch
             case ["dpkg-divert", *_, "--truename", path] | ["echo", path] | ["readlink", "-f", path]:
                 return path
             case ["basename", path]:

@@ -1,0 +1,129 @@
+"""What ``build --format`` gives beside the bundle: the image in a format of ``IMAGES``, or the root alone in a file
+system of ``FILESYSTEMS``, to look at with other tools. A format's file is ``OUT/NAME.SUFFIX``."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from imagebuilder.build.walk import Build
+from imagebuilder.bundle import Bundle
+from imagebuilder.errors import InputError
+from imagebuilder.events import Warned
+from imagebuilder.filesystems import FILESYSTEMS
+from imagebuilder.images import IMAGES
+from imagebuilder.paths import source_date_epoch_s
+from imagebuilder.store import sha256_file
+from imagebuilder.words import some
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What was written in one format; ``path`` is a file, or the bundle's folder."""
+
+    format: str
+    path: Path
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltStep:
+    """A step of a build that is done; ``cached`` when nothing had to be made."""
+
+    id: str
+    kind: str
+    title: str
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image as ``build --json`` has it."""
+
+    name: str
+    digest: str
+    folder: Path
+    artifacts: tuple[Output, ...]
+    steps: tuple[BuiltStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What ``build --json`` prints."""
+
+    images: tuple[BuiltImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image that was built: its bundle, and what was written of it."""
+
+    bundle: Bundle
+    artifacts: tuple[Output, ...]
+    steps: tuple[BuiltStep, ...]
+
+    @property
+    def image(self) -> BuiltImage:
+        """As ``build --json`` has it."""
+        image = self.bundle.image
+        return BuiltImage(image.name, image.digest, self.bundle.folder, self.artifacts, self.steps)
+
+
+def described(images: Iterable[Built]) -> Any:
+    """What ``build --json`` prints of these."""
+    return TypeAdapter(Document).dump_python(Document(tuple(each.image for each in images)), mode="json")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of that."""
+    schema = TypeAdapter(Document).json_schema(mode="serialization")
+    schema["$defs"]["Output"]["properties"]["format"]["enum"] = [*names()]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def names() -> tuple[str, ...]:
+    """All formats; the first is that of a build which asks for none."""
+    return (*IMAGES, *FILESYSTEMS)
+
+
+def check(formats: Iterable[str]) -> None:
+    """Raises InputError for a format that is not there."""
+    for name in formats:
+        if name not in names():
+            raise InputError(f"there is no format {name!r}: write one of {', '.join(names())}")
+
+
+def built(build: Build, out: Path) -> Built:
+    """Build the image into ``out/NAME``, and write it in the formats that the build asks for. Raises what the steps
+    raise."""
+    bundle = build.run(out)
+    artifacts = tuple(_output(build, bundle, name, out) for name in dict.fromkeys(build.formats or names()[:1]))
+    steps = tuple(
+        BuiltStep(step.id, step.kind.value, step.title, step.id not in build.made) for step in build.plan.steps()
+    )
+    return Built(bundle, artifacts, steps)
+
+
+def _output(build: Build, bundle: Bundle, name: str, out: Path) -> Output:
+    if name in FILESYSTEMS:
+        return write_root(build, name, out)
+    row = IMAGES[name]
+    path = out / f"{build.folder_name}{row.suffix}"
+    if row.is_bundle:
+        artifact = row.write(bundle, path, epoch_s=source_date_epoch_s())
+    else:
+        artifact = build.write_image(name, path)
+    return Output(name, path, artifact.bytes, artifact.sha256)
+
+
+def write_root(build: Build, name: str, out: Path) -> Output:
+    """Write the root alone in a file system. Raises OutputError, ToolMissing, and what the steps raise."""
+    row = FILESYSTEMS[name]
+    path = out / f"{build.folder_name}{row.suffix}"
+    if row.xattrs is None and (lost := [path for path, node in build.root.items() if node.xattrs]):
+        build.say(Warned(f"{name} has no room for extended attributes: those of {some(lost)} are lost"))
+    row.write(build.root, path, epoch_s=source_date_epoch_s())
+    return Output(name, path, path.stat().st_size, sha256_file(path))

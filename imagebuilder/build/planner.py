@@ -1,0 +1,249 @@
+"""From a recipe to the plan of its image: everything that its steps get to see is gathered here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import __version__, pages
+from imagebuilder import kernel as kernels
+from imagebuilder.arch import Firmware
+from imagebuilder.build.plan import Inputs, Plan, plan
+from imagebuilder.build.revision import Code, code_of
+from imagebuilder.build.steps import MODULES
+from imagebuilder.build.steps.bundle import BundleInputs
+from imagebuilder.build.steps.image import ImageInputs
+from imagebuilder.build.steps.kernel import KernelInputs
+from imagebuilder.build.steps.pack import PackInputs
+from imagebuilder.build.steps.root import AddedFile, KernelAbilities, RootInputs
+from imagebuilder.build.steps.sbom import SbomInputs
+from imagebuilder.build.steps.slim import SlimInputs
+from imagebuilder.build.steps.source import SourceInputs
+from imagebuilder.closure import as_seen
+from imagebuilder.closure.languages import VARIABLES
+from imagebuilder.events import Warned
+from imagebuilder.images import IMAGES
+from imagebuilder.pages import PageList
+from imagebuilder.paths import source_date_epoch_s
+from imagebuilder.platforms.table import LINUX, PLATFORMS
+from imagebuilder.recipe.completed import completed
+from imagebuilder.recipe.describe import describe
+from imagebuilder.recipe.listening import IPV6, ipv6_listener
+from imagebuilder.recipe.model import Recipe
+from imagebuilder.recipe.render import node_of
+from imagebuilder.recipe.values import AUTO_KERNEL
+from imagebuilder.sources import SOURCES, with_implied
+from imagebuilder.sources.debian import DebianSource
+from imagebuilder.sources.kind import Context, Locked, SourceTable
+from imagebuilder.transforms.kind import ChosenTransform, Stage
+from imagebuilder.transforms.table import TRANSFORMS
+
+
+@dataclass(frozen=True)
+class Planner:
+    """A recipe, and what else is asked for: ``kernel_name`` is another kernel than the recipe's; ``smp`` asks for one
+    that can use more than one processor; ``formats`` are those that the image is written in, as ``build --format`` has
+    them."""
+
+    recipe: Recipe
+    context: Context
+    kernel_name: str | None = None
+    smp: bool = False
+    formats: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be done. Asks the sources what they come to; raises what they raise, InputError and KernelError
+        for what cannot be built."""
+        kernels.check_requirements(self.definition, self.fragments, self._requirements)
+        kernels.check_cpus(self.definition, self.fragments, self.recipe.machine.cpus)
+        self._tell_ipv6()
+        inputs = Inputs(
+            sources=[SourceInputs(SOURCES[each.source.type], each) for each in self.locked],
+            slim=self._slim,
+            kernel=KernelInputs(self.definition, self.fragments),
+            root=self._root,
+            pack=PackInputs(source_date_epoch_s()),
+            bundle=BundleInputs(
+                describe(self.complete),
+                LINUX,
+                self.definition.name,
+                self.definition.product(Firmware.DIRECT),
+                self.definition.boot,
+                self.most_cpus,
+            ),
+            sbom=SbomInputs(
+                KernelInputs(self.definition, self.fragments),
+                __version__,
+                source_date_epoch_s(),
+                tuple(each.path for each in self._files),
+                tuple(each.key for each in self.locked),
+            ),
+            images=[
+                ImageInputs(IMAGES[name], source_date_epoch_s())
+                for name in self.formats
+                if name in IMAGES and not IMAGES[name].is_bundle
+            ],
+        )
+        return plan(self.recipe.name, inputs, self.code)
+
+    @cached_property
+    def code(self) -> Code:
+        """What our own code does."""
+        return code_of(MODULES, self.context.store)
+
+    @cached_property
+    def locked(self) -> tuple[Locked, ...]:
+        """What the sources of the recipe come to, in their order."""
+        return tuple(SOURCES[source.type].resolve(source, self.context) for source in self.sources)
+
+    @cached_property
+    def sources(self) -> tuple[SourceTable, ...]:
+        """The sources of the recipe and those that they stand on, in their order."""
+        return with_implied(self.recipe.source)
+
+    @cached_property
+    def complete(self) -> Recipe:
+        """The recipe with what its sources know of the application."""
+        return completed(self.recipe, [each.defaults for each in self.locked])
+
+    @cached_property
+    def kernel(self) -> kernels.Choice:
+        """Which kernel it is, and why."""
+        if self.kernel_name:
+            return kernels.choose(self.kernel_name, (), {}, by="--kernel")
+        return self._kernel_for(self._requirements)
+
+    @property
+    def definition(self) -> kernels.KernelDefinition:
+        """The kernel's definition."""
+        return self.kernel.definition
+
+    @cached_property
+    def fragments(self) -> tuple[Path, ...]:
+        """The fragments that are added to the definition's own."""
+        return kernels.completed(self.definition, self._named_fragments, self._requirements, self.kernel.variant)
+
+    @property
+    def kernel_title(self) -> str:
+        """The kernel's name with those of its further fragments."""
+        return kernels.name_of(self.definition, self.fragments)
+
+    @cached_property
+    def most_cpus(self) -> int | None:
+        """How many processors the kernel can use; None is not known."""
+        return kernels.most_cpus(self.definition, self.fragments)
+
+    @property
+    def folder_name(self) -> str:
+        """``NAME``, or ``NAME@KERNEL`` for another kernel than the recipe's."""
+        usual = self._kernel_for(PLATFORMS[LINUX].kernel_requirements(self.recipe)).definition
+        chosen = kernels.name_of(self.definition, self.fragments[len(self._named_fragments) :] if self.smp else ())
+        return self.recipe.name if chosen == usual.name else f"{self.recipe.name}@{chosen}"
+
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """The recipe's globs of what is left out."""
+        exclude: tuple[str, ...] = self._option("exclude")
+        return exclude
+
+    def _kernel_for(self, requirements: Mapping[str, str]) -> kernels.Choice:
+        """The kernel that the recipe gets for all that it needs, and these."""
+        name = None if self.recipe.kernel.name == AUTO_KERNEL else self.recipe.kernel.name
+        listener = {IPV6: self._listener} if self._listener else {}
+        return kernels.choose(name, self._named_fragments, {**requirements, **listener}, by="the recipe")
+
+    @cached_property
+    def _named_fragments(self) -> tuple[Path, ...]:
+        return tuple(kernels.fragment(name, beside=self.recipe.folder) for name in self.recipe.kernel.fragments)
+
+    @cached_property
+    def _listener(self) -> str | None:
+        return ipv6_listener(self.recipe)
+
+    def _tell_ipv6(self) -> None:
+        """Say when the application would listen on addresses that its kernel does not know."""
+        if self._listener and self.definition.package is None and not self._kernel_has(IPV6, "y"):
+            said = f"{self._listener} is an IPv6 address, and the kernel {self.definition.name} has no IPv6"
+            self.context.say(Warned(f'{said}: add "ipv6" to fragments under [kernel]'))
+
+    @property
+    def _requirements(self) -> Mapping[str, str]:
+        return PLATFORMS[LINUX].kernel_requirements(self.recipe, smp=self.smp)
+
+    @property
+    def _slim(self) -> SlimInputs:
+        recipe, application = self.complete, self.complete.application
+        environment = application.environment
+        return SlimInputs(
+            roots=tuple(filter(None, (application.command, recipe.template.hook))),
+            arguments=tuple(word for word in application.arguments if "/" in word),
+            transforms=self._transforms(Stage.SOURCES),
+            added=tuple((each.path, as_seen(each.path, each.node)) for each in self._files),
+            search={name: value for name, value in environment.items() if _is_searched_by(name)},
+            releases=tuple(dict.fromkeys(each.release for each in self.sources if isinstance(each, DebianSource))),
+            packages=tuple(name.partition("=")[0] for each in self.sources for name in getattr(each, "packages", ())),
+        )
+
+    @property
+    def _root(self) -> RootInputs:
+        recipe = self.complete
+        return RootInputs(
+            name=recipe.name,
+            application=recipe.application,
+            root=recipe.root,
+            network=recipe.machine.network,
+            egress=recipe.machine.egress,
+            platform=LINUX,
+            init=PLATFORMS[LINUX].key(),
+            kernel=self._abilities,
+            files=self._files,
+            source_owners=tuple(each.owner for each in self.sources if hasattr(each, "owner")),
+            transforms=self._transforms(Stage.ROOT),
+            pages=self._page_list,
+        )
+
+    @property
+    def _abilities(self) -> KernelAbilities:
+        return KernelAbilities(
+            name=self.definition.name,
+            erofs_attributes=self._kernel_has("EROFS_FS_SECURITY", "y"),
+            low_ports=self._kernel_has("IP_UNPRIVILEGED_PORT_START", "0"),
+            listen_signal=self._kernel_has("INET_LISTEN_SIGNAL", "y"),
+        )
+
+    def _kernel_has(self, symbol: str, value: str) -> bool:
+        """Whether the kernel is compiled with this value of a symbol."""
+        return kernels.asks_for(self.definition, self.fragments, symbol) == value
+
+    @property
+    def _page_list(self) -> PageList | None:
+        """What the recipe's list of pages says. Raises InputError for a damaged one."""
+        name = self.recipe.root.pages
+        return pages.read(self.recipe.folder / name, hint=pages.learn_hint(self.recipe.name)) if name else None
+
+    @cached_property
+    def _files(self) -> tuple[AddedFile, ...]:
+        """The recipe's files as nodes that belong to root yet."""
+        recipe = self.complete
+        return tuple(AddedFile(entry.path, node_of(entry, recipe), entry.owner) for entry in recipe.files)
+
+    def _transforms(self, stage: Stage) -> Mapping[str, ChosenTransform]:
+        return {
+            name: ChosenTransform(row, row.options(**{key: self._option(key) for key in row.options.model_fields}))
+            for name, row in TRANSFORMS.items()
+            if row.stage is stage
+        }
+
+    def _option(self, key: str) -> Any:
+        """A transform's key under ``[root]``; a list goes on with what sources say under the same key."""
+        value = getattr(self.recipe.root, key)
+        if isinstance(value, tuple):
+            value = (*(each for source in self.sources for each in getattr(source, key, ())), *value)
+        return value
+
+
+def _is_searched_by(variable: str) -> bool:
+    """Whether a variable of the application's environment tells what the closure looks for."""
+    return variable == "PATH" or variable.startswith("LD_") or variable in VARIABLES

@@ -1,6 +1,0 @@
-"""The minimal OS layer: our own init (PID 1) in C, what builds it and what it reads."""
-
-from imagebuilder.guest.build import INIT, init_key, provide_init
-from imagebuilder.guest.config import InitConfig, Limit, Mount, init_conf
-
-__all__ = ["INIT", "InitConfig", "Limit", "Mount", "init_conf", "init_key", "provide_init"]

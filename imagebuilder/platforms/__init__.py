@@ -1,0 +1,1 @@
+"""What runs the application inside the machine: a folder for each."""

@@ -1,0 +1,140 @@
+"""What a kind of source is: its table in a recipe, what it chooses, what it gives. A row of ``SOURCES`` each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagebuilder.errors import InputError
+from imagebuilder.events import Say
+from imagebuilder.recipe.base import RecipeTable
+from imagebuilder.store import Store, key_of
+from imagebuilder.words import shortened
+
+LOCKFILE = "recipe.lock"
+Asks = Mapping[str, str | Sequence[str]]
+"""What a source asks for, in the words of its table: what was chosen for other words does not count."""
+
+if TYPE_CHECKING:
+    from imagebuilder.sources.layer import Layer
+
+
+class SourceTable(RecipeTable):
+    """``[source]`` in a recipe, of whichever kind: each kind has its own keys besides."""
+
+    type: str
+    """The kind of source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package of a distribution that is in the image; ``bytes`` is the size of its file."""
+
+    name: str
+    version: str
+    sha256: str
+    bytes: int
+
+    @property
+    def identity(self) -> str:
+        """Its name with its version, where a source may have several of one name."""
+        return f"{self.name}@{self.version}"
+
+    def describe(self) -> dict[str, Any]:
+        """The package as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What files of a layer are of, for the bill of materials: ``purl`` is its package URL
+    (https://github.com/package-url/purl-spec), ``licences`` the SPDX expressions that it declares, ``sha256`` the
+    digest of the file that it came in; empty where there is none."""
+
+    name: str
+    version: str = ""
+    purl: str = ""
+    licences: tuple[str, ...] = ()
+    sha256: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """The material as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any]) -> "Material":
+        """The material that ``describe`` gave."""
+        return cls(**{**document, "licences": tuple(document["licences"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a source of a kind chose, of what it asks for."""
+
+    type: str
+    asks: Asks
+    packages: tuple[Package, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where the recipe is, where results are kept, who listens; ``refresh`` asks anew what may have changed outside,
+    else ``lock`` says what was chosen, and with ``frozen`` nothing else may be. ``remember``: what is chosen now counts
+    where there is no lock. ``name`` is what one types for the recipe."""
+
+    folder: Path
+    store: Store
+    say: Say
+    refresh: bool = False
+    name: str = "NAME"
+    lock: Sequence[Choice] = ()
+    frozen: bool = False
+    remember: bool = True
+    # What was asked anew already, so that one build does so once.
+    asked: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def choice(self, kind: str, asks: Asks, choose: Callable[[], tuple[Package, ...]]) -> Choice:
+        """What the lock has for this, else what is chosen now. Raises InputError when only the lock counts."""
+        key = key_of([kind, asks])
+        if key not in self.asked:
+            known = (each for each in self.lock if key_of([each.type, each.asks]) == key)
+            found = None if self.refresh else next(known, None)
+            if found is None and self.frozen:
+                words = " ".join(each if isinstance(each, str) else " ".join(each) for each in asks.values())
+                message = f"{LOCKFILE} does not fit the recipe: it lacks what a source of the kind {kind} asks for"
+                raise InputError(f"{message} ({shortened(words)})", hint=f"imagebuilder lock {self.name}")
+            self.asked[key] = found or Choice(kind, asks, choose())
+        choice: Choice = self.asked[key]
+        return choice
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a source says of its application, in the words of a recipe: keys of ``[application]``, and ports."""
+
+    application: Mapping[str, Any] = field(default_factory=dict)
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What a source comes to: ``key`` is all that its layer depends on (JSON, contents by hash), ``choice`` what the
+    lockfile keeps of it, ``defaults`` what it knows of the application."""
+
+    source: Any
+    key: Any
+    choice: Choice | None = None
+    defaults: Defaults = Defaults()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """A row of ``SOURCES``: the table of this kind; what it comes to (fast, and the network only where something must
+    be chosen); its files. ``tells_application``: it may know the command, so that a recipe need not say it;
+    ``implied``: the sources that it stands on, such as those of an interpreter, which come before it."""
+
+    model: type[SourceTable]
+    resolve: Callable[[Any, Context], Locked]
+    fetch: Callable[[Locked, Context], "Layer"]
+    tells_application: bool = False
+    implied: Callable[[Any], tuple[SourceTable, ...]] | None = None

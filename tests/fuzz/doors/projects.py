@@ -1,0 +1,61 @@
+"""Release archives and what language projects are made of."""
+
+import gzip
+import lzma
+from io import BytesIO
+from pathlib import Path
+
+from imagebuilder.sources import archive
+from imagebuilder.sources.npm import lock, package, start
+from imagebuilder.tree import Blob, Tree
+from tests.fuzz.doors.door import Door
+from tests.sources.npm import package as npm_package
+from tests.sources.test_archive import SEVERAL, ZIPPED
+from tests.sources.test_deb import tar
+from tests.sources.test_npm_lock import entry
+from tests.sources.test_npm_lock import lock as npm_lock
+
+ARCHIVES = (ZIPPED, tar(SEVERAL), gzip.compress(tar(SEVERAL), mtime=0), lzma.compress(tar(SEVERAL)))
+
+PROJECT = lock.Described.model_validate({"name": "app", "dependencies": {"a": "^1"}})
+NPM_LOCKS = (
+    npm_lock({"node_modules/a": entry(bin={"a": "cli.js"}, os=["linux"])}, dependencies={"a": "^1"}),
+    npm_lock(
+        {"node_modules/a": entry(dependencies={"b": "1"}), "node_modules/a/node_modules/b": entry(optional=True)},
+        dependencies={"a": "^1"},
+        version=2,
+    ),
+)
+NPM_PACKAGES = (npm_package("a"), npm_package("a", "1.0.0", **{"cli.js": "#!/usr/bin/env node", "lib/x.node": ""}))
+NPM_PROJECTS = (b'{"name": "app", "main": "lib", "dependencies": {"a": "^1"}, "scripts": {"start": "A=1 node b.js"}}',)
+
+
+def _archive(data: bytes, _folder: Path) -> None:
+    nodes = archive.read(BytesIO(data), "odd.tar", Blob.of_content)
+    Tree(nodes)
+    source = archive.ArchiveSource(type="archive", path="odd.tar", strip=1)
+    Tree(archive.shaped(nodes, source, "odd.tar"))
+
+
+def _npm_lock(data: bytes, _folder: Path) -> None:
+    lock.chosen(data, PROJECT, "package-lock.json")
+
+
+def _npm_package(data: bytes, _folder: Path) -> None:
+    wanted = lock.Wanted("node_modules/a", "a", "1.0.0", None, "sha512", "", {"tool": "./cli.js"}, has_script=False)
+    nodes = package.unpacked(BytesIO(data), wanted, Blob.of_content)
+    Tree({f"/srv/app/node_modules/a{path}": node for path, node in nodes.items()})
+    Tree({f"/srv/app/{path}": node for path, node in package.links(wanted, nodes)})
+
+
+def _npm_project(data: bytes, folder: Path) -> None:
+    (folder / "package.json").write_bytes(data)
+    start.defaults(lock.described(folder), "/srv/app", ("server.js",), {})
+
+
+ROWS = (
+    Door("archive", "tar and zip archives", _archive, ARCHIVES),
+    Door("npmlock", "package-lock.json", _npm_lock, NPM_LOCKS, (b'"link":true,', b'"os":["!linux"],', b'"dev":true,')),
+    Door("npm", "tarballs of npm", _npm_package, NPM_PACKAGES),
+    Door("project", "package.json", _npm_project, NPM_PROJECTS, (b'"scripts":{"start":"node a"},', b'"workspaces":[]')),
+)
