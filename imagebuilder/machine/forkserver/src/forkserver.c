@@ -71,6 +71,8 @@ struct request {
 
 static struct thread threads[MOST_THREADS];
 static int thread_count, control = -1;
+static int open_files[MOST_FILES], file_count;
+static long long counters[MOST_FILES];
 static pid_t parent;
 static const ptrdiff_t *rseq_offset;
 static const unsigned int *rseq_size;
@@ -232,7 +234,8 @@ static void start_again(struct thread *thread)
         _exit(EXIT_FAILURE);
 }
 
-/* The counter of an eventfd, as its fdinfo has it; -1: the file is none. */
+/* The counter of an eventfd, as its fdinfo has it; -1: the file is none; -2: it has none, and somebody would wait for
+ * ever. */
 static long long counter(int fd)
 {
     char path[64], text[256] = "";
@@ -246,9 +249,20 @@ static long long counter(int fd)
     close(info);
     text[bytes < 0 ? 0 : bytes] = 0;
     const char *count = strstr(text, "eventfd-count:");
-    if (count == NULL)
-        _exit(EXIT_FAILURE); /* somebody would wait for ever */
-    return (long long)strtoull(count + strlen("eventfd-count:"), NULL, 16);
+    return count == NULL ? -2 : (long long)strtoull(count + strlen("eventfd-count:"), NULL, 16);
+}
+
+/* What is open, and the counters of what are eventfds: read while every thread stands still. The copy has the same
+ * files until it replaces them, and the fork server's threads, let go again, would take from its counters. */
+static int look_at_files(void)
+{
+    file_count = numbers_in("/proc/self/fd", open_files, MOST_FILES);
+    if (file_count < 0)
+        return file_count;
+    for (int i = 0; i < file_count; i++)
+        if ((counters[i] = counter(open_files[i])) == -2)
+            return -ENOSYS;
+    return 0;
 }
 
 static void replace(int fd, int by)
@@ -274,16 +288,12 @@ static void hang_up(int fd)
 
 static void replace_what_is_shared(void)
 {
-    static int fds[MOST_FILES];
-    int count = numbers_in("/proc/self/fd", fds, MOST_FILES);
-    if (count < 0)
-        _exit(EXIT_FAILURE);
-    for (int i = 0; i < count; i++) {
-        long long value = counter(fds[i]);
-        if (value >= 0)
-            replace(fds[i], eventfd((unsigned int)value, fcntl(fds[i], F_GETFL) & O_NONBLOCK ? EFD_NONBLOCK : 0));
+    for (int i = 0; i < file_count; i++) {
+        int fd = open_files[i];
+        if (counters[i] >= 0)
+            replace(fd, eventfd((unsigned int)counters[i], fcntl(fd, F_GETFL) & O_NONBLOCK ? EFD_NONBLOCK : 0));
         else
-            hang_up(fds[i]);
+            hang_up(fd);
     }
 }
 
@@ -315,6 +325,11 @@ static int copy(const struct request *request)
     cpu_set_t allowed;
     if (result != 0)
         return result;
+    result = look_at_files();
+    if (result != 0) {
+        let_go();
+        return result;
+    }
     if (sched_getaffinity(getpid(), sizeof allowed, &allowed) == 0) /* of QEMU's own thread, which we may have missed */
         sched_setaffinity(0, sizeof allowed, &allowed);
     long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, NULL, NULL, 0);
