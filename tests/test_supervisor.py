@@ -68,7 +68,7 @@ def test_at_the_end(daemon: str, status: int, tmp_path: Path) -> None:
         run(shell(daemon, status), cwd=tmp_path, supervised=True, on_line=lambda _line: None)
     except ToolFailed as error:
         assert error.status == status != 0
-    assert gone(tmp_path) and time.monotonic() - begin_s < 5
+    assert gone(tmp_path) and time.monotonic() - begin_s < 60  # of 100 that it would sleep
 
 
 def test_at_a_timeout(daemon: str, tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_when_we_are_ended(daemon: str, by: int, tmp_path: Path) -> None:
     script = f"{shell(daemon, 0)[-1].rpartition(';')[0]}; touch there; sleep 100"
     argv = [sys.executable, "-c", RUNNER, script, str(tmp_path)]
     with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as runner:
-        for _ in range(400):
+        for _ in range(2400):
             if (tmp_path / "there").exists():
                 break
             time.sleep(0.05)
         runner.send_signal(by)
-    for _ in range(200):
+    for _ in range(2400):
         if gone(tmp_path):
             return
         time.sleep(0.05)

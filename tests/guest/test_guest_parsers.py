@@ -32,7 +32,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
 
     def give(kind: str, inputs: Sequence[bytes]) -> list[bytes]:
         stream = b"".join(struct.pack("=I", len(data)) + data for data in inputs)
-        return list(_pieces(process.run([program, kind], stdin=stream, timeout_s=60).stdout))
+        return list(_pieces(process.run([program, kind], stdin=stream, timeout_s=300).stdout))
 
     return give
 

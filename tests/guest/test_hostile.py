@@ -34,7 +34,7 @@ LONG = 30 * SECONDS
 MOST_BYTES = 100 << 20
 MEMORY_MIB = 32
 DISK_MIB = 1
-END_S = 20.0
+END_S = 120.0
 RECIPE = """
 name = "hostile"
 version = "1"
@@ -148,7 +148,7 @@ async def attacked(bundle: Bundle, seconds: int) -> tuple[Peak, Peak, str]:
     spec = spec_of(bundle, accelerator=Accelerator.TCG)
     ready = bundle.ready
     async with Instance.start(spec) as instance:
-        await instance.wait_started(60)
+        await instance.wait_started(300)
         ours, qemu = Peak(os.getpid()), Peak(instance.pid)
         limit = asyncio.create_task(instance.wait_ready(ready, seconds))
         while not limit.done():

@@ -55,6 +55,8 @@ static void listen_at(const char *address, int port)
 
     if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 64))
         exit(99);
+    printf("listening on %d\n", port);
+    fflush(stdout);
     for (;;)
         pause();
 }

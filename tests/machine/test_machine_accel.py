@@ -99,9 +99,10 @@ def test_the_probe_guest_is_a_small_elf_file_with_a_pvh_entry() -> None:
 
 @pytest.mark.vm
 def test_the_probe_guest_runs_and_tells_how_long_it_computed() -> None:
-    short_s, _ = accel._trial(Accelerator.TCG, limit_s=60)
+    trials = [accel._trial(Accelerator.TCG, limit_s=60)[0] for _ in range(3)]
     long_s, _ = accel._trial(Accelerator.TCG, limit_s=60, content=probe_guest(10 * LOOPS))
-    assert short_s is not None and long_s is not None and long_s > 2 * short_s
+    short_s = min(took_s for took_s in trials if took_s is not None)  # of a busy host the least that it kept us waiting
+    assert long_s is not None and long_s > 2 * short_s
     took_s, why = accel._trial(Accelerator.TCG, limit_s=short_s, content=probe_guest(100 * LOOPS))
     assert took_s is None and "no sign of life" in why
 

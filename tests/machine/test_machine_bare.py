@@ -19,7 +19,7 @@ from imagebuilder.recipe.model import Http, Ready, Tcp
 from .machines import Make
 
 WAITING = Ready(console="waiting", timeout_s=120)
-GONE_S = 30
+GONE_S = 300
 KILLED = """\
 import asyncio, sys
 from pathlib import Path
@@ -74,8 +74,8 @@ async def test_it_answers_as_an_instance_does(make: Make, name: str, word: str, 
     bare = await first_answer(spec, ready, quiet_s=0.1)
     async with Instance.start(spec) as instance:
         ours_ns, ours_s = await instance.wait_ready(ready) - instance.spawned_ns, instance.cpu_s
-    assert 1 / 5 < bare.took_ns / ours_ns < 5
-    assert bare.cpu_ns and 1 / 2 < bare.cpu_ns / 1e9 / ours_s < 2
+    assert 1 / 20 < bare.took_ns / ours_ns < 20
+    assert bare.cpu_ns and 1 / 4 < bare.cpu_ns / 1e9 / ours_s < 4
     assert running(name) == []
 
 

@@ -69,13 +69,10 @@ async def test_a_server_that_takes_its_time_works_for_nobody_but_us(make: Make, 
     spec = make("slow=80,1500", forwards=(Forward(None, 80),), channel=channel)
     async with Instance.start(spec) as instance:
         await instance.wait_ready(WEB)
-        begun_s = time.monotonic()
-        await instance.wait_ready(WEB)
-        took_s = time.monotonic() - begun_s
+        await instance.wait_ready(WEB)  # after all that was left in its backlog
     served, nobody = re.findall(r"served (\d+), for nobody (\d+)", instance.console)[-1]
     if channel:
         assert (served, nobody) == ("2", "0")
-        assert took_s < 5, "nothing was left in its backlog"
     assert int(nobody) < 8 * RING  # so many on a very busy host, where the guest takes what was given up meanwhile
 
 

@@ -74,7 +74,7 @@ def test_what_a_qemu_says_is_kept_in_bounds() -> None:
     """A guest can have QEMU's devices complain without an end."""
     child = Child.spawn(["sh", "-c", "echo the first; yes complaint | head -c 3000000; echo the last; exit 0"])
     try:
-        assert child.wait_for(60) == 0
+        assert child.wait_for(300) == 0
         said = child.output
     finally:
         child.close()
@@ -99,6 +99,6 @@ async def test_a_head_without_an_end_is_not_read_for_ever() -> None:
 async def test_a_flood_on_the_channel_does_not_hold_up_the_loop() -> None:
     """Between two pieces of a flood everybody else has a turn."""
     channel = Channel()
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     channel.data_received(b"1 done X\n" * 30_000)  # as much as asyncio gives at once
-    assert time.monotonic() - begun_s < 2
+    assert time.process_time() - begun_s < 2

@@ -89,10 +89,10 @@ async def test_no_line_keeps_a_pattern_busy(pattern: str) -> None:
     meanwhile."""
     console = Console()
     seen = console.watch(pattern)
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     console.data_received(b"a" * 60_000)
     console.data_received(b"a" * 60_000 + b"\n")
-    assert time.monotonic() - begun_s < 2 and not seen.done()
+    assert time.process_time() - begun_s < 2 and not seen.done()
     console.data_received(b"aaaaaaaaaaaaaab:\n" if pattern.endswith(":$") else b"aaaaaaaaaaaaaab\n")
     assert seen.done()
 
@@ -116,9 +116,9 @@ async def test_what_the_guest_does_not_take_does_not_pile_up() -> None:
         for _ in range(64):
             if told.empty():
                 console.write(bytes(64 << 10))
-        assert await asyncio.wait_for(told.get(), 5) is False
+        assert await asyncio.wait_for(told.get(), 60) is False
         assert transport.get_write_buffer_size() <= 256 << 10
         while transport.get_write_buffer_size():
             await asyncio.get_running_loop().sock_recv(theirs, 1 << 20)
-        assert await asyncio.wait_for(told.get(), 5) is True
+        assert await asyncio.wait_for(told.get(), 60) is True
         transport.close()

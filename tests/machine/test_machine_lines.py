@@ -105,10 +105,10 @@ async def test_waiting_for_the_start_ends_with_it_or_with_the_time() -> None:
     channel = Channel()
     await channel.wait_started(0.01)
     assert not channel.started.is_set()
-    waiting = asyncio.ensure_future(channel.wait_started(60))
+    waiting = asyncio.ensure_future(channel.wait_started(600))
     await asyncio.sleep(0)
     channel.data_received(b"1 phase application 5\n")
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
 
 
 async def test_a_line_without_an_end_is_kept_up_to_its_bound() -> None:

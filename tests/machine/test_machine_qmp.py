@@ -41,7 +41,7 @@ async def test_an_odd_event_hides_none_behind_it() -> None:
     ours.setblocking(False)
     peer = asyncio.create_task(answer(*await asyncio.open_connection(sock=theirs)))
     monitor = Qmp("odd", lambda _event: None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         await monitor.connect(ours)
         assert (await monitor.execute("query-status"), monitor.version) == ({"status": "running"}, "7.2.1")
         await peer
@@ -63,7 +63,7 @@ async def test_a_qemu_that_is_stuck_holds_nobody_up(make: Make, monkeypatch: pyt
         for asking in (instance.monitor.execute("query-status"), at_rest(instance.monitor), instance.probed.taken(80)):
             with pytest.raises(MachineError, match=r"QEMU runs and did not answer .* within 1 s"):
                 await asking
-        assert time.monotonic() - begin_s < 20
+        assert time.monotonic() - begin_s < 60
         monkeypatch.undo()
         os.kill(instance.pid, signal.SIGCONT)
         assert await instance.monitor.execute("query-status") == {

@@ -39,9 +39,9 @@ def test_names_and_times() -> None:
 
 def test_a_console_that_lies() -> None:
     assert parse(f"initcall a returned 0 after {'9' * 400} usecs") == {}
-    began_s = time.monotonic()
+    began_s = time.process_time()
     assert parse("initcall a returned " * 25_000) == {}
-    assert time.monotonic() - began_s < 5
+    assert time.process_time() - began_s < 5
 
 
 def test_addresses_stay_where_nobody_knows_them(tmp_path: Path) -> None:

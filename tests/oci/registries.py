@@ -55,7 +55,7 @@ class Running:
     def push(self, layout: Path, name: str, *words: str) -> None:
         """Push the image ``v1`` of an OCI layout."""
         argv = ["skopeo", "--insecure-policy", "copy", "-q", "--all", "--dest-tls-verify=false", *words]
-        process.run([*argv, f"oci:{layout}:v1", f"docker://{self.host}/{name}"], timeout_s=60)
+        process.run([*argv, f"oci:{layout}:v1", f"docker://{self.host}/{name}"], timeout_s=300)
 
 
 @contextmanager
@@ -86,13 +86,13 @@ def registry(
 
 
 def _wait(child: "Popen[bytes]", port: int, *, tls: bool) -> None:
-    end_s = time.monotonic() + 30
+    end_s = time.monotonic() + 300
     while time.monotonic() < end_s and child.poll() is None:
         try:
             asked = (
-                HTTPSConnection("127.0.0.1", port, timeout=5, context=_create_unverified_context())
+                HTTPSConnection("127.0.0.1", port, timeout=60, context=_create_unverified_context())
                 if tls
-                else HTTPConnection("127.0.0.1", port, timeout=5)
+                else HTTPConnection("127.0.0.1", port, timeout=60)
             )
             asked.request("GET", "/v2/")
             asked.getresponse().read()

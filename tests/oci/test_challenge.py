@@ -54,6 +54,6 @@ def test_whatever_a_server_sends_is_read(header: str) -> None:
 
 @pytest.mark.parametrize("text", ["a", ",", 'a="\\', "a ", "a = ", " ", "a=", '"', "=="])
 def test_a_long_one_takes_no_time(text: str) -> None:
-    began_s = time.monotonic()
+    began_s = time.process_time()
     parse(text * 100_000)
-    assert time.monotonic() - began_s < 2
+    assert time.process_time() - began_s < 2

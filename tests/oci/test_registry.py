@@ -137,4 +137,4 @@ def log_in(running: Running, user: str, password: str, file: Path) -> None:
 
     argv = ["skopeo", "login", f"--authfile={file}", "--tls-verify=false", f"--username={user}", "--password-stdin"]
     file.parent.mkdir(parents=True, exist_ok=True)
-    process.run([*argv, running.host], stdin=password.encode(), timeout_s=20)
+    process.run([*argv, running.host], stdin=password.encode(), timeout_s=300)

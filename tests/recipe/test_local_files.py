@@ -30,16 +30,16 @@ LINKS = ("a/b/back", "me", "one", "two", "up")
 
 @pytest.mark.parametrize("pattern", ["**", "**/*", "**/" * 12 + "*", "*", "{**,**/*,**/**/*}"])
 def test_links_in_a_circle_are_links_and_nothing_else(looped: Path, pattern: str) -> None:
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     assert expand(looped, pattern) == ("a/b/back", "a/b/c/d/file.txt", *LINKS[1:])
-    assert time.monotonic() - begun_s < 1
+    assert time.process_time() - begun_s < 1
 
 
 @pytest.mark.parametrize("pattern", ["**/secret.txt", "up/**/secret.txt", "one/one/two/a/**", "**/" * 12 + "*.css"])
 def test_nothing_is_found_behind_a_link(looped: Path, pattern: str) -> None:
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     assert expand(looped, pattern) == ()
-    assert time.monotonic() - begun_s < 1
+    assert time.process_time() - begun_s < 1
 
 
 @pytest.mark.parametrize("pattern", ["{..,a}/*", "{../secret.txt,a}", "{/etc,a}/*"])
@@ -54,10 +54,10 @@ def test_a_deep_tree_and_many_any_folders(tmp_path: Path) -> None:
         deep /= "d"
     deep.mkdir(parents=True)
     (deep / "end").touch()
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     assert expand(tmp_path, "**/d/" * 12 + "**/end") == (("d/" * 200) + "end",)
     assert expand(tmp_path, "**/d/" * 12 + "**/no") == ()
-    assert time.monotonic() - begun_s < 2
+    assert time.process_time() - begun_s < 2
 
 
 def test_too_much_is_said(looped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,9 +102,9 @@ def test_what_cannot_be_read_is_said(script: str) -> None:
     ],
 )  # fmt: skip
 def test_hostile_scripts_end_soon(script: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     done(script)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 SIGNS = "\n ;&|()'\"$`\\{}<>#!=@*/"
