@@ -203,6 +203,32 @@ def test_why_a_python_does_not_run(own: Tree, tmp_path: Path) -> None:
     assert alone.message == f"/srv/page.py has no byte code without {TARGET.linker}, which is not kept in the image"
 
 
+@pytest.mark.tools
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("Traceback:\n  in x\nImportError: no x\n", "ImportError: no x"),
+        ("OSError: the first\nImportError: the last\nit ends\n", "ImportError: the last"),
+        ("it began\nit ended\n\n", "it ended"),
+        ("Fatal Error: below {root}/usr\nit ended", "Fatal Error: below /usr"),
+        ("", f"{Path(TARGET.linker).name} failed with status 3: it said nothing"),
+        ("  \n", f"{Path(TARGET.linker).name} failed with status 3: it said nothing"),
+    ],
+)
+def test_the_cause_is_the_last_error_that_was_told(own: Tree, tmp_path: Path, said: str, cause: str) -> None:
+    """Or the last line; with none, how it ended. A script in the linker's place says it."""
+    (tmp_path / "said").write_text(said.format(root=tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    script = f"#!/bin/sh\ncat {tmp_path}/said >&2\nexit 3\n".encode()
+    spoilt = {path: node for path, node in own.items() if path != TARGET.linker}
+    with pytest.raises(ClosureError) as refused:
+        byte_code(Tree({**spoilt, TARGET.linker: file(script, mode=0o755)}), ("/srv",), tmp_path / "scratch")
+    assert (refused.value.message, refused.value.hint) == (
+        f"byte_code: the image's {VERSION} cannot run: {cause}",
+        None,
+    )
+
+
 # With Debian's
 
 

@@ -154,6 +154,8 @@ def test_a_guest_that_takes_no_time_moves_nothing(these_guest: float, those_gues
 def test_where_qmp_is_not_told_all_is_the_guests() -> None:
     these, those = (figures(qmp=None, floor=floor, ready=1.6) for floor in (45.0, 40.0))
     assert of(apart(these, those, reference="x"), "floor").verdict is SLOWER
+    a_little = figures(qmp=None, floor=45.0, ready=1.65)  # 3 % of all of it
+    assert of(apart(a_little, those, reference="x"), "floor").verdict is SLOWER
     assert of(apart(figures(qmp=None, floor=45.0, ready=1.7), those, reference="x"), "floor").verdict is UNDECIDED
 
 
