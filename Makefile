@@ -87,11 +87,13 @@ clean: ## remove what was made here (the cache in your home stays)
 $(VENV)/installed: pyproject.toml | system
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m compileall -q imagebuilder
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml | system
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m compileall -q imagebuilder
 	touch $@ $(VENV)/installed
 
 # Debian's packages, when they are missing and we may install them.

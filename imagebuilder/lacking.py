@@ -6,7 +6,6 @@ it says that such a file is missing, the results of the build's steps, which the
 
 import io
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -224,6 +223,8 @@ def _java(name: str, contents: Contents) -> Found:
 
 
 def _members(node: Node) -> list[str]:
+    import zipfile  # seldom needed
+
     with suppress(OSError, ValueError, zipfile.BadZipFile):
         if node.size_bytes <= LARGEST_JAR_BYTES:
             return zipfile.ZipFile(io.BytesIO(node.content.read())).namelist()

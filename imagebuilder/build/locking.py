@@ -12,7 +12,7 @@ from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Note, Say, Warned
 from imagebuilder.lockfile import Change, Choices, Lock, LockedInit, LockedKernel
 from imagebuilder.paths import is_file
-from imagebuilder.platforms.linux import INIT, init_key
+from imagebuilder.platforms.table import LINUX, PLATFORMS
 from imagebuilder.recipe.lookup import FILE, typed
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.sources.kind import LOCKFILE, Context
@@ -106,9 +106,9 @@ def chosen(planner: Planner) -> Choices:
     """All that a lockfile has of a recipe: of the kernel, of the recipe's own."""
     own = replace(planner, kernel_name=None, smp=False)
     name, key, digest = kernels.identity(own.definition, own.fragments)
-    record = INIT.read_record()
+    platform = PLATFORMS[LINUX]
     return Choices(
-        init=LockedInit(key=init_key(), sha256=record.digest if record else None),
+        init=LockedInit(key=platform.key(), sha256=platform.digest()),
         kernel=LockedKernel(name=name, key=key, sha256=digest),
         source=lockfile.locked(each.choice for each in planner.locked if each.choice is not None),
     )

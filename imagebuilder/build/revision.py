@@ -2,6 +2,7 @@
 package. Only what can change a result counts (``essence``), so that a message may be reworded."""
 
 import ast
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -10,6 +11,10 @@ from pathlib import Path
 from imagebuilder.build.essence import SPEAKERS, essences
 from imagebuilder.paths import PACKAGE
 from imagebuilder.store import Store, key_of, sha256_file
+
+SETTLED_NS = 2 * 10**9
+"""How old a file's last change has to be before its times are taken for its content: a change that follows at once may
+have the same, as far as file systems tell times apart."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Code:
 
 def code_of(steps: Iterable[str], store: Store, package: Path = PACKAGE) -> Code:
     """The code of the steps' modules: read once, then known to the store as long as no file of the package changes."""
-    key = key_of(["code", _files(package), sorted(steps)])
+    key = key_of(["code", _digest(package, store), sorted(steps)])
     if (known := known_code(key, store)) is not None:
         return known
     code = _read(package, tuple(steps))
@@ -58,6 +63,31 @@ def known_code(key: str, store: Store) -> Code | None:
     return (
         Code(known["essence"], {name: tuple(each) for name, each in known["imports"].items()}, key) if known else None
     )
+
+
+def _digest(package: Path, store: Store) -> str:
+    """The hash of the package's files: read once, then known to the store as long as none of them has another size,
+    time or inode."""
+    times, settled = _times(package)
+    key = key_of(["files of code", str(package), times])
+    known = store.record(key) if settled else None
+    if known is None:
+        known = {"digest": key_of(_files(package))}
+        if settled:
+            store.keep(key, known)
+    return str(known["digest"])
+
+
+@lru_cache
+def _times(package: Path) -> tuple[Mapping[str, tuple[int, ...]], bool]:
+    """Of each file what changes with it, as it was when this process first asked; and whether all of it was old."""
+    before_ns = time.time_ns() - SETTLED_NS
+    states = {path.relative_to(package).as_posix(): path.stat() for path in sorted(package.rglob("*.py"))}
+    times = {
+        name: (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_dev, state.st_ino)
+        for name, state in states.items()
+    }
+    return times, all(max(state.st_mtime_ns, state.st_ctime_ns) < before_ns for state in states.values())
 
 
 @lru_cache

@@ -26,7 +26,7 @@ from imagebuilder.filesystems.common import replacing
 from imagebuilder.images import Artifact
 from imagebuilder.kernel import Choice
 from imagebuilder.paths import real
-from imagebuilder.platforms.linux.config import MOST_LINES
+from imagebuilder.platforms.table import LINUX, PLATFORMS
 from imagebuilder.recipe.lookup import typed
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.sources import Context
@@ -134,7 +134,7 @@ class Build:
     @property
     def ahead_paths(self) -> tuple[str, ...]:
         """The files of which init reads ahead, in its order: what the application is made of."""
-        return needed(self.root, self.planner.complete.application.command)[:MOST_LINES]
+        return needed(self.root, self.planner.complete.application.command)[: PLATFORMS[LINUX].most_ahead]
 
     @cached_property
     def plan(self) -> Plan:

@@ -10,7 +10,7 @@ import click
 from imagebuilder.build.outputs import Built, built, check, described
 from imagebuilder.build.walk import Build
 from imagebuilder.cli import options
-from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.drawing import listener
 from imagebuilder.cli.names import FORMAT
 from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.images import IMAGES
@@ -62,7 +62,7 @@ def command(
         click.echo(json.dumps(document, indent=1))
         return
     for line in (*map(_plan, planned), *(line for each in done for line in _lines(each))):
-        stdout().print(line, markup=False, soft_wrap=True)
+        click.echo(line)
 
 
 def _planned(build: Build) -> dict[str, Any]:

@@ -10,36 +10,43 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import click
 
 from imagebuilder import events
 from imagebuilder.events import Event, Say
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 PACE_S = 5.0  # where no bars are drawn, a step that takes longer is told of again
+FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE")  # variables by which rich takes any stream for a terminal
 LONGEST_PACES = 6  # at growing distances, of at most so many times that
 
 
-def stdout(*, beside: bool = False) -> Console:
+def stdout(*, beside: bool = False) -> "Console":
     """Where results are printed; as wide as it needs to be when nobody looks at it. With ``beside`` they go to standard
     error, because standard output is to hold a document and nothing else."""
+    from rich.console import Console  # a tenth of what a build with nothing changed takes
+
     stream = sys.stderr if beside else sys.stdout
     asked = stream.isatty() or os.environ.get("COLUMNS", "").isdecimal()
     return Console(file=stream, width=None if asked else 120, highlight=False)
 
 
-def stderr() -> Console:
+def stderr() -> "Console":
     """Where progress and warnings are printed."""
+    from rich.console import Console
+
     return Console(stderr=True, width=None if sys.stderr.isatty() else 1000, highlight=False)
 
 
 @contextmanager
-def listener(*, quiet: bool, verbose: bool, console: Console | None = None, passing: bool = False) -> Iterator[Say]:
+def listener(*, quiet: bool, verbose: bool, console: "Console | None" = None, passing: bool = False) -> Iterator[Say]:
     """What the engine's events are given to while the context lasts. With ``passing`` bars leave no line behind."""
-    console = console or stderr()
-    if console.is_terminal and not quiet:
+    if console is None and (sys.stderr.isatty() or any(map(os.environ.get, FORCING))):
+        console = stderr()
+    if console is not None and console.is_terminal and not quiet:
         with _progress(console) as progress:
             yield _Bars(progress, verbose=verbose, passing=passing)
     else:
@@ -50,7 +57,7 @@ def listener(*, quiet: bool, verbose: bool, console: Console | None = None, pass
 class _Lines:
     """Lines for logs: one when a step begins, and further ones while a long one goes on."""
 
-    def __init__(self, console: Console, *, quiet: bool, verbose: bool, pace_s: float = PACE_S) -> None:
+    def __init__(self, console: "Console | None", *, quiet: bool, verbose: bool, pace_s: float = PACE_S) -> None:
         self._console = console
         self._quiet = quiet
         self._verbose = verbose
@@ -107,7 +114,10 @@ class _Lines:
                 self._print(going.line)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        if self._console is None:
+            click.echo(text, err=True)
+        else:
+            self._console.print(text, markup=False, soft_wrap=True)
 
 
 @dataclass(slots=True)
@@ -192,7 +202,7 @@ class _Bars:
             self._progress.console.print(f"{mark} {_plain(title)}")
 
 
-def _progress(console: Console) -> "Progress":
+def _progress(console: "Console") -> "Progress":
     """Bars, which a terminal alone has: they take longer to import than all of click."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

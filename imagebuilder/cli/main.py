@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from imagebuilder.errors import ImagebuilderError, InputError, MachineError, Out
 
 INTERRUPTED = 130
 UNREAD = 1
+TALK = ("-q", "--quiet", "-v", "--verbose")
 LONG = re.compile(r"\S{300,}")
 
 
@@ -66,6 +68,15 @@ class Verbs(click.Group):
         module = importlib.import_module(f"imagebuilder.cli.{VERBS[cmd_name].module}")
         command: click.Command = module.command
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it; -q and -v before a verb, where other programs have them, are the verb's."""
+        talk = [*takewhile(TALK.__contains__, args)]
+        words = args[len(talk) :]
+        if not talk or not words or words[0] not in VERBS:
+            return super().parse_args(ctx, args)
+        verb = 2 if isinstance(self.get_command(ctx, words[0]), click.Group) else 1
+        return super().parse_args(ctx, [*words[:verb], *talk, *words[verb:]])
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does it, without the empty line that it prints when it is interrupted."""

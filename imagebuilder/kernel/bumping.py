@@ -121,11 +121,22 @@ def repinned(text: str, source: Source) -> str:
 
 
 def _boot(checkout: Path, scratch: Path, say: Say) -> None:
-    """Run the boot tests where the copy's kernels are the user's own."""
+    """Run the boot tests where the copy's kernels are the user's own. Raises KernelError with pytest's summary."""
     words: Sequence[str | Path] = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     with step(say, "kernel-boot", "boot the new kernel in the tests"):
-        process.run([*words, *(checkout / test for test in TESTS)], cwd=scratch, timeout_s=TESTS_S)
+        try:
+            tests = [checkout / test for test in TESTS]
+            process.run([*words, *tests], cwd=scratch, env={"COLUMNS": "500"}, timeout_s=TESTS_S)
+        except ToolFailed as error:
+            raise KernelError(_why_not(error)) from error
     say(Told("the boot tests passed"))
+
+
+def _why_not(error: ToolFailed) -> str:
+    """The failed tests as pytest lists them on its standard output, or else the last that it printed."""
+    lines = error.stdout.strip().splitlines() or error.stderr.strip().splitlines() or [error.how]
+    failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    return "\n".join([f"the boot tests {error.how}; the pin was not moved:", *(failed or lines[-process.TAIL_LINES :])])
 
 
 def _swap(candidate: Path, folder: Path) -> None:

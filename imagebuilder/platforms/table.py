@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imagebuilder.events import Say
-from imagebuilder.platforms.linux import build, configuration, layer
+from imagebuilder.platforms.linux import build, config, configuration, layer
 from imagebuilder.platforms.linux.configuration import Orders
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.recipe.values import RootFormat
@@ -32,11 +32,15 @@ class Platform:
     kernel_requirements: KernelRequirements
     key: Callable[[], str]
     """What its own programs depend on. Fast, and without a compiler."""
+    digest: Callable[[], str | None]
+    """Of its own program as it is kept prebuilt; nothing where it is not."""
     layer: Callable[[Orders, Store, Say], Tree]
     """What lies over the application's files: what starts it, and its orders. May compile; raises ToolMissing."""
     cmdline: Cmdline
     filesystems: tuple[RootFormat, ...]
     """The roots that it can be started from."""
+    most_ahead: int
+    """Of how many of the application's files it reads ahead."""
     reports: bool
     """Whether it tells the host how far it is and how the application ended."""
 
@@ -45,9 +49,11 @@ PLATFORMS: Mapping[str, Platform] = {
     "linux": Platform(
         kernel_requirements=configuration.kernel_requirements,
         key=build.init_key,
+        digest=build.init_digest,
         layer=layer.starting,
         cmdline=configuration.cmdline,
         filesystems=(RootFormat.INITRAMFS, RootFormat.MEMORY, RootFormat.EROFS, RootFormat.SQUASHFS),
+        most_ahead=config.MOST_LINES,
         reports=True,
     ),
 }

@@ -1,6 +1,7 @@
 """A step's own revision: the code that it is made of counts, what is only said does not."""
 
 import ast
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -181,3 +182,26 @@ def test_all_else_counts(old: str, new: str) -> None:
 )
 def test_a_text_that_also_goes_elsewhere_counts(words: str, leak: str) -> None:
     assert essence(f"{MODULE}\n{leak}\n") != essence(f"{MODULE.replace(words, 'other')}\n{leak}\n")
+
+
+def test_files_with_old_times_are_not_read_again(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def code() -> Code:
+        for known in (revision._times, revision._files, revision._read):
+            known.cache_clear()
+        return code_of(MODULES, store, package)
+
+    store = Store(tmp_path / "store")
+    monkeypatch.setattr(revision, "SETTLED_NS", 0)
+    first = code()
+    # The same size and time of change, which anybody may set; the inode has a time of its own.
+    file = package / "closure/walk.py"
+    state, text = file.stat(), file.read_text()
+    file.write_text(text.replace("is_named=path == glob", "is_named=path != glob", 1))
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert file.stat().st_size == state.st_size
+    second = code()
+    assert second.key != first.key and second.essence != first.essence
+    monkeypatch.setattr(revision, "sha256_file", lambda _: pytest.fail("a file was read"))
+    assert code() == second

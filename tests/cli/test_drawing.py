@@ -1,12 +1,14 @@
 """What is seen of work that takes long, where no bars can be drawn."""
 
 import io
+import sys
 import time
 from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
+from imagebuilder import process
 from imagebuilder.cli import drawing
 from imagebuilder.events import Begun, Ended, GivenUp, Progress, Say, Unit, step
 
@@ -67,3 +69,17 @@ def test_what_never_began_can_end(given_up: GivenUp | Ended) -> None:
 )
 def test_how_far(said: str, shown: str) -> None:
     assert said == shown
+
+
+@pytest.mark.tools
+def test_lines_without_a_terminal_need_no_library_for_drawing() -> None:
+    work = """
+import sys
+from imagebuilder.cli import build, drawing
+from imagebuilder.events import Told
+with drawing.listener(quiet=False, verbose=False) as say:
+    say(Told("[b]:smile: as it is[/b]"))
+print("rich" in sys.modules)
+"""
+    done = process.run([sys.executable, "-c", work])
+    assert (done.text, done.stderr) == ("False\n", b"[b]:smile: as it is[/b]\n")

@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import click
 import jsonschema
 import pytest
 
 from imagebuilder.cli.main import VERBS
+from imagebuilder.cli.main import cli as program
 from imagebuilder.machine.diagnosis import NO_EGRESS
 from tests.app import RECIPE, lay_down, recipe_text
 from tests.cli.conftest import Cli
@@ -275,3 +277,15 @@ def test_what_a_script_would_read(cli: Cli, tmp_path: Path) -> None:
     assert files[0] == "recipes/other/recipe.toml" and all((tmp_path / name).is_file() for name in files)
     built = json.loads(cli("kernel", "build", "micro", "--json", "-q").out)
     assert Path(built["path"]).stat().st_size == built["bytes"] and len(built["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        (["-v", "build", "app"], ["-v", "app"]),
+        (["--quiet", "-v", "build"], ["--quiet", "-v"]),
+        (["-v", "kernel", "build", "micro"], ["build", "-v", "micro"]),
+    ],
+)
+def test_talk_before_a_verb_is_that_of_the_verb(words: list[str], seen: list[str]) -> None:
+    assert program.parse_args(click.Context(program), words) == seen

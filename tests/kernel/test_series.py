@@ -134,3 +134,13 @@ def test_a_kernel_without_a_source_package_has_no_pin(tmp_path: Path) -> None:
             store=Store(tmp_path),
             say=silent,
         )
+
+
+@pytest.mark.tools
+def test_a_bump_names_the_boot_tests_that_fail_as_pytest_does(tmp_path: Path) -> None:
+    for name, body in zip(bumping.TESTS, ("assert 1 == 2, 'no low ports'", "pass"), strict=True):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"def test_boots():\n    {body}\n")
+    with pytest.raises(KernelError, match="the boot tests failed with status 1; the pin was not moved") as error:
+        bumping._boot(tmp_path, tmp_path, silent)
+    assert re.search(r"\nFAILED \S*test_kernel_boot\.py::test_boots - .*no low ports", error.value.message)

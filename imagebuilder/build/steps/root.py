@@ -14,7 +14,7 @@ from imagebuilder.closure.groups import Group
 from imagebuilder.errors import InputError
 from imagebuilder.events import Say, Warned
 from imagebuilder.pages import PageList
-from imagebuilder.platforms.linux.config import MOST_LINES, Ahead
+from imagebuilder.platforms.linux.config import Ahead
 from imagebuilder.platforms.linux.configuration import Orders, mounts_of
 from imagebuilder.platforms.linux.covered import copied, mount_points
 from imagebuilder.platforms.linux.layer import Surroundings, defaults
@@ -227,7 +227,7 @@ def _orders(
 def _ahead(inputs: RootInputs, packed: Tree, say: Say) -> tuple[Ahead, ...]:
     """What of the application is read ahead; a list of pages that holds for other contents is told."""
     known = inputs.pages
-    paths = needed(packed, inputs.application.command)[:MOST_LINES]
+    paths = needed(packed, inputs.application.command)[: PLATFORMS[inputs.platform].most_ahead]
     if known and (others := pages.unknown(packed, paths, known)):
         hint = pages.learn_hint(inputs.name)
         say(Warned(f"{inputs.root.pages} is of another {some(others)}: {hint}"))

@@ -36,6 +36,12 @@ def init_key(init: Program = INIT) -> str:
     return key_of({"init": init.sources_digest, "flags": init.flags})
 
 
+def init_digest() -> str | None:
+    """The SHA-256 of the prebuilt init, by its record; nothing when there is none that makes sense."""
+    record = INIT.read_record()
+    return record.digest if record else None
+
+
 def provide_init(store: Store, say: Say = silent, *, init: Program = INIT) -> Blob:
     """The init program: prebuilt, from the store, or compiled now because the sources were changed.
 
