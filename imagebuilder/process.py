@@ -122,13 +122,14 @@ def run(
     timeout_s: float | None = None,
     on_line: Callable[[str], None] | None = None,
     supervised: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
     ``env`` is added to the clean environment. ``on_line`` gets each line of its standard output as it comes (both
-    outputs joined), a very long one in pieces; what it raises ends the program. Raises ToolMissing, ToolTimedOut or
-    ToolFailed, also for a program that prints without end (``pipes.MOST_…``). On every way out the program and its
-    session are gone, with ``supervised`` all that it started, daemons too.
+    outputs joined), a very long one in pieces; what it raises ends the program. It inherits ``pass_fds``. Raises
+    ToolMissing, ToolTimedOut or ToolFailed, also for a program that prints without end (``pipes.MOST_…``). On every way
+    out the program and its session are gone, with ``supervised`` all that it started, daemons too.
     """
     words = [*_leash(), str(require(str(argv[0]))), *(str(word) for word in argv[1:])]
     words = [sys.executable, "-IS", str(SUPERVISOR), str(os.getpid()), *words] if supervised else words
@@ -143,6 +144,7 @@ def run(
         stderr=subprocess.STDOUT if on_line else subprocess.PIPE,
         start_new_session=True,
         umask=0o022,
+        pass_fds=pass_fds,
     )
     outputs = {pipe: each for pipe, each in ((child.stdout, printed), (child.stderr, said)) if pipe is not None}
     how, error_kind = None, ToolFailed

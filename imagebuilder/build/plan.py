@@ -13,6 +13,7 @@ from imagebuilder.build.steps.bundle import BundleInputs
 from imagebuilder.build.steps.image import ImageInputs
 from imagebuilder.build.steps.kernel import KernelInputs
 from imagebuilder.build.steps.pack import PackInputs
+from imagebuilder.build.steps.prepare import PrepareInputs
 from imagebuilder.build.steps.root import RootInputs
 from imagebuilder.build.steps.sbom import SbomInputs
 from imagebuilder.build.steps.slim import SlimInputs
@@ -44,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the steps to an image get to see, each by itself."""
+    """What the steps to an image get to see, each by itself; ``prepare_kernel`` is that of machines that prepare."""
 
     sources: Sequence[SourceInputs]
     slim: SlimInputs
@@ -54,6 +55,8 @@ class Inputs:
     bundle: BundleInputs
     sbom: SbomInputs
     images: Sequence[ImageInputs] = ()
+    prepare: Sequence[PrepareInputs] = ()
+    prepare_kernel: KernelInputs | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,12 @@ def plan(name: str, inputs: Inputs, code: Code) -> Plan:
     sources = tuple(
         step(StepKind.SOURCE, f"source {number} of {name}", each) for number, each in enumerate(inputs.sources, 1)
     )
-    slim = step(StepKind.SLIM, f"what {name} needs", inputs.slim, *sources)
+    layers = list(sources)
+    if inputs.prepare_kernel is not None:
+        machines = step(StepKind.KERNEL, f"kernel {inputs.prepare_kernel.name}", inputs.prepare_kernel)
+        for each in inputs.prepare:
+            layers.append(step(StepKind.PREPARE, f"{each.title} of {name}", each, *layers, machines))
+    slim = step(StepKind.SLIM, f"what {name} needs", inputs.slim, *layers)
     kernel = step(StepKind.KERNEL, f"kernel {inputs.kernel.name}", inputs.kernel)
     root = step(StepKind.ROOT, f"root of {name}", inputs.root, slim, kernel)
     pack = step(StepKind.PACK, f"pack {name}", inputs.pack, root)

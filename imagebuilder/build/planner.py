@@ -16,28 +16,34 @@ from imagebuilder.build.steps.bundle import BundleInputs
 from imagebuilder.build.steps.image import ImageInputs
 from imagebuilder.build.steps.kernel import KernelInputs
 from imagebuilder.build.steps.pack import PackInputs
+from imagebuilder.build.steps.prepare import PrepareInputs, Script
 from imagebuilder.build.steps.root import AddedFile, KernelAbilities, RootInputs
 from imagebuilder.build.steps.sbom import SbomInputs
 from imagebuilder.build.steps.slim import SlimInputs
 from imagebuilder.build.steps.source import SourceInputs
 from imagebuilder.closure import as_seen
 from imagebuilder.closure.languages import VARIABLES
+from imagebuilder.errors import InputError
 from imagebuilder.events import Warned
 from imagebuilder.images import IMAGES
 from imagebuilder.pages import PageList
 from imagebuilder.paths import source_date_epoch_s
+from imagebuilder.platforms.linux.preparer import preparer_key
 from imagebuilder.platforms.table import LINUX, PLATFORMS
 from imagebuilder.recipe.completed import completed
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.listening import IPV6, ipv6_listener
-from imagebuilder.recipe.model import Recipe
+from imagebuilder.recipe.model import Prepare, Recipe
 from imagebuilder.recipe.render import node_of
+from imagebuilder.recipe.suggestions import nearest
 from imagebuilder.recipe.values import AUTO_KERNEL
 from imagebuilder.sources import SOURCES, with_implied
 from imagebuilder.sources.debian import DebianSource
 from imagebuilder.sources.kind import Context, Locked, SourceTable
 from imagebuilder.transforms.kind import ChosenTransform, Stage
 from imagebuilder.transforms.table import TRANSFORMS
+
+PREPARE_KERNEL = "standard"  # namespaces, IPv6: what a program of a distribution expects
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,8 @@ class Planner:
                 for name in self.formats
                 if name in IMAGES and not IMAGES[name].is_bundle
             ],
+            prepare=self._prepare,
+            prepare_kernel=KernelInputs(self._prepare_kernel, ()) if self.recipe.prepare else None,
         )
         return plan(self.recipe.name, inputs, self.code)
 
@@ -185,6 +193,45 @@ class Planner:
             releases=tuple(dict.fromkeys(each.release for each in self.sources if isinstance(each, DebianSource))),
             packages=tuple(name.partition("=")[0] for each in self.sources for name in getattr(each, "packages", ())),
         )
+
+    @property
+    def _prepare(self) -> list[PrepareInputs]:
+        """What machines are to run on the way, each command and each package's script by itself."""
+        return [
+            PrepareInputs(
+                number=number,
+                name=self.recipe.name,
+                prepare=each,
+                script=script,
+                files=tuple((file.path, file.node, file.owner) for file in self._files),
+                users=(self.complete.application.user, each.user),
+                preparer=preparer_key(),
+                cmdline=f"{self._prepare_kernel.boot.cmdline} {self._prepare_kernel.boot.cmdline_tcg}",
+                epoch_s=source_date_epoch_s(),
+            )
+            for number, each in enumerate(self.recipe.prepare, 1)
+            for script in self._scripts(each)
+        ]
+
+    @cached_property
+    def _prepare_kernel(self) -> kernels.KernelDefinition:
+        """The same for all images, so that what a command does is not a matter of the image's kernel."""
+        return kernels.load_definition(PREPARE_KERNEL)
+
+    def _scripts(self, wanted: Prepare) -> list[Script | None]:
+        return [self._script(name) for name in wanted.postinst] or [None]
+
+    def _script(self, name: str) -> Script:
+        """The script of a package. Raises InputError where no source brings the package."""
+        known = []
+        for each in self.locked:
+            packages = each.choice.packages if each.choice and isinstance(each.source, DebianSource) else ()
+            known += [package.name for package in packages]
+            if found := next((package for package in packages if package.name == name), None):
+                return Script(found, each.source.release, packages)
+        near = nearest(name, known)
+        hint = f'did you mean "{near}"?' if near else 'name it under packages of a [[source]] of type "debian"'
+        raise InputError(f'prepare.postinst: no source brings a package "{name}"', hint=hint)
 
     @property
     def _root(self) -> RootInputs:

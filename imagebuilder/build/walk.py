@@ -27,11 +27,22 @@ from imagebuilder.images import Artifact
 from imagebuilder.kernel import Choice
 from imagebuilder.paths import real
 from imagebuilder.platforms.table import LINUX, PLATFORMS
+from imagebuilder.preparation import Outcome, Preparation
 from imagebuilder.recipe.lookup import typed
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.sources import Context
 from imagebuilder.store import Store, sha256_file
 from imagebuilder.tree import Tree
+
+
+class _Machines:
+    """What starts machines that prepare; what that takes is imported by the first one."""
+
+    def run(self, wanted: Preparation, *, timeout_s: float, say: Say) -> Outcome:
+        """As ``preparation.Preparer`` has it."""
+        from imagebuilder.machine import preparing
+
+        return preparing.run(wanted, timeout_s=timeout_s, say=say)
 
 
 @dataclass(frozen=True)
@@ -153,7 +164,15 @@ class Build:
     def _context(self) -> Context:
         """What the sources and steps get to know besides their inputs."""
         name = typed(self.recipe.folder)
-        context = Context(self.recipe.folder, self.store, self.say, self.refresh, name=name, frozen=self.frozen)
+        context = Context(
+            self.recipe.folder,
+            self.store,
+            self.say,
+            self.refresh,
+            name=name,
+            frozen=self.frozen,
+            preparer=_Machines(),
+        )
         return locking.with_lock(context)
 
     def able(self, cpus: int | None) -> "Build":

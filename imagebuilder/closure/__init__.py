@@ -132,11 +132,19 @@ def merge(layers: Sequence[Layer]) -> Merged:
     origins: dict[str, str] = {}
     whole: set[str] = set()
     for layer in layers:
-        tree, placed = overlay(tree, layer.tree)
+        tree, placed = overlay(_without(tree, layer.removed), layer.tree)
+        origins = {where: origin for where, origin in origins.items() if where in tree}
+        whole.intersection_update(tree)
         origins = {where: origin for where, origin in origins.items() if where not in placed}
         origins |= {where: layer.origins[path] for where, path in placed.items() if path in layer.origins}
         whole = whole.difference(placed) if layer.slim else whole.union(placed)
     return Merged(tree, origins, frozenset(whole))
+
+
+def _without(tree: Tree, removed: Sequence[str]) -> Tree:
+    """The tree without these paths, and what stands below them."""
+    gone = tuple(f"{path}/" for path in removed)
+    return tree.filter(lambda path, _: not (path in removed or path.startswith(gone))) if removed else tree
 
 
 def _linked(merged: Merged) -> Merged:

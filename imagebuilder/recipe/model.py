@@ -22,6 +22,7 @@ from imagebuilder.recipe.values import (
     Egress,
     FileKind,
     LimitName,
+    PrepareKind,
     ReadyKind,
     RootFormat,
     StopSignal,
@@ -132,6 +133,40 @@ class FileEntry(RecipeTable):
             return "0777"
         runs = self.source and folder and (folder / self.source).stat().st_mode & 0o100
         return "0755" if runs or self.kind is FileKind.DIRECTORY else "0644"
+
+
+class Prepare(RecipeTable):
+    """A command that runs once, when the image is built, in a machine of its own that has all files of the sources, not
+    only those that are kept; what it adds, changes and removes is so in the image. It runs as it would the next time:
+    the clock begins at SOURCE_DATE_EPOCH (2026-01-01), random numbers come from a fixed seed."""
+
+    model_config = _one_of(*PrepareKind)
+
+    command: tuple[fields.Text, ...] = Field(default=(), min_length=1)
+    """The program, by its path in the image or a name in PATH, and its arguments."""
+    postinst: tuple[fields.Package, ...] = Field(default=(), min_length=1)
+    """Instead of a command: packages of a source of the type "debian" whose own postinst scripts are run, as when they
+    are installed."""
+    user: fields.User = "root"
+    """Whom it runs as: a name, "uid", "uid:gid" or "name:uid"."""
+    environment: Mapping[fields.Variable, fields.Text] = {}
+    """Variables besides PATH, HOME, LC_ALL, SOURCE_DATE_EPOCH and fixed seeds for Perl and Python."""
+    directory: fields.ImagePath = "/"
+    """Its working directory."""
+    network: fields.Yes = False
+    """Whether it reaches what the host reaches, but for the host's loopback and a cloud's metadata. Its clock is then
+    the host's, and nobody can promise the same result the next time."""
+    memory_mib: fields.Mebibytes = 512
+    """The memory that it has, in MiB: three quarters of it can be written."""
+    timeout_s: fields.Seconds = 600
+    """After so many seconds of this host's it is ended, and the build has failed."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """A command or packages; a package's script runs as root."""
+        yield from exactly_one(raw, PrepareKind)
+        if "postinst" in raw and raw.get("user", "root") != "root":
+            yield mistake_at(("user",), "a package's postinst runs as root", "leave it out")
 
 
 class Kernel(RecipeTable):
@@ -330,6 +365,8 @@ class Recipe(RecipeTable):
     """The one program that the image is for."""
     files: tuple[FileEntry, ...] = ()
     """Files, folders and links to add."""
+    prepare: tuple[Prepare, ...] = ()
+    """Commands that run when the image is built, in their order, each in a machine of its own."""
     variables: Mapping[fields.Variable, fields.Value] = {}
     """Values for the templates."""
     kernel: Kernel = Kernel()

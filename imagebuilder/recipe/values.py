@@ -57,6 +57,13 @@ class Runtime(StrEnum):
     TIME_ZONES = "time-zones"
 
 
+class PrepareKind(StrEnum):
+    """What a machine that prepares the tree runs."""
+
+    COMMAND = "command"
+    POSTINST = "postinst"
+
+
 class ReadyKind(StrEnum):
     """How one sees that the application is ready."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagebuilder.errors import InputError
 from imagebuilder.events import Say
+from imagebuilder.preparation import Preparer
 from imagebuilder.recipe.base import RecipeTable
 from imagebuilder.store import Store, key_of
 from imagebuilder.words import shortened
@@ -80,7 +81,8 @@ class Choice:
 class Context:
     """Where the recipe is, where results are kept, who listens; ``refresh`` asks anew what may have changed outside,
     else ``lock`` says what was chosen, and with ``frozen`` nothing else may be. ``remember``: what is chosen now counts
-    where there is no lock. ``name`` is what one types for the recipe."""
+    where there is no lock. ``name`` is what one types for the recipe, ``preparer`` starts
+    machines that prepare."""
 
     folder: Path
     store: Store
@@ -90,6 +92,7 @@ class Context:
     lock: Sequence[Choice] = ()
     frozen: bool = False
     remember: bool = True
+    preparer: Preparer | None = field(default=None, compare=False, repr=False)
     # What was asked anew already, so that one build does so once.
     asked: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 

@@ -15,7 +15,8 @@ from imagebuilder.tree import Blob, Tree
 class Layer:
     """The files of one source: ``origins`` names the package (or source) of each path, ``slim`` says that only what
     the application needs is to be kept, ``setup`` what packages made besides files, ``owner`` whose its files
-    are to be, in the recipe's words, ``materials`` tells more of what ``origins`` names."""
+    are to be, in the recipe's words, ``materials`` tells more of what ``origins`` names,
+    ``removed`` the paths at which nothing of the layers below it stands any more."""
 
     tree: Tree
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -24,6 +25,7 @@ class Layer:
     setup: Setup = field(default_factory=Setup)
     owner: str = "root"
     materials: Mapping[str, Material] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
 
     def owned(self, ids: tuple[int, int]) -> "Layer":
         """The layer with all its files (not the folders that only stand above them) given to a user."""
@@ -34,6 +36,7 @@ class Layer:
         """Keep the contents in the store; returns the document from which ``load`` gives the layer back."""
         packages = [package.describe() for package in self.packages]
         document = {"tree": self.tree.save(store), "origins": {**self.origins}, "packages": packages, "slim": self.slim}
+        document["removed"] = [*self.removed]
         materials = {name: each.describe() for name, each in self.materials.items()}
         return {**document, "setup": self.setup.describe(), "owner": self.owner, "materials": materials}
 
@@ -43,7 +46,16 @@ class Layer:
         packages = tuple(Package(**package) for package in document["packages"])
         tree, setup = Tree.load(document["tree"], store), Setup.load(document["setup"])
         materials = {name: Material.load(each) for name, each in document["materials"].items()}
-        return cls(tree, document["origins"], packages, document["slim"], setup, document["owner"], materials)
+        return cls(
+            tree,
+            document["origins"],
+            packages,
+            document["slim"],
+            setup,
+            document["owner"],
+            materials,
+            tuple(document["removed"]),
+        )
 
 
 def kept(content: bytes | Path, store: Store) -> Blob:

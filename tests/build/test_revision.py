@@ -17,7 +17,7 @@ from imagebuilder.store import Store
 
 STEP_MODULES = {kind: STEPS[kind].run.__module__ for kind in StepKind}
 DEBIAN = "imagebuilder.sources.debian"
-NEEDED_BY = {"slim", "root", "pack", "bundle", "sbom"}
+NEEDED_BY = {"prepare", "slim", "root", "pack", "bundle", "sbom"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_no_step_is_made_of_what_starts_measures_and_talks(before: Code, room: s
         ("closure/walk.py", "is_named=path == glob", "is_named=path != glob", NEEDED_BY),
         ("closure/binding.py", "DF_BIND_NOW, DF_1_NOW = 8, 1", "DF_BIND_NOW, DF_1_NOW = 8, 2", {"root"}),
         ("closure/bytecode.py", "optimize=0", "optimize=1", {"slim"}),
-        ("filesystems/erofs.py", "\n\n\ndef ", "\n\nOTHER = 1\n\n\ndef ", {"pack", "bundle", "sbom"}),
+        ("filesystems/erofs.py", "\n\n\ndef ", "\n\nOTHER = 1\n\n\ndef ", {"prepare", "pack", "bundle", "sbom"}),
         ("build/steps/bundle.py", "offer.link in", "offer.link not in", {"bundle", "sbom"}),
         ("build/steps/root.py", "2 << 20", "3 << 20", {"root", "pack", "bundle", "sbom"}),
         (

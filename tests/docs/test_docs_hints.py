@@ -66,6 +66,12 @@ FOLLOWED = {
     "docker login, podman login or skopeo login keeps them where imagebuilder finds them":
         "oci/test_registry.py::test_a_user_and_a_password",
     "imagebuilder template create {}": "cli/test_template.py::test_from_create_to_rm",
+    "if it needs longer, give it more with timeout_s under [[prepare]]":
+        "build/test_prepare.py::test_a_command_that_needs_longer_gets_it_by_the_hint",
+    "give it more with memory_mib under [[prepare]]: three quarters of it can be written":
+        "build/test_prepare.py::test_a_command_that_fails_shows_its_console",
+    'name it under packages of a [[source]] of type "debian"':
+        "build/test_prepare.py::test_a_package_that_no_source_brings",
 }  # fmt: skip
 OTHER_MACHINE = "it takes root, a package manager, or another machine"
 SPACE = "it takes a disk that is full, and somebody who frees some of it"

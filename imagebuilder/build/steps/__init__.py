@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from imagebuilder.build.steps import bundle, image, kernel, pack, root, sbom, slim, source
+from imagebuilder.build.steps import bundle, image, kernel, pack, prepare, root, sbom, slim, source
 from imagebuilder.build.steps.result import Result
 from imagebuilder.images import IMAGES
 from imagebuilder.sources import SOURCES
@@ -21,6 +21,7 @@ class StepKind(StrEnum):
     """What a step makes."""
 
     SOURCE = "source"  # a Layer
+    PREPARE = "prepare"  # a Layer, of what a command changed
     SLIM = "slim"  # the Tree that the application needs
     KERNEL = "kernel"  # the kernel's image and its modules
     ROOT = "root"  # the needed Tree with the recipe's files and the OS layer
@@ -49,6 +50,7 @@ class Row:
 
 STEPS: Mapping[StepKind, Row] = {
     StepKind.SOURCE: Row(source.run, source.SourceResult, source.modules),
+    StepKind.PREPARE: Row(prepare.run, source.SourceResult),
     StepKind.SLIM: Row(slim.run, slim.SlimResult, slim.modules),
     StepKind.KERNEL: Row(kernel.run, kernel.KernelResult),
     StepKind.ROOT: Row(root.run, root.RootResult, root.modules),

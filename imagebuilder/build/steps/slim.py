@@ -4,16 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from imagebuilder.build.steps.layers import owned_layers, users_of
 from imagebuilder.build.steps.result import contents_of_tree
 from imagebuilder.build.steps.source import SourceResult
 from imagebuilder.closure import Around
 from imagebuilder.closure.groups import Group
 from imagebuilder.events import Warned
 from imagebuilder.platforms.linux.layer import Surroundings, defaults
-from imagebuilder.platforms.linux.users import Ids, resolve
-from imagebuilder.sources.debian import known_users, package_with
+from imagebuilder.platforms.linux.users import Ids
+from imagebuilder.sources.debian import package_with
 from imagebuilder.sources.kind import Context, Package
-from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.maintainer import Setup, joined
 from imagebuilder.sources.sonames import is_glibc
 from imagebuilder.sources.state import state_folders
@@ -82,8 +82,8 @@ def modules(inputs: SlimInputs) -> tuple[str, ...]:
 
 def run(inputs: SlimInputs, needs: Sequence[SourceResult], context: Context) -> SlimResult:
     """Transform it."""
-    known = {name: ids for need in needs for name, ids in known_users(need.layer).items()}
-    layers = [_owned(need.layer, known) for need in needs]
+    known = users_of(needs)
+    layers = owned_layers(needs, known)
     added = dict(inputs.added)
     below = defaults((), Surroundings(debian=any(layer.packages for layer in layers)))
 
@@ -105,13 +105,6 @@ def run(inputs: SlimInputs, needs: Sequence[SourceResult], context: Context) -> 
     known_packages = (package for layer in layers for package in layer.packages)
     packages = tuple(each for each in known_packages if not used.isdisjoint((each.name, each.identity)))
     return SlimResult(tree, setup, packages, done.groups, known)
-
-
-def _owned(layer: Layer, known: Mapping[str, Ids]) -> Layer:
-    if layer.owner == "root":
-        return layer
-    user = resolve(layer.owner, known, key="source.owner")
-    return layer.owned((user.uid, user.gid))
 
 
 def _package_with(library: str, releases: Sequence[str], context: Context) -> str | None:

@@ -1,0 +1,155 @@
+"""Commands that run in a machine while the image is built, for real."""
+
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.build.walk import Build
+from imagebuilder.errors import InputError, SourceError
+from imagebuilder.events import silent
+from imagebuilder.preparation import HEAD_BYTES, NotPrepared, Preparation, outcome
+from imagebuilder.recipe.load import load
+from imagebuilder.store import Store
+from imagebuilder.tree import Tree
+
+RECIPE = """
+name = "app"
+version = "1"
+summary = "A test."
+[[source]]
+type = "build"
+inputs = ["app.c"]
+command = ["cc", "-static", "-o", "app", "app.c"]
+outputs = {{ app = "/app" }}
+[[files]]
+path = "/etc/given"
+text = "given"
+[[files]]
+path = "/srv"
+directory = true
+owner = "1000"
+[application]
+command = "/app"
+[ready]
+exit = 0
+[[prepare]]
+{prepare}
+"""
+PROGRAM = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int main(int count, char **words)
+{
+    const char *what = count > 1 ? words[1] : "";
+    static char block[1 << 16];
+    unsigned chance = 0;
+    struct timespec now;
+    if (!strcmp(what, "write")) {
+        FILE *file = fopen("/srv/made", "w");
+        if (!file || getrandom(&chance, sizeof chance, 0) != sizeof chance)
+            return 1;
+        clock_gettime(CLOCK_REALTIME, &now);
+        fprintf(file, "%u %ld.%ld %d %s %p\n", chance, now.tv_sec, now.tv_nsec, getpid(), getenv("WORD"), (void *)&now);
+        return fclose(file) || unlink("/srv/none") == 0 || chmod("/srv/made", 0600);
+    }
+    if (!strcmp(what, "fail"))
+        return puts("this is why") < 0 ? 1 : 3;
+    if (!strcmp(what, "hang"))
+        for (;;)
+            pause();
+    if (!strcmp(what, "fill")) {
+        FILE *file = fopen("/fill", "w");
+        while (file && fwrite(block, sizeof block, 1, file) == 1)
+            ;
+        perror("/fill");
+        return 1;
+    }
+    if (!strcmp(what, "endless"))
+        for (;;)
+            puts("again and again");
+    return 0;
+}
+"""
+
+
+def build(folder: Path, prepare: str, store: str = "store") -> Build:
+    """A build of a recipe that prepares this."""
+    app = folder / "app"
+    app.mkdir(exist_ok=True)
+    (app / "recipe.toml").write_text(RECIPE.format(prepare=prepare))
+    (app / "app.c").write_text(PROGRAM)
+    return Build(load(app), Store(folder / store), silent)
+
+
+def root(folder: Path, prepare: str, store: str = "store") -> Tree:
+    """The root of its image."""
+    return build(folder, prepare, store).root
+
+
+WRITES = 'command = ["/app", "write"]\nuser = "1000"\nenvironment = { WORD = "word" }'
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+def test_the_same_bytes_in_another_cache_and_not_run_again_in_the_same(tmp_path: Path) -> None:
+    first, second = (root(tmp_path, WRITES, store)["/srv/made"] for store in ("one", "two"))
+    assert first == second and first.uid == 1000 and first.mode == 0o600
+    assert b" 17672256" in first.content.read() and b" word " in first.content.read()
+    cached = [each.cached for each in build(tmp_path, WRITES, "one").outlooks() if each.step.kind == "prepare"]
+    assert cached == [True]
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "more", "said"),
+    [
+        ("fail", "", r"prepare 1: app exited with status 3:\n    this is why"),
+        ("fill", "memory_mib = 64", "No space left on device(.|\n)*memory_mib under"),
+        ("endless", "timeout_s = 20", "prepare 1: app (did not end within 20 s|cannot be run)"),
+    ],
+)
+def test_a_command_that_fails_shows_its_console(tmp_path: Path, what: str, more: str, said: str) -> None:
+    with pytest.raises(SourceError, match=said) as raised:
+        root(tmp_path, f'command = ["/app", "{what}"]\n{more}')
+    assert "the same machine again: qemu" in str(raised.value)
+    assert {*raised.value.evidence} == {"console.txt", "command.txt"}
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+def test_a_command_that_needs_longer_gets_it_by_the_hint(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="did not end within 1 s") as raised:
+        root(tmp_path, f"{WRITES}\ntimeout_s = 1")
+    assert "if it needs longer, give it more with timeout_s under [[prepare]]" in str(raised.value)
+    assert "/srv/made" in root(tmp_path, f"{WRITES}\ntimeout_s = 300")
+
+
+def test_a_package_that_no_source_brings(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='no source brings a package "nginx"'):
+        _ = build(tmp_path, 'postinst = ["nginx"]').planner._prepare
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"", "did not end: its machine did before"),
+        (b"imagebuilder.changes/1 exit 9999 bytes 1 members 1\n", "did not end"),
+        (b"imagebuilder.changes/1 exit 0 bytes 1 members 1", "did not end"),
+        (b"imagebuilder.changes/1 error no room\n", "was given up: no room"),
+    ],
+)
+def test_what_the_disk_says_first(tmp_path: Path, head: bytes, said: str) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(head.ljust(HEAD_BYTES, b"\0"))
+    wanted = Preparation("app", disk, "", disk, 1, disk, 1, 1, 0)
+    with pytest.raises(NotPrepared, match=said):
+        outcome(wanted, ())
+    disk.write_bytes(b"imagebuilder.changes/1 exit 0 bytes 512 members 1\n".ljust(HEAD_BYTES, b"\0"))
+    assert outcome(wanted, ["a"]).stream_bytes == 512
