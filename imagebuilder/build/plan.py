@@ -112,6 +112,6 @@ def plan(name: str, inputs: Inputs, code: Code) -> Plan:
     root = step(StepKind.ROOT, f"root of {name}", inputs.root, slim, kernel)
     pack = step(StepKind.PACK, f"pack {name}", inputs.pack, root)
     bundle = step(StepKind.BUNDLE, f"image {name}", inputs.bundle, slim, kernel, root, pack)
-    sbom = step(StepKind.SBOM, f"bill of materials of {name}", inputs.sbom, bundle, kernel, root, *sources)
+    sbom = step(StepKind.SBOM, f"bill of materials of {name}", inputs.sbom, bundle, kernel, root, *layers)
     images = {each.format: step(StepKind.IMAGE, f"{name} as {each.format}", each, bundle) for each in inputs.images}
     return Plan(sources, root, bundle, sbom, images)

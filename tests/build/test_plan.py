@@ -13,6 +13,7 @@ from imagebuilder.build.steps.bundle import BundleInputs
 from imagebuilder.build.steps.image import ImageInputs
 from imagebuilder.build.steps.kernel import KernelInputs
 from imagebuilder.build.steps.pack import PackInputs
+from imagebuilder.build.steps.prepare import PrepareInputs, Script
 from imagebuilder.build.steps.root import AddedFile, KernelAbilities, RootInputs
 from imagebuilder.build.steps.sbom import SbomInputs
 from imagebuilder.build.steps.slim import SlimInputs
@@ -21,10 +22,10 @@ from imagebuilder.images import IMAGES
 from imagebuilder.kernel import fragment, load_definition
 from imagebuilder.pages import PageList
 from imagebuilder.paths import shipped
-from imagebuilder.recipe.model import Application, Root
+from imagebuilder.recipe.model import Application, Prepare, Root
 from imagebuilder.recipe.values import Egress
 from imagebuilder.sources import SOURCES
-from imagebuilder.sources.kind import Locked
+from imagebuilder.sources.kind import Locked, Package
 from imagebuilder.transforms.kind import ChosenTransform
 from imagebuilder.transforms.options import BindOptions, SlimOptions
 from imagebuilder.transforms.table import TRANSFORMS
@@ -132,6 +133,34 @@ def test_each_input_changes_its_step_and_those_that_need_it(kind: StepKind) -> N
     assert CHANGES[kind].keys() == {field.name for field in fields(inputs)}, "each input, and nothing else"
     for name, value in CHANGES[kind].items():
         assert changed(replace(GIVEN, **{kind.value: replace(inputs, **{name: value})})) == BELOW[kind], name
+
+
+def test_each_input_of_a_command_that_prepares_changes_it_the_next_and_what_is_made_of_them() -> None:
+    first = PrepareInputs(1, "app", Prepare(command=("/one",)), None, (), ("root",), "preparer-1", "quiet", 0)
+    second = replace(first, number=2, prepare=Prepare(command=("/two",)))
+    given = replace(GIVEN, prepare=(first, second), prepare_kernel=KernelInputs(load_definition("standard"), ()))
+    before = [*plan("app", given, CODE).steps()]
+    assert [step.kind.value for step in before] == (
+        "source source kernel prepare prepare slim kernel root pack bundle sbom".split()
+    )
+    below = before[3:6] + before[7:]  # from the first command on, but not the image's kernel
+    package = Package("nginx", "1", "0" * 64, 1)
+    others: dict[str, Any] = {
+        "number": 3,
+        "name": "other",
+        "prepare": Prepare(command=("/one",), network=True),
+        "script": Script(package, "bookworm", (package,)),
+        "files": (("/etc/app.conf", file(b"1"), "root"),),
+        "users": ("app:500",),
+        "preparer": "preparer-2",
+        "cmdline": "",
+        "epoch_s": 1,
+    }
+    assert others.keys() == {field.name for field in fields(first)}, "each input, and nothing else"
+    for name, value in others.items():
+        after = [*plan("app", replace(given, prepare=(replace(first, **{name: value}), second)), CODE).steps()]
+        changed = [old for old, new in zip(before, after, strict=True) if old.id != new.id]
+        assert changed == below, name
 
 
 def test_a_format_is_a_step_of_its_own_on_top_of_the_image() -> None:

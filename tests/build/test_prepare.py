@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.build.steps import STEPS, StepKind
 from imagebuilder.build.walk import Build
 from imagebuilder.errors import InputError, SourceError
 from imagebuilder.events import silent
 from imagebuilder.preparation import HEAD_BYTES, NotPrepared, Preparation, outcome
 from imagebuilder.recipe.load import load
+from imagebuilder.sources.kind import Context
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree
 
@@ -134,6 +136,13 @@ def test_a_command_that_needs_longer_gets_it_by_the_hint(tmp_path: Path) -> None
 def test_a_package_that_no_source_brings(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='no source brings a package "nginx"'):
         _ = build(tmp_path, 'postinst = ["nginx"]').planner._prepare
+
+
+def test_outside_of_a_build_nobody_starts_a_machine(tmp_path: Path) -> None:
+    planned = build(tmp_path, WRITES)
+    step = next(each for each in planned.plan.steps() if each.kind is StepKind.PREPARE)
+    with pytest.raises(SourceError, match="prepare 1: app needs a machine, and only a build starts one"):
+        STEPS[step.kind].run(step.inputs, (), Context(tmp_path, planned.store, silent))
 
 
 @pytest.mark.parametrize(

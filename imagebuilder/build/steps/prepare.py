@@ -15,7 +15,7 @@ from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.platforms.linux.layer import Surroundings, defaults
 from imagebuilder.platforms.linux.preparer import SKIPPED, Orders, prepare_conf, provide_preparer
 from imagebuilder.platforms.linux.users import User, resolve
-from imagebuilder.preparation import HEAD_BYTES, MIB_BYTES, NotPrepared, Outcome, Preparation
+from imagebuilder.preparation import HEAD_BYTES, MIB_BYTES, NotPrepared, Outcome, Preparation, Preparer
 from imagebuilder.recipe.model import Prepare
 from imagebuilder.recipe.values import Egress
 from imagebuilder.sources.kind import Context, Package
@@ -86,7 +86,9 @@ class PrepareInputs:
 
 
 def run(inputs: PrepareInputs, needs: Sequence[SourceResult | KernelResult], context: Context) -> SourceResult:
-    """Run it. Raises SourceError where the command fails."""
+    """Run it. Raises SourceError where the command fails, or nobody is there who starts a machine."""
+    if context.preparer is None:
+        raise SourceError(f"{inputs.title} needs a machine, and only a build starts one")
     *sources, kernel = needs
     assert isinstance(kernel, KernelResult)
     layers = [each for each in sources if isinstance(each, SourceResult)]
@@ -99,7 +101,7 @@ def run(inputs: PrepareInputs, needs: Sequence[SourceResult | KernelResult], con
         root = scratch / "root.erofs"
         FILESYSTEMS["erofs"].write(booted, root, epoch_s=inputs.epoch_s)
         wanted = _preparation(inputs, root, context.store.blob(kernel.sha256), scratch / "changes")
-        outcome = _outcome(inputs, wanted, context)
+        outcome = _outcome(inputs, wanted, context.preparer, context)
         return SourceResult(_layer(inputs, wanted, outcome, tree, context))
 
 
@@ -194,12 +196,11 @@ def _preparation(inputs: PrepareInputs, root: Path, kernel: Path, changes: Path)
     )
 
 
-def _outcome(inputs: PrepareInputs, wanted: Preparation, context: Context) -> Outcome:
+def _outcome(inputs: PrepareInputs, wanted: Preparation, preparer: Preparer, context: Context) -> Outcome:
     """How it ended well. Raises SourceError with what it said, and with the command line that starts the same machine
     again, whose root stays in the cache for that."""
-    assert context.preparer is not None
     try:
-        outcome = context.preparer.run(wanted, timeout_s=inputs.prepare.timeout_s, say=context.say)
+        outcome = preparer.run(wanted, timeout_s=inputs.prepare.timeout_s, say=context.say)
     except NotPrepared as error:
         raise _failed(inputs, wanted, error.message, error.console, error.hint, context) from error
     if outcome.status:
