@@ -141,7 +141,7 @@ def test_each_input_of_a_command_that_prepares_changes_it_the_next_and_what_is_m
     given = replace(GIVEN, prepare=(first, second), prepare_kernel=KernelInputs(load_definition("standard"), ()))
     before = [*plan("app", given, CODE).steps()]
     assert [step.kind.value for step in before] == (
-        "source source kernel prepare prepare slim kernel root pack bundle sbom".split()
+        ["source", "source", "kernel", "prepare", "prepare", "slim", "kernel", "root", "pack", "bundle", "sbom"]
     )
     below = before[3:6] + before[7:]  # from the first command on, but not the image's kernel
     package = Package("nginx", "1", "0" * 64, 1)
