@@ -69,9 +69,11 @@ def json_of(data: bytes, *, most_bytes: int = MOST_BYTES) -> Any:
     return document
 
 
-def toml_of(data: bytes) -> tuple[str, dict[str, Any]]:
+def toml_of(
+    data: bytes, *, most_bytes: int = MOST_TOML_BYTES, most_values: int = MOST_TOML_VALUES
+) -> tuple[str, dict[str, Any]]:
     """The text of these bytes, and the document in it. Raises Damaged."""
-    _check_size(data, MOST_TOML_BYTES)
+    _check_size(data, most_bytes)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -83,7 +85,7 @@ def toml_of(data: bytes) -> tuple[str, dict[str, Any]]:
         raise _too_deep() from None
     except ValueError as error:  # tomllib's own, and those of numbers with too many digits
         raise _broken(text, str(error)) from error
-    check(document, most_values=MOST_TOML_VALUES)
+    check(document, most_values=most_values)
     return text, document
 
 

@@ -3,7 +3,7 @@ their mistakes follow the table."""
 
 from collections.abc import Iterable, Mapping
 
-from imagebuilder.sources import archive, build, debian, files, node
+from imagebuilder.sources import archive, build, debian, files, node, python
 from imagebuilder.sources.kind import Context, Defaults, Locked, Package, SourceKind, SourceTable
 
 SOURCES: Mapping[str, SourceKind] = {
@@ -12,6 +12,7 @@ SOURCES: Mapping[str, SourceKind] = {
     "build": SourceKind(build.BuildSource, build.resolve, build.fetch),
     "archive": SourceKind(archive.ArchiveSource, archive.resolve, archive.fetch),
     "node": SourceKind(node.NodeSource, node.resolve, node.fetch, tells_application=True, implied=node.implied),
+    "python": SourceKind(python.PythonSource, python.resolve, python.fetch, implied=python.implied),
 }
 
 

@@ -7,7 +7,7 @@ are those that ``requests`` finds.
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +36,36 @@ class Broken(Exception):
     """The connection broke, or the server asks for patience."""
 
 
-def blob(url: str, digest: str, *, store: Store, say: Say, most_bytes: int = MOST_BYTES) -> Path:
-    """The file with this SHA-256: from the store, else downloaded from the URL into it. Raises SourceError."""
+def blob(
+    url: str,
+    digest: str,
+    *,
+    store: Store,
+    say: Say,
+    most_bytes: int = MOST_BYTES,
+    title: str | None = None,
+    tries: int = TRIES,
+    trusted: Container[str] = (),
+    cert: str | None = None,
+) -> Path:
+    """The file with this SHA-256: from the store, else downloaded from the URL into it. ``title`` is what it is called
+    instead of its URL; hosts that are ``trusted`` may speak plain HTTP; ``cert`` is a bundle of authorities. Raises
+    SourceError."""
     if store.has(digest):
         with suppress(CacheError):
             return store.blob(digest)
-    return verified(url, "sha256", digest, store=store, say=say, most_bytes=most_bytes)
+    return verified(
+        url,
+        "sha256",
+        digest,
+        store=store,
+        say=say,
+        most_bytes=most_bytes,
+        title=title,
+        tries=tries,
+        trusted=trusted,
+        cert=cert,
+    )
 
 
 def verified(
@@ -53,15 +77,21 @@ def verified(
     say: Say,
     headers: Mapping[str, str] | None = None,
     most_bytes: int = MOST_BYTES,
+    title: str | None = None,
+    tries: int = TRIES,
+    trusted: Container[str] = (),
+    cert: str | None = None,
 ) -> Path:
     """A file with this digest (in hexadecimal, by an algorithm of hashlib), downloaded into the store; ``headers`` are
-    for the URL's own server. Raises SourceError."""
+    for the URL's own server, the rest as in ``blob``. Raises SourceError."""
     import requests
 
     with store.scratch() as scratch, requests.Session() as session:
         target = scratch / "download"
-        name = f"download-{digest[:12]}"
-        _Download(session, url, say, name, most_bytes, algorithm, headers or {}).into(target, digest)
+        session.verify = cert or True
+        name, what = f"download-{digest[:12]}", title or shown(url)
+        download = _Download(session, url, what, say, name, most_bytes, tries, trusted, algorithm, headers or {})
+        download.into(target, digest)
         return store.blob(store.put_file(target))
 
 
@@ -79,9 +109,12 @@ class _Download:
 
     session: "Session"
     url: str
+    what: str
     say: Say
     name: str
     most_bytes: int
+    tries: int = TRIES
+    trusted: Container[str] = ()
     algorithm: str = "sha256"
     headers: Mapping[str, str] = field(default_factory=dict)
     total: int | None = None
@@ -94,19 +127,14 @@ class _Download:
     def into(self, target: Path, digest: str) -> None:
         """Download it. Raises SourceError, and OutputError where it cannot be written."""
         try:
-            with target.open("wb") as stream, step(self.say, self.name, self.title, unit=Unit.BYTES):
+            with target.open("wb") as stream, step(self.say, self.name, f"download {self.what}", unit=Unit.BYTES):
                 self._all(stream)
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {error.strerror}", hint="free some disk space") from error
         found = self.digest.hexdigest()
         if found != digest:
-            message = f"{shown(self.url)} has the {self.algorithm} {found}, and expected is {digest}"
+            message = f"{self.what} has the {self.algorithm} {found}, and expected is {digest}"
             raise SourceError(message, hint="try again; do not trust it")
-
-    @property
-    def title(self) -> str:
-        """What happens."""
-        return f"download {shown(self.url)}"
 
     def _all(self, stream: IO[bytes]) -> None:
         vain, pause_s = 0, PAUSE_S
@@ -116,8 +144,8 @@ class _Download:
                 return self._rest(stream)
             except Broken as error:
                 vain, pause_s = (vain + 1, pause_s * 2) if stream.tell() < before + LEAST_BYTES else (0, PAUSE_S)
-                if vain == TRIES:
-                    message = f"{shown(self.url)} cannot be downloaded: {error}"
+                if vain == self.tries:
+                    message = f"{self.what} cannot be downloaded: {error}"
                     raise SourceError(message, hint="check the network, and the URL") from error
             time.sleep(pause_s)
 
@@ -135,9 +163,9 @@ class _Download:
                     self.digest.update(data)
                     self.say(Progress(self.name, stream.tell(), self.total))
                     if stream.tell() > self.most_bytes:
-                        raise SourceError(f"{shown(self.url)} has more than {self.most_bytes:,} bytes")
+                        raise SourceError(f"{self.what} has more than {self.most_bytes:,} bytes")
         except (requests.exceptions.SSLError, ValueError) as error:  # those of wrong URLs are ValueErrors, too
-            raise SourceError(f"{shown(self.url)} cannot be downloaded: {_why(error)}") from error
+            raise SourceError(f"{self.what} cannot be downloaded: {_why(error)}") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Broken(_why(error)) from error
         if self.total is not None and stream.tell() != self.total:
@@ -149,9 +177,10 @@ class _Download:
             headers |= {"Range": f"bytes={begin}-"} | ({"If-Range": self.etag} if self.etag else {})
         for _ in range(MOST_REDIRECTS):
             try:
-                download_url(url)
+                download_url(url, self.trusted)
             except ValueError as error:
-                raise SourceError(f"{shown(self.url)} leads to {shown(url)}: {error}") from error
+                place = f" leads to {shown(url)}" if url != self.url else ""
+                raise SourceError(f"{self.what}{place}: {error}") from error
             own = self.headers if urlsplit(url).netloc == urlsplit(self.url).netloc else {}
             sent = {**headers, **own}
             answer = self.session.get(url, headers=sent, stream=True, timeout=TIMEOUT_S, allow_redirects=False)
@@ -159,7 +188,7 @@ class _Download:
                 return answer
             answer.close()
             url = urljoin(url, answer.headers.get("Location", ""))
-        raise SourceError(f"{shown(self.url)} leads from one address to the next, and nowhere")
+        raise SourceError(f"{self.what} leads from one address to the next, and nowhere")
 
     def _placed(self, answer: "Response", stream: IO[bytes]) -> None:
         """Put the stream where the answer goes on."""
@@ -170,11 +199,11 @@ class _Download:
         if status in TEMPORARY or (status == GONE_ON and begin):
             raise Broken(f"the server answers {status} {answer.reason}")
         if status not in (200, 206):
-            raise SourceError(f"{shown(self.url)} cannot be downloaded: the server answers {status} {answer.reason}")
+            raise SourceError(f"{self.what} cannot be downloaded: the server answers {status} {answer.reason}")
         whole = answer.headers.get("Content-Range", "").partition("/")
         length = answer.headers.get("Content-Length", "")
         if status == 206 and whole[0] != f"bytes {begin}-{_number(whole[2], 0) - 1}":
-            raise SourceError(f"{shown(self.url)} cannot be downloaded: the server goes on elsewhere than asked for")
+            raise SourceError(f"{self.what} cannot be downloaded: the server goes on elsewhere than asked for")
         if status == 200:
             stream.seek(0)
             stream.truncate()
@@ -192,7 +221,7 @@ class _Download:
             came += len(data)
             if time.monotonic() - since_s > SLOW_S:
                 if came < LEAST_BYTES:
-                    raise SourceError(f"{shown(self.url)} comes too slowly: {came:,} bytes in {SLOW_S} s")
+                    raise SourceError(f"{self.what} comes too slowly: {came:,} bytes in {SLOW_S} s")
                 since_s, came = time.monotonic(), 0
 
 

@@ -122,12 +122,14 @@ class Defaults:
 @dataclass(frozen=True, slots=True)
 class Locked:
     """What a source comes to: ``key`` is all that its layer depends on (JSON, contents by hash), ``choice`` what the
-    lockfile keeps of it, ``defaults`` what it knows of the application."""
+    lockfile keeps of it, ``defaults`` what it knows of the application, ``made`` what ``fetch`` is
+    to have besides, and which follows from the key."""
 
     source: Any
     key: Any
     choice: Choice | None = None
     defaults: Defaults = Defaults()
+    made: Any = None
 
 
 @dataclass(frozen=True, slots=True)

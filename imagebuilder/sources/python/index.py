@@ -1,0 +1,230 @@
+"""Where wheels come from: the package indexes and folders that this machine's pip is configured for (pip's own files
+and variables), by the simple repository API (PEP 503 in HTML, PEP 691 in JSON). pip itself is not run.
+
+No address of an index is written into a lock, an image or a message.
+"""
+
+import configparser
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from imagebuilder.errors import SourceError
+from imagebuilder.paths import home
+
+PYPI = "https://pypi.org/simple"
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+MOST_BYTES = 64 << 20  # of one page: projects with the most files have a third
+MOST_FILES = 200_000
+TIMEOUT_S = 30
+KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert", "trusted-host")
+UNREACHABLE = "check the network, and what pip is configured for: pip config list"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A file that an index or a folder has: at a URL, or on this machine; its digest where that is told."""
+
+    filename: str
+    digest: str | None = None
+    url: str | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What pip is configured for, as far as it counts here."""
+
+    indexes: tuple[str, ...] = (PYPI,)
+    find_links: tuple[str, ...] = ()
+    cert: str | None = None
+    trusted: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Those of this machine, user and environment, the later over the earlier, as pip has them."""
+        found: dict[str, str] = {}
+        for path in _files(environment):
+            parser = configparser.RawConfigParser()
+            try:
+                parser.read(path, encoding="utf-8")
+            except (configparser.Error, UnicodeDecodeError) as error:
+                raise SourceError(f"pip's configuration {path} is damaged: {str(error).splitlines()[0]}") from error
+            for section in ("global", "install", "download"):
+                if parser.has_section(section):
+                    found |= {key.replace("_", "-"): value for key, value in parser.items(section)}
+        for key in KEYS:
+            if value := environment.get(f"PIP_{key.upper().replace('-', '_')}"):
+                found[key] = value
+        no_index = found.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t")
+        indexes = (*found.get("index-url", PYPI).split(), *found.get("extra-index-url", "").split())
+        return cls(
+            indexes=() if no_index else tuple(dict.fromkeys(indexes)),
+            find_links=tuple(found.get("find-links", "").split()),
+            cert=found.get("cert") or None,
+            trusted=frozenset(word.partition(":")[0] for word in found.get("trusted-host", "").split()),
+        )
+
+
+def _files(environment: Mapping[str, str]) -> Iterator[Path]:
+    """pip's configuration files, in its order (https://pip.pypa.io/en/stable/topics/configuration/)."""
+    named = environment.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return
+    for folder in environment.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":"):
+        yield Path(folder or "/etc/xdg") / "pip/pip.conf"
+    yield Path("/etc/pip.conf")
+    own = home()
+    if own is not None:
+        yield own / ".pip/pip.conf"
+        yield Path(environment.get("XDG_CONFIG_HOME") or own / ".config") / "pip/pip.conf"
+    yield Path(sys.prefix) / "pip.conf"
+    if named:
+        yield Path(named)
+
+
+@dataclass
+class Index:
+    """The indexes and folders; each is asked once for a package."""
+
+    settings: Settings
+    reached: bool = False
+    """Whether one of the indexes answered."""
+    _asked: dict[str, tuple[Offer, ...]] = field(default_factory=dict)
+
+    def offers(self, name: str) -> tuple[Offer, ...]:
+        """The files of a package, of folders first. Raises SourceError where nothing can be asked."""
+        if name not in self._asked:
+            folders = [each for each in self._folders if _is_of(each.filename, name)]
+            self._asked[name] = (*folders, *self._of_indexes(name, anything=bool(folders)))
+        return self._asked[name]
+
+    @cached_property
+    def _folders(self) -> tuple[Offer, ...]:
+        """The wheels of the folders of ``find-links``."""
+        places = [_local(link) for link in self.settings.find_links]
+        return tuple(Offer(path.name, path=path) for place in places if place for path in _wheels(place))
+
+    def _of_indexes(self, name: str, *, anything: bool) -> Iterator[Offer]:
+        failed: list[str] = []
+        pages = [f"{index.rstrip('/')}/{name}/" for index in self.settings.indexes]
+        pages += [link for link in self.settings.find_links if link.startswith(("http://", "https://"))]
+        for url in pages:
+            try:
+                yield from (each for each in self._page(url) if _is_of(each.filename, name))
+            except SourceError as error:
+                failed.append(error.message)
+        if failed and len(failed) == len(pages) and not anything:
+            raise SourceError(
+                f"no package index that pip is configured for can be asked: {failed[0]}", hint=UNREACHABLE
+            )
+
+    def _page(self, url: str) -> tuple[Offer, ...]:
+        """The files on a page of an index; none where it has no such page."""
+        local = _local(url)
+        if local is not None:
+            page = local / "index.html" if local.is_dir() else local
+            return parsed(page.read_bytes(), "text/html", f"{local.as_uri()}/") if page.is_file() else ()
+        import requests
+
+        try:
+            verify: Any = self.settings.cert or True
+            headers = {"Accept": ACCEPT}
+            with requests.get(url, headers=headers, timeout=TIMEOUT_S, stream=True, verify=verify) as answer:
+                if answer.status_code in (404, 403, 401, 410):
+                    return ()
+                answer.raise_for_status()
+                data = answer.raw.read(MOST_BYTES + 1, decode_content=True)
+                if len(data) > MOST_BYTES:
+                    raise SourceError("a page of it has too many bytes")
+                return parsed(data, answer.headers.get("Content-Type", ""), answer.url)
+        except (requests.RequestException, OSError) as error:
+            raise SourceError(type(error).__name__) from error
+
+
+def parsed(data: bytes, kind: str, url: str) -> tuple[Offer, ...]:
+    """The files on a page of an index, in JSON or HTML. Raises SourceError for a damaged one."""
+    if "json" in kind:
+        try:
+            files = json.loads(data)["files"]
+            offers = [
+                _offer(each["filename"], each["url"], each.get("hashes", {}).get("sha256"), url) for each in files
+            ]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise SourceError("a page of it is damaged") from error
+    else:
+        links = _Links()
+        links.feed(data.decode(errors="replace"))
+        offers = [_of_link(link, url) for link in links.found]
+    return tuple(offer for offer in offers[:MOST_FILES] if offer is not None)
+
+
+class _Links(HTMLParser):
+    """The addresses of a page's links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """A link's."""
+        address = dict(attrs).get("href") if tag == "a" else None
+        if address:
+            self.found.append(address)
+
+
+def _of_link(link: str, page: str) -> Offer | None:
+    address, fragment = urldefrag(link)
+    name, _, digest = fragment.partition("=")
+    try:
+        filename = unquote(urlsplit(address).path.rpartition("/")[2])
+    except ValueError:
+        return None
+    return _offer(filename, address, digest if name == "sha256" else None, page)
+
+
+def _offer(filename: str, address: str, digest: str | None, page: str) -> Offer | None:
+    try:
+        url = urljoin(page, address)
+        local = _local(url) if page.startswith("file:") else None
+    except ValueError:
+        return None
+    if page.startswith("file:") or "://" not in url:
+        return Offer(filename, digest, path=local) if local else None
+    return Offer(filename, digest, url=url) if url.startswith(("http://", "https://")) else None
+
+
+def _is_of(filename: str, name: str) -> bool:
+    """Whether it is a file of this package: of its wheels for certain, of source distributions by how they begin."""
+    try:
+        return bool(parse_wheel_filename(filename)[0] == name)
+    except InvalidWheelFilename:
+        stem = canonicalize_name(filename)
+        return filename.endswith((".tar.gz", ".zip", ".tar.bz2")) and stem.startswith(f"{name}-")
+
+
+def _local(link: str) -> Path | None:
+    """The place on this machine that a path or a ``file:`` URL means."""
+    if link.startswith("file:"):
+        path = Path(unquote(urlsplit(link).path))
+    elif "://" in link:
+        return None
+    else:
+        path = Path(link).expanduser()
+    return path if path.is_absolute() else None
+
+
+def _wheels(place: Path) -> Iterator[Path]:
+    if place.is_dir():
+        yield from sorted(path for path in place.iterdir() if path.suffix == ".whl")
+    elif place.suffix == ".whl" and place.is_file():
+        yield place
