@@ -26,6 +26,8 @@ OTHERS_OPTIONS = {
     "--privileged": "docker",
     "--pdeathsig": "setpriv",
     "--help": "every verb",
+    "--hash": "pip",
+    "--require-hashes": "pip",
     "--omit": "npm",
     "--ignore-scripts": "npm",
 }

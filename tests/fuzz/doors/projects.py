@@ -5,8 +5,11 @@ import lzma
 from io import BytesIO
 from pathlib import Path
 
+from imagebuilder.events import silent
 from imagebuilder.sources import archive
 from imagebuilder.sources.npm import lock, package, start
+from imagebuilder.sources.python import locks
+from imagebuilder.sources.python import wheel as wheels
 from imagebuilder.tree import Blob, Tree
 from tests.fuzz.doors.door import Door
 from tests.sources.npm import package as npm_package
@@ -14,6 +17,9 @@ from tests.sources.test_archive import SEVERAL, ZIPPED
 from tests.sources.test_deb import tar
 from tests.sources.test_npm_lock import entry
 from tests.sources.test_npm_lock import lock as npm_lock
+from tests.sources.test_python_locks import A, listed
+from tests.sources.test_python_locks import packages as pylock
+from tests.sources.wheels import PYTHON, wheel
 
 ARCHIVES = (ZIPPED, tar(SEVERAL), gzip.compress(tar(SEVERAL), mtime=0), lzma.compress(tar(SEVERAL)))
 
@@ -53,9 +59,33 @@ def _npm_project(data: bytes, folder: Path) -> None:
     start.defaults(lock.described(folder), "/srv/app", ("server.js",), {})
 
 
+PYLOCKS = (pylock(listed("a", "a-1.0-py3-none-any.whl")).encode(),)
+REQUIREMENTS = (f"a==1 ; python_version > '3' --hash=sha256:{A}\n".encode(),)
+WHEELS = (wheel(), wheel(files={"app-1.0.dist-info/entry_points.txt": "[console_scripts]\napp = app:main\n"}))
+
+
+def _wheel(data: bytes, _folder: Path) -> None:
+    nodes = wheels.unpack(BytesIO(data), "app.whl", "app", "1.0", PYTHON, Blob.of_content)
+    wheels.licences(nodes)
+    Tree(nodes)
+
+
+def _pylock(data: bytes, folder: Path) -> None:
+    (folder / "lock").write_bytes(data)
+    locks.of_pylock(locks.read(folder / "lock"), "lock", PYTHON)
+
+
+def _requirements(data: bytes, folder: Path) -> None:
+    (folder / "lock").write_bytes(data)
+    locks.of_requirements(locks.read(folder / "lock"), "lock", PYTHON, silent)
+
+
 ROWS = (
     Door("archive", "tar and zip archives", _archive, ARCHIVES),
     Door("npmlock", "package-lock.json", _npm_lock, NPM_LOCKS, (b'"link":true,', b'"os":["!linux"],', b'"dev":true,')),
     Door("npm", "tarballs of npm", _npm_package, NPM_PACKAGES),
+    Door("wheel", "wheels", _wheel, WHEELS),
+    Door("pylock", "pylock.toml", _pylock, PYLOCKS),
+    Door("requirements", "requirements with hashes", _requirements, REQUIREMENTS),
     Door("project", "package.json", _npm_project, NPM_PROJECTS, (b'"scripts":{"start":"node a"},', b'"workspaces":[]')),
 )
