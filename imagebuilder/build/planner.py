@@ -21,8 +21,8 @@ from imagebuilder.build.steps.root import AddedFile, KernelAbilities, RootInputs
 from imagebuilder.build.steps.sbom import SbomInputs
 from imagebuilder.build.steps.slim import SlimInputs
 from imagebuilder.build.steps.source import SourceInputs
-from imagebuilder.closure import as_seen
 from imagebuilder.closure.languages import VARIABLES
+from imagebuilder.closure.seen import as_seen
 from imagebuilder.errors import InputError
 from imagebuilder.events import Warned
 from imagebuilder.images import IMAGES

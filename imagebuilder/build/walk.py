@@ -19,7 +19,6 @@ from imagebuilder.build.planner import Planner
 from imagebuilder.build.steps import STEPS
 from imagebuilder.build.steps.result import Result
 from imagebuilder.bundle import Bundle, Image
-from imagebuilder.closure import needed
 from imagebuilder.errors import CacheError
 from imagebuilder.events import Damaged, Ended, Say, Told, first_damage, step
 from imagebuilder.filesystems.common import replacing
@@ -145,6 +144,8 @@ class Build:
     @property
     def ahead_paths(self) -> tuple[str, ...]:
         """The files of which init reads ahead, in its order: what the application is made of."""
+        from imagebuilder.closure.slimming import needed
+
         return needed(self.root, self.planner.complete.application.command)[: PLATFORMS[LINUX].most_ahead]
 
     @cached_property

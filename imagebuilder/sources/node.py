@@ -5,7 +5,6 @@ where it says or from the registry that npm is configured for here.
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -154,6 +153,8 @@ def _chosen(found: "Chosen", folder: Path, context: Context) -> tuple[Package, .
 
 def _blobs(found: "Chosen", choice: Choice | None, folder: Path, context: Context) -> dict[str, Path]:
     """The tarballs by place: from the store where it has them, else downloaded, several at a time."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from imagebuilder.sources import download
     from imagebuilder.sources.npm.registry import configured
 

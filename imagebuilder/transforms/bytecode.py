@@ -1,6 +1,5 @@
 """Compile the Python modules that the recipe names, by the image's own Python."""
 
-from imagebuilder.closure.bytecode import byte_code
 from imagebuilder.closure.groups import Group
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.transforms.kind import TransformContext, TransformResult
@@ -12,6 +11,8 @@ WHY = "byte code, so that nothing is compiled at start"
 
 def apply(tree: Tree, options: ByteCodeOptions, given: TransformContext) -> TransformResult:
     """The tree with the byte code. Raises ClosureError and MachineLacks."""
+    from imagebuilder.closure.bytecode import byte_code
+
     # Links of the packages lead into folders of the OS layer (/var/run).
     folders = given.around.below.filter(lambda _, node: node.kind is Kind.DIRECTORY)
     whole, _ = overlay(folders.merge(tree), given.around.above)

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from imagebuilder.closure import Around
 from imagebuilder.closure.groups import Group
 from imagebuilder.recipe.base import RecipeTable
 from imagebuilder.sources.layer import Layer
 from imagebuilder.tree import Tree
+
+if TYPE_CHECKING:
+    from imagebuilder.closure.slimming import Around
 
 
 class Stage(StrEnum):
@@ -26,7 +28,7 @@ class TransformContext:
     application, an empty ``scratch`` folder, and in the first stage the ``layers`` of the sources."""
 
     programs: Sequence[str]
-    around: Around
+    around: "Around"
     scratch: Path
     layers: Sequence[Layer] = ()
 

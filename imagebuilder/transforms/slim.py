@@ -1,6 +1,5 @@
 """Keep of the sources what the programs need, and what the recipe includes."""
 
-from imagebuilder import closure
 from imagebuilder.transforms.kind import TransformContext, TransformResult
 from imagebuilder.transforms.options import SlimOptions
 from imagebuilder.tree import Tree
@@ -8,7 +7,9 @@ from imagebuilder.tree import Tree
 
 def apply(_tree: Tree, options: SlimOptions, given: TransformContext) -> TransformResult:
     """What is needed of all layers: the first transform, which makes one tree of them. Raises ClosureError."""
-    slimmed = closure.slim(
+    from imagebuilder.closure.slimming import slim
+
+    slimmed = slim(
         given.layers,
         roots=given.programs,
         include=options.include,

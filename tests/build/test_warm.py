@@ -11,9 +11,16 @@ import pytest
 from imagebuilder.kernel import config, load_definition
 from imagebuilder.kernel.choice import choose
 
-# Not needed to see that nothing changed: bars, ELF files, scripts of packages, the compiler of kernels, machines.
+# Not needed to see that nothing changed: bars, what an application needs, ELF files, scripts of packages, the compiler
+# of kernels, machines.
 HEAVY = (
+    "concurrent.futures",
     "elftools",
+    "imagebuilder.closure.binding",
+    "imagebuilder.closure.bytecode",
+    "imagebuilder.closure.linker",
+    "imagebuilder.closure.slimming",
+    "imagebuilder.closure.walk",
     "imagebuilder.kernel.compile",
     "imagebuilder.machine",
     "imagebuilder.measure",
@@ -23,6 +30,7 @@ HEAVY = (
     "imagebuilder.sources.maintainer.reader",
     "imagebuilder.sources.maintainer.shell",
     "imagebuilder.sources.maintainer.system",
+    "imagebuilder.sources.sonames",
     "requests",
     "rich.progress",
 )

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from imagebuilder.closure import Around, Slimmed
 from imagebuilder.closure.arguments import paths
+from imagebuilder.closure.slimming import Around, Slimmed
 from imagebuilder.tree import Tree, file, symlink
 
 from .elves import elf, program

@@ -2,7 +2,8 @@
 
 import pytest
 
-from imagebuilder.closure import Around, as_seen, needed
+from imagebuilder.closure.seen import as_seen
+from imagebuilder.closure.slimming import Around, needed
 from imagebuilder.errors import ClosureError
 from imagebuilder.tree import Node, Tree, directory, file, symlink
 

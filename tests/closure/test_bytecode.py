@@ -14,8 +14,9 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.arch import TARGET
-from imagebuilder.closure import bytecode, globs, slim
+from imagebuilder.closure import bytecode, globs
 from imagebuilder.closure.bytecode import _compilers, _pythons, byte_code
+from imagebuilder.closure.slimming import slim
 from imagebuilder.errors import ClosureError, MachineLacks
 from imagebuilder.sources import Context
 from imagebuilder.sources.debian import DebianSource

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from imagebuilder.closure import Around, Slimmed, slim
 from imagebuilder.closure.busybox import applets
 from imagebuilder.closure.languages import ROWS
 from imagebuilder.closure.php import enabled
+from imagebuilder.closure.slimming import Around, Slimmed, slim
 from imagebuilder.recipe.values import Runtime
 from imagebuilder.tree import Kind, Node, Tree, file, symlink
 

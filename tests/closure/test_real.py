@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
-from imagebuilder.closure import Around, Slimmed, slim
 from imagebuilder.closure.binding import bound
 from imagebuilder.closure.scripts import PACKAGES
+from imagebuilder.closure.slimming import Around, Slimmed, slim
 from imagebuilder.errors import ClosureError
 from imagebuilder.recipe.values import Runtime
 from imagebuilder.sources import Context

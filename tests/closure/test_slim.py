@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from imagebuilder import process
 from imagebuilder.arch import TARGET
-from imagebuilder.closure import Around, Group, merge, slim
+from imagebuilder.closure.groups import Group
+from imagebuilder.closure.slimming import Around, merge, slim
 from imagebuilder.errors import ClosureError, ImagebuilderError, InputError
 from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from imagebuilder.arch import TARGET
-from imagebuilder.closure import Merged, merge, slim
 from imagebuilder.closure.elf import DamagedElf, parse
 from imagebuilder.closure.linker import Found, Linker, Loaded
 from imagebuilder.closure.selection import matching, other_glob, selected
+from imagebuilder.closure.slimming import Merged, merge, slim
 from imagebuilder.closure.walk import SHOWN, Walk
 from imagebuilder.errors import ClosureError
 from imagebuilder.sources.layer import Layer

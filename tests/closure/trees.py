@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from imagebuilder.closure import Around, Slimmed, slim
+from imagebuilder.closure.slimming import Around, Slimmed, slim
 from imagebuilder.sources.layer import Layer
 from imagebuilder.tree import Kind, Node, Tree, file, symlink
 

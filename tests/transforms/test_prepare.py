@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagebuilder.closure import merge
+from imagebuilder.closure.slimming import merge
 from imagebuilder.errors import SourceError
 from imagebuilder.sources.layer import Layer
 from imagebuilder.transforms.prepare import Changes, changes, layer

@@ -7,7 +7,7 @@ import pytest
 
 from imagebuilder.build.planner import Planner
 from imagebuilder.build.walk import Build
-from imagebuilder.closure import Around
+from imagebuilder.closure.slimming import Around
 from imagebuilder.errors import ClosureError
 from imagebuilder.events import silent
 from imagebuilder.recipe.base import RecipeTable

@@ -9,7 +9,6 @@ from imagebuilder.arch import TARGET
 from imagebuilder.build.steps.kernel import KernelResult
 from imagebuilder.build.steps.layers import owned_layers, users_of
 from imagebuilder.build.steps.source import SourceResult
-from imagebuilder.closure import merge
 from imagebuilder.errors import SourceError
 from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.platforms.linux.layer import Surroundings, defaults
@@ -109,6 +108,8 @@ def _tree(
     inputs: PrepareInputs, layers: Sequence[Layer], known: Mapping[str, tuple[int, int]], context: Context
 ) -> Tree:
     """All that the image could have: what every image has, the layers, the recipe's files over them."""
+    from imagebuilder.closure.slimming import merge
+
     setup = joined(layer.setup for layer in layers)
     users = [resolve(word, known, key="user") for word in inputs.users]
     surroundings = Surroundings(

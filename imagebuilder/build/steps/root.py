@@ -9,7 +9,6 @@ from imagebuilder.build.steps.kernel import KernelResult
 from imagebuilder.build.steps.result import contents_of_tree
 from imagebuilder.build.steps.slim import SlimResult
 from imagebuilder.bundle import IN_MEMORY
-from imagebuilder.closure import Around, needed
 from imagebuilder.closure.groups import Group
 from imagebuilder.errors import InputError
 from imagebuilder.events import Say, Warned
@@ -139,6 +138,8 @@ def run(inputs: RootInputs, needs: tuple[SlimResult, KernelResult], context: Con
 
 
 def _transformed(inputs: RootInputs, tree: Tree, context: Context) -> Tree:
+    from imagebuilder.closure.slimming import Around
+
     programs, around = (inputs.application.command,), Around(environment=inputs.application.environment)
     with context.store.scratch() as scratch:
         done = transformed(tree, inputs.transforms, TransformContext(programs, around, scratch))
@@ -226,6 +227,8 @@ def _orders(
 
 def _ahead(inputs: RootInputs, packed: Tree, say: Say) -> tuple[Ahead, ...]:
     """What of the application is read ahead; a list of pages that holds for other contents is told."""
+    from imagebuilder.closure.slimming import needed
+
     known = inputs.pages
     paths = needed(packed, inputs.application.command)[: PLATFORMS[inputs.platform].most_ahead]
     if known and (others := pages.unknown(packed, paths, known)):

@@ -7,7 +7,6 @@ from typing import Any, Self
 from imagebuilder.build.steps.layers import owned_layers, users_of
 from imagebuilder.build.steps.result import contents_of_tree
 from imagebuilder.build.steps.source import SourceResult
-from imagebuilder.closure import Around
 from imagebuilder.closure.groups import Group
 from imagebuilder.events import Warned
 from imagebuilder.platforms.linux.layer import Surroundings, defaults
@@ -15,7 +14,6 @@ from imagebuilder.platforms.linux.users import Ids
 from imagebuilder.sources.debian import package_with
 from imagebuilder.sources.kind import Context, Package
 from imagebuilder.sources.maintainer import Setup, joined
-from imagebuilder.sources.sonames import is_glibc
 from imagebuilder.sources.state import state_folders
 from imagebuilder.store import Store
 from imagebuilder.transforms.kind import ChosenTransform, TransformContext, transformed
@@ -82,6 +80,8 @@ def modules(inputs: SlimInputs) -> tuple[str, ...]:
 
 def run(inputs: SlimInputs, needs: Sequence[SourceResult], context: Context) -> SlimResult:
     """Transform it."""
+    from imagebuilder.closure.slimming import Around
+
     known = users_of(needs)
     layers = owned_layers(needs, known)
     added = dict(inputs.added)
@@ -113,6 +113,8 @@ def _package_with(library: str, releases: Sequence[str], context: Context) -> st
         package = package_with(library, release, context)
         if package is not None:
             return f"the package {package} of Debian {release}"
+    from imagebuilder.sources.sonames import is_glibc
+
     if not releases and is_glibc(library):
         return 'the package libc6, which a [[source]] of type "debian" brings'
     return None

@@ -6,8 +6,8 @@ import lzma
 from io import BytesIO
 from pathlib import Path
 
-from imagebuilder import closure
 from imagebuilder.closure import binding
+from imagebuilder.closure.slimming import slim
 from imagebuilder.errors import ToolFailed
 from imagebuilder.sources import archives, deb
 from imagebuilder.sources.apt_says import explain, unusable
@@ -109,8 +109,8 @@ def _elf(data: bytes, _folder: Path) -> None:
         "/usr/bin/app": file(data, mode=0o755),
         "/etc/ld.so.conf": file(data[-200:]),
     }
-    slim = closure.slim([Layer(Tree(nodes), slim=True)], roots=["/usr/bin/app"], include=[], exclude=[])
-    binding.bound(slim.tree, {})
+    slimmed = slim([Layer(Tree(nodes), slim=True)], roots=["/usr/bin/app"], include=[], exclude=[])
+    binding.bound(slimmed.tree, {})
 
 
 ROWS = (
