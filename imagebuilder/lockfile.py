@@ -33,10 +33,12 @@ BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+_-]*$", max_length=256)]
-# Of any kind of package: npm's may have a scope, and other signs (@scope/name).
-PackageName = Annotated[str, Field(pattern=r"^(@[A-Za-z0-9._~-]+/)?[A-Za-z0-9_][A-Za-z0-9.+_~-]*$", max_length=256)]
+# Of any kind of package: npm's may have a scope, and other signs (@scope/name), container images several folders.
+PackageName = Annotated[
+    str, Field(pattern=r"^(@[A-Za-z0-9._~-]+/|([a-z0-9._-]+/)+)?[A-Za-z0-9_][A-Za-z0-9.+_~-]*$", max_length=256)
+]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+~:_!-]*$", max_length=256)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+~:=_-]*$", max_length=512)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9\[][A-Za-z0-9.+~:=/@\[\]_-]*$", max_length=1024)]
 Key = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,63}$")]
 
 

@@ -51,7 +51,7 @@ BELOW = {
     "recipe": ("errors", "events", "paths", "patterns", "store", "tree", "process", "sources", "transforms"),
     "closure": ("errors", "events", "process", "recipe/fields", "store", "tree", "sources"),
     "transforms": ("errors", "recipe/fields", "tree", "tarball", "sources", "closure"),
-    "oci": ("errors", "events", "paths", "process", "store", "tree", "tarball"),
+    "oci": ("errors", "events", "paths", "process", "store", "tree", "tarball", "recipe/fields"),
     "sources": (
         "errors",
         "events",

@@ -48,6 +48,7 @@ class Merged:
     tree: Tree
     origins: Mapping[str, str]
     whole: frozenset[str]
+    lenient: frozenset[str] = frozenset()
 
 
 def slim(
@@ -74,14 +75,14 @@ def slim(
     for root in roots:
         walk.command(root)
     whole = sorted(path for path in merged.whole if path in tree and path not in dropped and path not in added)
-    for path in whole:
-        walk.whole(path, "kept whole")
+    for path in sorted(whole, key=merged.lenient.__contains__):
+        walk.whole(path, "kept whole", lenient=path in merged.lenient)
     for path in around.above:
         walk.whole(path, "the recipe adds it")
     for path in arguments.files(around.arguments, tree):
         walk.include(path, "an argument of the command")
     for path in (*roots, *around.above, *whole):
-        walk.calls(path)
+        walk.calls(path, lenient=path in merged.lenient)
     included = {glob: _included(glob, tree) for glob in include}
     for glob, found in included.items():
         for path in found:
@@ -98,8 +99,20 @@ def slim(
     return Slimmed(
         tree.filter(lambda path, _: path in kept).merge(Tree(walk.links)),
         groups(sources, merged.origins, kept, {**left, **dropped, **replaced}, rest),
-        (*scripts.cannot_run(walk.idle), *arguments.folders_left_out(around.arguments, tree, merged.origins, kept)),
+        (
+            *scripts.cannot_run(walk.idle),
+            *_lacking(walk.tolerated),
+            *arguments.folders_left_out(around.arguments, tree, merged.origins, kept),
+        ),
     )
+
+
+def _lacking(tolerated: Sequence[str]) -> tuple[str, ...]:
+    """The warning for files that are kept although they cannot run."""
+    if not tolerated:
+        return ()
+    more = f"; so it is with {len(tolerated) - 1:,} more" if len(tolerated) > 1 else ""
+    return (f"{tolerated[0]}{more}",)
 
 
 def needed(tree: Tree, command: str) -> tuple[str, ...]:
@@ -116,6 +129,7 @@ def merge(layers: Sequence[Layer]) -> Merged:
     tree = Tree()
     origins: dict[str, str] = {}
     whole: set[str] = set()
+    lenient: set[str] = set()
     for layer in layers:
         tree, placed = overlay(_without(tree, layer.removed), layer.tree)
         origins = {where: origin for where, origin in origins.items() if where in tree}
@@ -123,7 +137,8 @@ def merge(layers: Sequence[Layer]) -> Merged:
         origins = {where: origin for where, origin in origins.items() if where not in placed}
         origins |= {where: layer.origins[path] for where, path in placed.items() if path in layer.origins}
         whole = whole.difference(placed) if layer.slim else whole.union(placed)
-    return Merged(tree, origins, frozenset(whole))
+        lenient = lenient.union(placed) if layer.lenient else lenient.difference(placed)
+    return Merged(tree, origins, frozenset(whole), frozenset(lenient))
 
 
 def _without(tree: Tree, removed: Sequence[str]) -> Tree:
@@ -138,7 +153,11 @@ def _linked(merged: Merged) -> Merged:
     origins = dict.fromkeys(
         links, next((merged.origins[path] for path in BUSYBOX if path in merged.origins), "busybox")
     )
-    return Merged(merged.tree.merge(Tree(links)), {**merged.origins, **origins}, merged.whole) if links else merged
+    return (
+        Merged(merged.tree.merge(Tree(links)), {**merged.origins, **origins}, merged.whole, merged.lenient)
+        if links
+        else merged
+    )
 
 
 def _dropped(patterns: Sequence[str], tree: Tree) -> dict[str, str]:

@@ -44,6 +44,7 @@ class Walk:
     links: dict[str, Node] = field(default_factory=dict)
     idle: dict[str, list[str]] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
+    tolerated: list[str] = field(default_factory=list)
     needed_yet_dropped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -66,22 +67,33 @@ class Walk:
             self._preload(name, real)
         self._drain()
 
-    def calls(self, path: str) -> None:
+    def calls(self, path: str, *, lenient: bool = False) -> None:
         """Keep the programs that a script of the recipe's own calls by their absolute paths, with all they need."""
         real = self.tree.resolve(path)
         if real is None or not scripts.is_executable(self.tree[real]) or not scripts.first_line(self.tree[real]):
             return
         for program in scripts.programs_named(self.tree[real], self.tree):
             if self.tree.resolve(program) not in self.dropped:
-                self.whole(program, f"called by {path}")
+                self.whole(program, f"called by {path}", lenient=lenient)
 
-    def whole(self, path: str, why: str) -> None:
-        """Keep what stands at a path with what a link leads to, and what it needs: libraries, interpreters."""
+    def whole(self, path: str, why: str, *, lenient: bool = False) -> None:
+        """Keep what stands at a path with what a link leads to, and what it needs: libraries, interpreters. What of
+        these is missing or damaged is only noted with ``lenient``."""
         self._keep(path, why)
         real = self.tree.resolve(path)
-        if real is not None and real not in self.dropped:
-            self._follow(path, real, is_named=False)
-        self._drain()
+        before = len(self.missing)
+        try:
+            if real is not None and real not in self.dropped:
+                self._follow(path, real, is_named=False)
+            self._drain()
+        except ClosureError as error:
+            if not lenient:
+                raise
+            self.tolerated.append(error.message)
+            self._drain_leniently()
+        if lenient:
+            self.tolerated += map(str, self.missing[before:])
+            del self.missing[before:]
 
     def include(self, path: str, glob: str) -> None:
         """Keep what a glob matched: a link with what it leads to, with libraries and interpreters.
@@ -196,6 +208,13 @@ class Walk:
             interpreter = loaded.elf.interpreter if loaded.by is None else None
             for name in (*([interpreter] if interpreter else []), *loaded.elf.needed):
                 self._find(name, loaded, is_interpreter=name == interpreter)
+
+    def _drain_leniently(self) -> None:
+        while self._queue:
+            try:
+                self._drain()
+            except ClosureError as error:
+                self.tolerated.append(error.message)
 
     def _find(self, name: str, loaded: Loaded, *, is_interpreter: bool = False) -> None:
         """A library, or the interpreter of a program, which nobody searches for."""

@@ -21,7 +21,7 @@ from imagebuilder.oci.overlaid import Overlaid
 from imagebuilder.tree import Blob, Kind, Node, Tree
 from imagebuilder.words import counted, shortened
 
-MOST_FILES = 300_000  # of all layers together
+MOST_FILES = 150_000  # of all layers together; empty ones alone need some 1,200 bytes of memory each
 MOST_NAMES_BYTES = 64 << 20
 CHUNK_BYTES = 256 << 10
 GZIP, ZSTD, ZSTD_SKIPPABLE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
@@ -49,13 +49,20 @@ def applied(layers: Sequence[LayerFile], keep: Keep, seen: Callable[[int], None]
         files.layer = number
         with layer.path.open("rb") as stream:
             packed = _Counted(stream, seen)
-            members += apply(packed, layer, files, keep, packed_bytes=layer.path.stat().st_size)
-        if members > MOST_FILES:
-            raise SourceError(f"the image is refused: its layers have more than {counted(MOST_FILES, 'file')}")
+            left = MOST_FILES - members
+            members += apply(packed, layer, files, keep, packed_bytes=layer.path.stat().st_size, most_files=left)
     return files.tree()
 
 
-def apply(stream: Any, layer: LayerFile, files: Overlaid, keep: Keep, *, packed_bytes: int) -> int:
+def apply(
+    stream: Any,
+    layer: LayerFile,
+    files: Overlaid,
+    keep: Keep,
+    *,
+    packed_bytes: int,
+    most_files: int = MOST_FILES,
+) -> int:
     """Lay one layer over the others; returns how many members it has. Raises SourceError."""
     most_bytes = tarball.most_bytes(packed_bytes)
     count = 0
@@ -64,6 +71,8 @@ def apply(stream: Any, layer: LayerFile, files: Overlaid, keep: Keep, *, packed_
         if not unpacked.is_empty:
             for member, archive in tarball.members(unpacked, layer.name, most_bytes, sparse=True):
                 count += 1
+                if count > most_files:
+                    raise SourceError(f"it makes the image one of more than {counted(MOST_FILES, 'file')}")
                 _lay(member, archive, layer.name, files, keep)
         unpacked.drain(most_bytes)
     except tarball.DAMAGED as error:

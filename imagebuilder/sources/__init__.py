@@ -3,7 +3,7 @@ their mistakes follow the table."""
 
 from collections.abc import Iterable, Mapping
 
-from imagebuilder.sources import archive, build, debian, files, node, python
+from imagebuilder.sources import archive, build, debian, files, node, oci, python
 from imagebuilder.sources.kind import Context, Defaults, Locked, Package, SourceKind, SourceTable
 
 SOURCES: Mapping[str, SourceKind] = {
@@ -13,6 +13,7 @@ SOURCES: Mapping[str, SourceKind] = {
     "archive": SourceKind(archive.ArchiveSource, archive.resolve, archive.fetch),
     "node": SourceKind(node.NodeSource, node.resolve, node.fetch, tells_application=True, implied=node.implied),
     "python": SourceKind(python.PythonSource, python.resolve, python.fetch, implied=python.implied),
+    "oci": SourceKind(oci.OciSource, oci.resolve, oci.fetch, tells_application=True),
 }
 
 

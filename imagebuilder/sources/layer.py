@@ -15,8 +15,9 @@ from imagebuilder.tree import Blob, Tree
 class Layer:
     """The files of one source: ``origins`` names the package (or source) of each path, ``slim`` says that only what
     the application needs is to be kept, ``setup`` what packages made besides files, ``owner`` whose its files
-    are to be, in the recipe's words, ``materials`` tells more of what ``origins`` names,
-    ``removed`` the paths at which nothing of the layers below it stands any more."""
+    are to be, in the recipe's words, ``materials`` tells more of what ``origins`` names, ``removed`` the paths at
+    which nothing of the layers below it stands any more; ``lenient`` says that a library which is missing for one of
+    its files is worth no more than a warning."""
 
     tree: Tree
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -26,6 +27,7 @@ class Layer:
     owner: str = "root"
     materials: Mapping[str, Material] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    lenient: bool = False
 
     def owned(self, ids: tuple[int, int]) -> "Layer":
         """The layer with all its files (not the folders that only stand above them) given to a user."""
@@ -36,9 +38,15 @@ class Layer:
         """Keep the contents in the store; returns the document from which ``load`` gives the layer back."""
         packages = [package.describe() for package in self.packages]
         document = {"tree": self.tree.save(store), "origins": {**self.origins}, "packages": packages, "slim": self.slim}
-        document["removed"] = [*self.removed]
         materials = {name: each.describe() for name, each in self.materials.items()}
-        return {**document, "setup": self.setup.describe(), "owner": self.owner, "materials": materials}
+        return {
+            **document,
+            "setup": self.setup.describe(),
+            "owner": self.owner,
+            "materials": materials,
+            "removed": [*self.removed],
+            "lenient": self.lenient,
+        }
 
     @classmethod
     def load(cls, document: Mapping[str, Any], store: Store) -> "Layer":
@@ -46,16 +54,8 @@ class Layer:
         packages = tuple(Package(**package) for package in document["packages"])
         tree, setup = Tree.load(document["tree"], store), Setup.load(document["setup"])
         materials = {name: Material.load(each) for name, each in document["materials"].items()}
-        return cls(
-            tree,
-            document["origins"],
-            packages,
-            document["slim"],
-            setup,
-            document["owner"],
-            materials,
-            tuple(document["removed"]),
-        )
+        rest = (document["slim"], setup, document["owner"], materials, tuple(document["removed"]), document["lenient"])
+        return cls(tree, document["origins"], packages, *rest)
 
 
 def kept(content: bytes | Path, store: Store) -> Blob:

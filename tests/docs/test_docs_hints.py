@@ -68,6 +68,8 @@ FOLLOWED = {
         "oci/test_reference.py::test_the_hints_of_a_name_are_followed",
     "{}, without https://": "oci/test_reference.py::test_the_hints_of_a_name_are_followed",
     "sha256: and 64 digits of 0-9 and a-f": "oci/test_reference.py::test_the_hints_of_a_name_are_followed",
+    'name one of them, as tag = "…": {}': "oci/test_source.py::test_a_tag_by_the_hints",
+    "it has none: leave the tag out": "oci/test_source.py::test_a_tag_by_the_hints",
     "it has {}": "oci/test_registry.py::test_an_unknown_tag_and_those_there_are",
     "docker login, podman login or skopeo login keeps them where imagebuilder finds them":
         "oci/test_registry.py::test_a_user_and_a_password",
@@ -121,6 +123,7 @@ REASONS = {
         "known are {}",
         "name, or name=version",
         "such as bookworm",
+        "write its absolute path in the recipe, as command under [application]",
         "take what never ends, such as a stream of events, out of what is asked",
         "write a document for each",
     ),

@@ -116,7 +116,7 @@ def packed(files: Mapping[str, bytes]) -> bytes:
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(data)
+            info.size, info.mode = len(data), 0o755
             archive.addfile(info, io.BytesIO(data))
     return gzip.compress(out.getvalue(), 1, mtime=0)
 

@@ -1,0 +1,281 @@
+"""Container images as a source: what is built of them, how they are started, and what is refused, in a sentence."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuilder.arch import TARGET
+from imagebuilder.build.walk import Build
+from imagebuilder.errors import ImagebuilderError, SourceError
+from imagebuilder.events import Event, Warned, silent
+from imagebuilder.oci import execution
+from imagebuilder.oci.layout import Layout
+from imagebuilder.oci.manifest import Execution, manifest_of
+from imagebuilder.recipe.load import load
+from imagebuilder.sources import Context, oci
+from imagebuilder.sources.kind import Locked
+from imagebuilder.sources.layer import Layer
+from imagebuilder.sources.oci import OciSource
+from imagebuilder.store import Store, sha256
+from imagebuilder.tree import Blob, Tree, directory, file
+from tests.oci import registries
+from tests.oci.making import shown
+from tests.oci.registries import MANIFEST, Running, packed
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+OTHER = "s390x"
+PASSWD = b"root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv/web:/bin/sh\n"
+GROUP = b"root:x:0:\nstaff:x:50:\n"
+Edit = Callable[[dict[str, Any]], object]
+
+
+def nothing(_: dict[str, Any]) -> None:
+    """As it is."""
+
+
+def layout(
+    folder: Path, files: dict[str, bytes], *, config: Edit = nothing, manifest: Edit = nothing, index: Edit = nothing
+) -> Path:
+    """Write an OCI layout of one layer, whose documents may be edited."""
+    made = registries.image(folder, [packed(files)])
+    blobs = folder / "blobs/sha256"
+
+    def put(document: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps(document).encode()
+        (blobs / sha256(data)).write_bytes(data)
+        return {"digest": f"sha256:{sha256(data)}", "size": len(data)}
+
+    told = json.loads((blobs / made.digest.removeprefix("sha256:")).read_text())
+    started = json.loads((blobs / told["config"]["digest"].removeprefix("sha256:")).read_text())
+    started["architecture"] = TARGET.oci
+    config(started)
+    told["config"] |= put(started)
+    manifest(told)
+    top = json.loads((folder / "index.json").read_text())
+    top["manifests"][0] |= put(told)
+    index(top)
+    (folder / "index.json").write_text(json.dumps(top))
+    return folder
+
+
+@pytest.fixture
+def context(tmp_path: Path, store: Store, events: list[Event]) -> Context:
+    return Context(tmp_path, store, events.append)
+
+
+def source(**values: Any) -> OciSource:
+    return OciSource.model_validate({"type": "oci", **values})
+
+
+def made(context: Context, **values: Any) -> tuple[Locked, Layer]:
+    locked = oci.resolve(source(**values), context)
+    return locked, oci.fetch(locked, context)
+
+
+# Its files, and how it is started
+
+
+def test_the_files_of_a_layout_and_what_its_configuration_says(tmp_path: Path, context: Context) -> None:
+    told = {
+        "Entrypoint": ["app"], "Cmd": ["-v"], "Env": ["A=b=c"], "User": "web:staff", "WorkingDir": "/srv/new",
+        "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "StopSignal": "SIGQUIT", "Volumes": {"/data/a": {}},
+    }  # fmt: skip
+    files = {"usr/bin/app": b"x", "etc/passwd": PASSWD, "etc/group": GROUP, "etc/hosts": b"", "dev/null": b""}
+    layout(tmp_path / "app", files, config=lambda document: document.update(config=told))
+    locked, layer = made(context, path="app")
+    assert layer.lenient and not layer.slim
+    assert {"srv/new", "data", "data/a"} <= {*shown(layer.tree)}
+    assert not {"etc/hosts", "dev/null"} & {*shown(layer.tree)}
+    [material] = layer.materials.values()
+    assert material.purl == f"pkg:oci/app@{material.version.replace(':', '%3A')}"
+    assert locked.defaults.ports == (80,)
+
+
+@pytest.fixture
+def tree() -> Tree:
+    """With a program, a user and a group."""
+    program = file(Blob.of(b"x"), mode=0o755)
+    return Tree(
+        {
+            "/": directory(),
+            "/usr": directory(),
+            "/usr/bin": directory(),
+            "/usr/bin/app": program,
+            "/etc": directory(),
+            "/etc/passwd": file(Blob.of(PASSWD)),
+            "/etc/group": file(Blob.of(GROUP)),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("", ("0:0", "/root")),
+        ("0", ("0:0", "/root")),
+        ("web", ("33:34", "/srv/web")),
+        ("33", ("33:34", "/srv/web")),
+        ("web:staff", ("33:50", "/srv/web")),
+        ("7", ("7:0", "/")),
+        ("7:8", ("7:8", "/")),
+    ],
+)
+def test_a_user_by_the_images_own_passwd(tree: Tree, user: str, expected: tuple[str, str]) -> None:
+    application, _ = execution.defaults(Execution(User=user), tree, "app", silent)
+    assert (application["user"], application["environment"]["HOME"]) == expected
+    assert ("capabilities" in application) == expected[0].startswith("0:")
+
+
+def test_a_program_is_looked_for_as_execvp_does(tree: Tree, events: list[Event]) -> None:
+    told = Execution(Entrypoint=("app",), Cmd=("-v",), StopSignal="SIGFOO", ExposedPorts={"80/tcp": {}, "53/udp": {}})
+    application, ports = execution.defaults(told, tree, "image", events.append)
+    assert (application["command"], application["arguments"], ports) == ("/usr/bin/app", ["-v"], [80])
+    assert "stop_signal" not in application
+    assert [type(each) for each in events] == [Warned, Warned]
+    told = Execution(Cmd=("./app",), WorkingDir="/usr/bin", StopSignal="15")
+    application, _ = execution.defaults(told, tree, "image", silent)
+    assert (application["command"], application["stop_signal"]) == ("/usr/bin/app", "TERM")
+    assert "command" not in execution.defaults(None, tree, "image", silent)[0]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"Cmd": ("none",)}, 'image: its entry point "none" is not in the image'),
+        ({"User": "nobody"}, 'image: its user "nobody" is not in its /etc/passwd and /etc/group'),
+        ({"User": "web:none"}, 'image: its group "web:none" is not in its /etc/passwd and /etc/group'),
+        ({"Env": ("A",)}, 'image: "A" of its Env is no NAME=VALUE'),
+    ],
+)
+def test_a_configuration_that_nobody_can_start(tree: Tree, told: dict[str, Any], said: str) -> None:
+    with pytest.raises(SourceError) as raised:
+        execution.defaults(Execution(**told), tree, "image", silent)
+    assert raised.value.message == said
+
+
+# What is refused
+
+
+def entry(architecture: str, system: str = "linux") -> dict[str, Any]:
+    return {"mediaType": MANIFEST, "digest": f"sha256:{'0' * 64}", "size": 9,
+            "platform": {"architecture": architecture, "os": system}}  # fmt: skip
+
+
+def typed(kind: str) -> Edit:
+    return lambda document: document["layers"][0].update(mediaType=kind)
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ({"manifest": typed("application/x")}, 'app has a layer of the unknown type "application/x"'),
+        ({"manifest": lambda told: told["config"].update(mediaType="text/x")}, 'app is of the type "text/x"'),
+        ({"manifest": lambda told: told.update(layers=[])}, "app is damaged: it has 0 layers, and its configuration"),
+        ({"manifest": lambda told: told.pop("layers")}, "the manifest of app is not as the specification has it"),
+        ({"config": lambda told: told.update(os="windows")}, f"app is an image for windows/{TARGET.oci}"),
+        ({"config": lambda told: told.update(architecture=OTHER)}, f"app is an image for linux/{OTHER}"),
+        ({"config": lambda told: told.update(config=[])}, "the configuration of app is not as the specification has"),
+        ({"config": lambda told: told["rootfs"].update(diff_ids=[f"sha256:{'1' * 64}"])}, "layer 1 of app is damaged"),
+        ({"config": lambda told: told["rootfs"].update(diff_ids=["md5:1"])}, "layer 1 of app"),
+        ({"index": lambda told: told.update(manifests=[])}, "has 0 images, and one is to be taken"),
+        ({"index": lambda told: told["manifests"][0].update(digest="../../x")}, '"../../x" is no digest'),
+        ({"index": lambda told: told["manifests"][0].update(size=3)}, "is longer than the 3 bytes"),
+        ({"index": lambda told: told["manifests"][0].update(size=1 << 40)}, "is longer than 4 MiB"),
+        ({"index": lambda told: told["manifests"][0].update(digest=f"sha256:{'0' * 64}")}, "cannot be read: No such"),
+    ],
+)
+def test_an_image_that_is_none_of_ours(tmp_path: Path, context: Context, edits: dict[str, Edit], said: str) -> None:
+    layout(tmp_path / "app", {"app": b"x"}, **edits)
+    with pytest.raises(ImagebuilderError) as raised:
+        made(context, path="app")
+    assert said in raised.value.message and "\n" not in raised.value.message
+
+
+def test_an_index_without_our_platform(tmp_path: Path, context: Context) -> None:
+    def index(told: dict[str, Any]) -> None:
+        rows = [entry(OTHER), entry("unknown", "unknown"), entry(TARGET.oci, "windows")]
+        data = json.dumps({"schemaVersion": 2, "manifests": rows}).encode()
+        (tmp_path / f"app/blobs/sha256/{sha256(data)}").write_bytes(data)
+        told["manifests"] = [{"mediaType": INDEX, "digest": f"sha256:{sha256(data)}", "size": len(data)}]
+
+    layout(tmp_path / "app", {"app": b"x"}, index=index)
+    with pytest.raises(SourceError) as raised:
+        made(context, path="app")
+    has = f"it has linux/{OTHER}, windows/{TARGET.oci}"
+    assert raised.value.message == f"app has no image for linux/{TARGET.oci}: {has}"
+
+
+def test_a_tag_by_the_hints(tmp_path: Path) -> None:
+    def two(told: dict[str, Any]) -> None:
+        first = told["manifests"][0]
+        told["manifests"].append({**first, "annotations": {"org.opencontainers.image.ref.name": "v2"}})
+
+    found = Layout(layout(tmp_path / "app", {"app": b"x"}, index=two))
+    with pytest.raises(SourceError, match="has 2 images, and one is to be taken") as raised:
+        found.resolve(None)
+    assert raised.value.hint == 'name one of them, as tag = "…": v1, v2'
+    with pytest.raises(SourceError, match="has no tag v3") as raised:
+        found.resolve("v3")
+    assert raised.value.hint == "it has v1, v2"
+    assert manifest_of(found, found.resolve("v2"), "app").media_type == MANIFEST
+    untagged = layout(tmp_path / "other", {"app": b"x"}, index=lambda told: told["manifests"][0].pop("annotations"))
+    with pytest.raises(SourceError) as raised:
+        Layout(untagged).resolve("v1")
+    assert raised.value.hint == "it has none: leave the tag out"
+    assert Layout(untagged).resolve(None)
+
+
+def test_a_folder_that_is_no_layout(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"is no OCI layout: index\.json cannot be read \(No such file"):
+        Layout(tmp_path).resolve(None)
+    (tmp_path / "index.json").write_text("{")
+    with pytest.raises(SourceError, match="is no JSON document"):
+        Layout(tmp_path).resolve(None)
+    (tmp_path / "index.json").write_text('{"manifests": 1}')
+    with pytest.raises(SourceError, match="is not as the specification has it"):
+        Layout(tmp_path).resolve(None)
+
+
+# As a recipe
+
+
+def written(folder: Path, place: str, rest: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    head = 'name = "app"\nversion = "1"\nsummary = "a test"\n'
+    (folder / "recipe.toml").write_text(
+        f'{head}source = {{ type = "oci", {place} }}\nready = {{ console = "x" }}\n{rest}'
+    )
+    return folder
+
+
+def test_a_recipe_without_a_command_is_built_and_files_that_cannot_run_are_a_warning(
+    tmp_path: Path, application: Path, store: Store, events: list[Event]
+) -> None:
+    needs = Path("/bin/true").read_bytes()  # linked to a library that this image lacks
+    program = application.read_bytes()
+    folder = written(tmp_path / "app", 'path = "image"')
+    layout(folder / "image", {"app": program, "usr/bin/other": needs})
+    work = Build(load(str(folder)), store, events.append)
+    bundle = work.run(tmp_path / "out")
+    assert {"/app", "/usr/bin/other"} <= {*work.root}
+    assert bundle.image.recipe.application is not None
+    assert bundle.image.recipe.application.command == "/app"
+    warned = [str(each) for each in events if isinstance(each, Warned)]
+    assert [each for each in warned if "is not in the image: needed by /usr/bin/other" in each]
+
+
+@pytest.mark.tools
+def test_which_image_a_tag_means_stays_as_it_is_locked(
+    tmp_path: Path, served: Running, store: Store, events: list[Event]
+) -> None:
+    context = Context(tmp_path, store, events.append)
+    locked, layer = made(context, image=f"{served.host}/t/app:v1")
+    assert {"/app", "/large", "/etc"} <= {*layer.tree}
+    assert locked.choice is not None
+    [package] = locked.choice.packages
+    assert (package.name, package.version) == ("t/app", "v1")
+    again = Context(tmp_path, store, events.append, lock=[locked.choice], frozen=True)
+    assert made(again, image=f"{served.host}/t/app:v1")[1].tree == layer.tree
