@@ -18,7 +18,7 @@ help: ## show this list
 demo: system $(VENV)/installed ## set up what is needed, build nginx's image, boot it, ask it, measure it
 	$(BIN)/imagebuilder test nginx --show-answer
 
-locks: $(VENV)/installed-dev ## choose anew what the archives no longer have of the shipped recipes' lockfiles
+locks: $(VENV)/installed-dev ## choose again what the archives no longer have of the shipped recipes' lockfiles
 	$(BIN)/python -m tests.locks
 
 test: system-test $(VENV)/installed-dev locks ## run what a change must not break (boots QEMU), by two workers: one for all machines
@@ -83,7 +83,7 @@ kernel-%: system-test $(VENV)/installed ## compile one kernel (minutes)
 clean: ## remove what was made here (the cache in your home stays)
 	rm -rf out $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# The package, from its own description; made anew when that changes.
+# The package, from its own description; made again when that changes.
 $(VENV)/installed: pyproject.toml | system
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .

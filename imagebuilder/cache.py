@@ -1,7 +1,7 @@
 """Keeps the cache small and whole: what is in it, what was not used for the longest time, what is damaged.
 
 An entry counts as used when a build reads it, or finds that it is there. Nobody has to be asked before one is removed:
-a build makes anew what it misses. What was chosen (which packages in which versions) is no entry, and stays.
+a build makes again what it misses. What was chosen (which packages in which versions) is no entry, and stays.
 """
 
 import fcntl

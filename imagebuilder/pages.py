@@ -73,7 +73,7 @@ class PageList(BaseModel):
 
 
 def learn_hint(name: str) -> str:
-    """What makes the list of a recipe anew."""
+    """What makes the list of a recipe again."""
     return f"`imagebuilder learn {name}` writes it again"
 
 

@@ -40,7 +40,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     own = getattr(getattr(item, "callspec", None), "params", {})
     if "application" in {*getattr(item, "fixturenames", ())} - {*own}:
         item.add_marker("tools")
-    if item.get_closest_marker("vm"):
+    if item.get_closest_marker("vm") and item.config.pluginmanager.hasplugin("xdist"):
         item.add_marker(pytest.mark.xdist_group("machines"))
 
 

@@ -1,7 +1,7 @@
 """``make locks``: the lockfiles of the shipped recipes, where the archives no longer have what they name.
 
 Tests build these recipes from empty caches. Debian drops a package when it has a newer one: that is no fault of ours,
-and a test run on another day is to say what it tests. So what is gone is chosen anew, in the checkout, and told.
+and a test run on another day is to say what it tests. So what is gone is chosen again, in the checkout, and told.
 """
 
 import tempfile
@@ -33,7 +33,7 @@ def _mend(path: Path, store: Store) -> None:
     if gone := _gone(path.parent, store):
         changes = locked(load(path.parent), store, silent, update=True).changes
         words = ", ".join(change.text for change in changes)
-        print(f"{path}: the archive no longer has {', '.join(gone)}; chosen anew, commit it: {words}")
+        print(f"{path}: the archive no longer has {', '.join(gone)}; chosen again, commit it: {words}")
 
 
 def _gone(folder: Path, store: Store) -> list[str]:

@@ -19,7 +19,7 @@ from imagebuilder.sources.kind import LOCKFILE, Choice, Package
 from imagebuilder.store import Store
 
 A, B = "a" * 64, "b" * 64
-HINT = "`imagebuilder lock app` writes it anew"
+HINT = "`imagebuilder lock app` writes it again"
 GREETER, LIBRARY = Package("greeter", "1.5", A, 3), Package("libgreet2", "2:3.1-4+b1", B, 4)
 ASKS = {"release": "bookworm", "packages": ["greeter"]}
 

@@ -113,7 +113,7 @@ def test_it_ends_as_the_program_does(how: str) -> None:
 
 
 def test_the_program_finds_everything_as_without() -> None:
-    # glibc's posix_spawn may leave two signals of its own ignored (32 and 33), which every libc sets anew.
+    # glibc's posix_spawn may leave two signals of its own ignored (32 and 33), which every libc sets again.
     signals = "grep SigBlk /proc/self/status; grep SigIgn /proc/self/status | sed -E 's/[01][08](.{7})$/00\\1/'"
     script = f"{signals}; pwd; umask; readlink /proc/self/fd/0; ulimit -a; env"
     alone, supervised = (run(["sh", "-c", script], supervised=each, env={"A": "1"}).text for each in (False, True))

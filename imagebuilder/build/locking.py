@@ -89,8 +89,8 @@ def locked(recipe: Recipe, store: Store, say: Say, *, update: bool = False, chec
     """Write the recipe's lockfile: with what it has where that fits, or with what is chosen now, to ``update`` it. To
     ``check`` it is to see what an update would change, and to leave no trace. Raises OutputError, and what sources
     raise."""
-    anew = update or check
-    context = Context(recipe.folder, store, say, refresh=anew, name=typed(recipe.folder), remember=not check)
+    again = update or check
+    context = Context(recipe.folder, store, say, refresh=again, name=typed(recipe.folder), remember=not check)
     planner = Planner(recipe, with_lock(context))
     lock = _read(context)
     before, now = _choices(lock), chosen(planner)
@@ -117,7 +117,7 @@ def chosen(planner: Planner) -> Choices:
 def _read(context: Context) -> Lock | None:
     if not is_file(context.folder / FILE):
         return None
-    hint = f"remove it, and `imagebuilder lock {context.name}` writes it anew"
+    hint = f"remove it, and `imagebuilder lock {context.name}` writes it again"
     return lockfile.read(context.folder, hint=hint)
 
 

@@ -46,7 +46,7 @@ class _Machines:
 
 @dataclass(frozen=True)
 class Build:
-    """One recipe on its way to an image. ``refresh`` asks the sources anew for what may have changed outside;
+    """One recipe on its way to an image. ``refresh`` asks the sources again for what may have changed outside;
     ``kernel_name``, ``smp`` and ``formats`` as in ``Planner``; ``frozen`` takes nothing that the recipe's lockfile
     lacks. ``made`` are the ids of the steps that were done, where the store did not have what they give."""
 

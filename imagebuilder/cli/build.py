@@ -50,7 +50,7 @@ def command(
     """Build the image of each NAME into out/NAME/ (kernel, root, command line, image.json)."""
     check(formats)
     if frozen and refresh:
-        raise click.UsageError("--frozen takes what was chosen, --refresh chooses anew: leave one of both out")
+        raise click.UsageError("--frozen takes what was chosen, --refresh chooses again: leave one of both out")
     recipes = [load(name) for name in names]
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:

@@ -75,8 +75,8 @@ def _kind(kind: Kind, found: list[Entry]) -> dict[str, Any]:
               help="Make it no larger than SIZE, such as 500M; 0 removes all that can be made again.")  # fmt: skip
 @options.as_json
 def prune(most: int | None, as_json: bool) -> None:
-    """Remove what was not used for the longest time, until the cache is within its limit or SIZE. Builds make anew what
-    they miss; which versions of packages were chosen stays known."""
+    """Remove what was not used for the longest time, until the cache is within its limit or SIZE. Builds make what they
+    miss again; which versions of packages were chosen stays known."""
     store = options.open_store()
     done = cache.prune(store, cache.limit_bytes() if most is None else most)
     if as_json:

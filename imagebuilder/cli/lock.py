@@ -17,18 +17,18 @@ STALE = 1
 
 @click.command("lock")
 @options.names
-@click.option("--update", is_flag=True, help="Choose anew: ask the mirrors for newer packages.")
+@click.option("--update", is_flag=True, help="Choose again: ask the mirrors for newer packages.")
 @click.option("--check", is_flag=True, help="Write nothing: exit status 1 when a new choice would differ.")
 @options.as_json
 @options.talk
 def command(names: tuple[str, ...], update: bool, check: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Write recipe.lock beside each NAME: the packages, the kernel and the init that were chosen, by version and hash.
-    What fits the recipe stays; what does not is chosen anew. Says what changed."""
+    What fits the recipe stays; what does not is chosen again. Says what changed."""
     from imagebuilder.build.locking import locked
     from imagebuilder.recipe.load import load
 
     if update and check:
-        raise click.UsageError("--check chooses anew, and writes nothing: leave --update out")
+        raise click.UsageError("--check chooses again, and writes nothing: leave --update out")
     recipes = [load(name) for name in names]
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:

@@ -131,8 +131,8 @@ def write_report(report: "Report", path: Path | None) -> None:
 
 
 def refresh(command: Command) -> Command:
-    """``--refresh``: ask the package mirrors anew."""
-    text = "Choose anew and write recipe.lock, as lock --update does (else what it has stays)."
+    """``--refresh``: ask the package mirrors again."""
+    text = "Choose again and write recipe.lock, as lock --update does (else what it has stays)."
     return click.option("--refresh", is_flag=True, help=text)(command)
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1 as far as a small proxy needs it, by h11: messages are read whole, within limits, and written anew.
+"""HTTP/1 as far as a small proxy needs it, by h11: messages are read whole, within limits, and written again.
 
 What comes from either side is foreign: a length that can be understood in two ways is refused, and nothing is passed on
 but what was understood.
@@ -13,7 +13,7 @@ import h11
 
 HEAD_BYTES = 32 << 10
 PIECE_BYTES = 8 << 10
-# Of one connection, never passed on (RFC 9110, 7.6.1); the length is written anew.
+# Of one connection, never passed on (RFC 9110, 7.6.1); the length is written again.
 HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
      "transfer-encoding", "upgrade", "expect", "content-length"}

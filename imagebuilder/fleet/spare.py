@@ -1,7 +1,7 @@
 """One clone of a pool: filled, set aside, handed out once, thrown away.
 
 A clone that never ran is slow at first: the pages that it writes to have to be copied, and where it is no copy of a
-fork server QEMU translates its code anew. So it answers once before it is set aside. To set it aside and let it go on
+fork server QEMU translates its code again. So it answers once before it is set aside. To set it aside and let it go on
 once more for practice was measured to give nothing further (docs/fleet.md).
 """
 

@@ -12,7 +12,7 @@ from imagebuilder.store import Store
 
 
 def main(names: Sequence[str]) -> int:
-    """Make the named kernels' prebuilt images anew."""
+    """Make the named kernels' prebuilt images again."""
     return status_of(partial(_write, names, Store(paths.cache_dir())))
 
 

@@ -136,7 +136,7 @@ def parked_of(template: Template) -> Parked:
 
 def words_of(instance: Instance, template: Template, identity: Identity) -> list[str]:
     """What init is told about who a clone is."""
-    # The name server is its template's: to write it down anew would cost more than all the rest.
+    # The name server is its template's: to write it down again would cost more than all the rest.
     words = [*identity.words(address_words(instance.spec, instance.launch) if instance.spec.network else None)]
     if template.hook is not None:
         words.append(f"hook {template.hook}")

@@ -85,7 +85,7 @@ def _sums(unit: ObjectCounters, memories: Sequence[bytes], begin: int) -> Counts
 
 
 def main(words: Sequence[str]) -> int:
-    """Make a kernel's profile anew, beside its definition."""
+    """Make a kernel's profile again, beside its definition."""
     return status_of(partial(_write, words, Store(paths.cache_dir())))
 
 

@@ -1,4 +1,4 @@
-"""A time at which a connection is broken, whatever it waits for: a timeout of a socket begins anew with each byte."""
+"""A time at which a connection is broken, whatever it waits for: a timeout of a socket begins again with each byte."""
 
 import os
 import socket

@@ -42,7 +42,7 @@ class Transfer:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, more_bytes: int) -> None:
-        """So much more is there; less where something begins anew."""
+        """So much more is there; less where something begins again."""
         with self._lock:
             self.done_bytes += more_bytes
 

@@ -14,7 +14,7 @@ from imagebuilder.words import shortened
 
 TRY_LATER = "try again later"
 LOG_IN = "docker login, podman login or skopeo login with {} keeps a user and a password where imagebuilder finds them"
-LOG_IN_AGAIN = "docker login, podman login or skopeo login writes it anew"
+LOG_IN_AGAIN = "docker login, podman login or skopeo login writes it again"
 CHECK_NETWORK = "check the name, the network, and the proxy if there is one"
 CERTIFICATE = "a certificate authority of your own belongs into /etc/containers/certs.d/{}/ca.crt"
 TLS_OR_NONE = "without TLS a registry is asked on this machine alone: 127.0.0.1, localhost or [::1]"

@@ -118,7 +118,7 @@ class Session:
     def _built(self, subject: ImageUnderTest) -> Bundle:
         build = subject.build(self.store, self.settings.say, refresh=self.settings.refresh)
         try:
-            with self.alone("image", self.settings.out):  # nobody lays it down anew while another boots it
+            with self.alone("image", self.settings.out):  # nobody lays it down again while another boots it
                 return build.run(self.settings.out)
         except OSError as error:  # the folder may not be written to, the disk is full
             raise OutputError(f"{error.filename or self.settings.out}: {error.strerror or error}") from error

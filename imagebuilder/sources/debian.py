@@ -56,7 +56,7 @@ class DebianSource(SourceTable):
 
 
 def resolve(source: DebianSource, context: Context) -> Locked:
-    """The packages with version and digest; needs the network only the first time, and when told to ask anew."""
+    """The packages with version and digest; needs the network only the first time, and when told to ask again."""
     choice = _choice(source, context)
     listed = [(package.name, package.version, package.sha256) for package in choice.packages]
     key = {"type": source.type, "release": source.release, "packages": listed}

@@ -79,7 +79,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Context:
-    """Where the recipe is, where results are kept, who listens; ``refresh`` asks anew what may have changed outside,
+    """Where the recipe is, where results are kept, who listens; ``refresh`` asks again what may have changed outside,
     else ``lock`` says what was chosen, and with ``frozen`` nothing else may be. ``remember``: what is chosen now counts
     where there is no lock. ``name`` is what one types for the recipe, ``preparer`` starts
     machines that prepare."""
@@ -93,7 +93,7 @@ class Context:
     frozen: bool = False
     remember: bool = True
     preparer: Preparer | None = field(default=None, compare=False, repr=False)
-    # What was asked anew already, so that one build does so once.
+    # What was asked again already, so that one build does so once.
     asked: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def choice(self, kind: str, asks: Asks, choose: Callable[[], tuple[Package, ...]]) -> Choice:

@@ -11,10 +11,10 @@ from tests.docs.scratch import Scratch
 
 NOT_RUN = {
     "make test": "this test is part of it",
-    "make check": "installs us anew from an index; CI runs it, before its tests",
+    "make check": "installs us again from an index; CI runs it, before its tests",
     "make kernel-micro": "compiles a kernel: ten minutes",
     "python -m imagebuilder.platforms.linux build": "replaces init in the tree; tests/guest compiles it",
-    "make demo": "installs us anew from an index; what it runs, `imagebuilder test nginx --show-answer`, is run",
+    "make demo": "installs us again from an index; what it runs, `imagebuilder test nginx --show-answer`, is run",
     "imagebuilder kernel build micro --fragment ipv6": "compiles a kernel: ten minutes",
     "imagebuilder kernel verify micro": "compiles a kernel: ten minutes",
     "python3 -m imagebuilder.kernel micro": "compiles two kernels, and replaces those of the tree",

@@ -62,7 +62,7 @@ FOLLOWED = {
     "imagebuilder lock {}": "sources/test_locking.py::test_what_the_recipe_asks_for_besides_is_chosen_and_written",
     "imagebuilder lock {} --update":
         "sources/test_locking.py::test_a_package_that_is_gone_is_an_error_whose_hint_helps",
-    "remove it, and `imagebuilder lock {}` writes it anew":
+    "remove it, and `imagebuilder lock {}` writes it again":
         "sources/test_locking.py::test_a_damaged_one_is_written_anew_by_the_hint",
     'such as "docker.io/library/nginx:1.27" or "registry.example.com/team/app@sha256:…"':
         "oci/test_reference.py::test_the_hints_of_a_name_are_followed",

@@ -22,7 +22,7 @@ from .trying import through, trial, watch
 
 EXAMPLES = 60
 NAME = re.compile("`([^`]+)`")
-anew = count()
+again = count()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +32,7 @@ def _watched() -> None:
 
 def tried(name: str, data: bytes, folder: Path) -> bool:
     """Whether an input was accepted; it went well in any case."""
-    place = folder / str(next(anew))
+    place = folder / str(next(again))
     place.mkdir()
     outcome = through(DOORS[name], data, place)
     assert outcome.wrong is None, f"{data!r}\n{outcome.wrong}"

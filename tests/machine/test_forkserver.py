@@ -176,9 +176,9 @@ def test_copies_outlive_their_fork_server_and_another_one_is_started(template: T
                 second = await cloner.ready()
                 return [await ask(one), await ask(two)], second is not None and second is not first
 
-    told, anew = asyncio.run(outlived())
+    told, again = asyncio.run(outlived())
     strangers(told)
-    assert anew
+    assert again
 
 
 @pytest.mark.vm

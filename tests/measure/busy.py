@@ -24,7 +24,7 @@ def busy(processes: int = 2) -> Iterator[None]:
 
 @contextmanager
 def compiling(folder: Path, processes: int = 2) -> Iterator[None]:
-    """So many compilers, which start anew when they are done."""
+    """So many compilers, which start again when they are done."""
     source = folder / "much.c"
     source.write_text("".join(map(FUNCTION.format, range(FUNCTIONS))) + "int main(void) { return 0; }\n")
     with _beside([["sh", "-c", LOOP, "sh", str(source)]] * processes):

@@ -170,7 +170,7 @@ def test_a_file_that_is_none(home: Path, text: str) -> None:
     (home / ".docker/config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError) as caught:
         find("a.io", "x")
-    assert str(home / ".docker/config.json") in str(caught.value) and "writes it anew" in str(caught.value)
+    assert str(home / ".docker/config.json") in str(caught.value) and "writes it again" in str(caught.value)
     assert SECRET not in str(caught.value)
 
 

@@ -129,7 +129,7 @@ def test_a_password_that_is_another(tmp_path: Path, home: Path, layout: Image, s
             "somebody:$2y$04$0000000000000000000000000000000000000000000000000000"
         )
         said = refused(f"{running.host}/t/app:v1", store)
-        assert f"does not accept the credentials of {home}/.docker/config.json" in said and "writes it anew" in said
+        assert f"does not accept the credentials of {home}/.docker/config.json" in said and "writes it again" in said
 
 
 def log_in(running: Running, user: str, password: str, file: Path) -> None:

@@ -62,7 +62,7 @@ def warm(repositories: Repository, application: Path, tmp_path_factory: pytest.T
 
 
 def contents(recipe: Path, cache: Path, told: list[Event]) -> dict[str, bytes]:
-    """The bytes of the image, laid down anew, with what was chosen taken from the cache."""
+    """The bytes of the image, laid down again, with what was chosen taken from the cache."""
     out = recipe / "out"
     (recipe / "recipe.lock").unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)

@@ -92,10 +92,10 @@ def _seconds(act: Callable[[], object]) -> float:
 
 
 def test_refresh_asks_once_a_build(repository: Repository, context: Context, events: list[object]) -> None:
-    anew = _anew(context)
-    DEBIAN.resolve(source("greeter"), anew)
+    again = _anew(context)
+    DEBIAN.resolve(source("greeter"), again)
     said = len(events)
-    DEBIAN.resolve(source("greeter"), anew)
+    DEBIAN.resolve(source("greeter"), again)
     assert said and len(events) == said
 
 

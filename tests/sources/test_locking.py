@@ -184,7 +184,7 @@ def test_a_damaged_one_is_written_anew_by_the_hint(repository: Repository, recip
     path.write_bytes(whole.replace(b"1.0", b"one two"))
     with pytest.raises(InputError, match=r"recipe\.lock: .*version: String should match") as caught:
         Build(recipe, store(tmp_path), silent).run(tmp_path / "out")
-    assert caught.value.hint == f"remove it, and `{LOCK}` writes it anew"
+    assert caught.value.hint == f"remove it, and `{LOCK}` writes it again"
     path.unlink()
     assert locked(recipe, store(tmp_path), silent).written and path.read_bytes() == whole
 

@@ -1,6 +1,6 @@
 """Fork servers: a clone that has answered, stands still, and of whose QEMU further clones are copied.
 
-Under TCG nearly all that a clone needs, time and memory, is the guest's code, which every new QEMU translates anew. A
+Under TCG nearly all that a clone needs, time and memory, is the guest's code, which every new QEMU translates again. A
 copy of a QEMU has it already, and shares it as long as it stays the same; and it has been loaded, linked and set up.
 QEMU cannot be copied by itself: a library of ours, loaded into it, does that (``src/forkserver.c``).
 

@@ -22,6 +22,7 @@ from imagebuilder.errors import SourceError
 from imagebuilder.events import Say, Warned
 from imagebuilder.recipe.local_files import relative
 from imagebuilder.sources.python.target import Python
+from imagebuilder.words import counted
 
 MOST_BYTES = 16 << 20
 MOST_PINS, MOST_VALUES = 10_000, 500_000
@@ -156,7 +157,7 @@ def _requirement(line: str, place: str, environment: Mapping[str, str]) -> Pin |
 def _once(pins: tuple[Pin, ...], name: str) -> tuple[Pin, ...]:
     names = [pin.name for pin in pins]
     if len(pins) > MOST_PINS:
-        raise SourceError(f"{name} has more than {MOST_PINS:,} packages")
+        raise SourceError(f"{name} has more than {counted(MOST_PINS, 'package')}")
     if twice := next((each for each, count in Counter(names).items() if count > 1), None):
         raise SourceError(f"{name} has {twice} twice for one Python")
     return tuple(sorted(pins, key=lambda pin: pin.name))
