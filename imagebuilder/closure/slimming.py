@@ -68,7 +68,7 @@ def slim(
     run, for a library that is missing or excluded, and for a glob that matches nothing.
     """
     around = around or Around()
-    merged = _linked(merge([Layer(around.below, dict.fromkeys(around.below, SYSTEM), slim=True), *layers]))
+    merged = linked(merge([Layer(around.below, dict.fromkeys(around.below, SYSTEM), slim=True), *layers]))
     tree, added = overlay(merged.tree, around.above)
     dropped = {path: why for path, why in _dropped(exclude, tree).items() if path not in added}
     walk = Walk(tree, dropped, around.environment, around.package_with)
@@ -147,7 +147,7 @@ def _without(tree: Tree, removed: Sequence[str]) -> Tree:
     return tree.filter(lambda path, _: not (path in removed or path.startswith(gone))) if removed else tree
 
 
-def _linked(merged: Merged) -> Merged:
+def linked(merged: Merged) -> Merged:
     """With the links by which BusyBox's programs are called, where the tree has no such program."""
     links = busybox.lacking(merged.tree)
     origins = dict.fromkeys(

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from imagebuilder import process
 from imagebuilder.errors import ToolFailed, ToolTimedOut
 from imagebuilder.events import Note, Say
+from imagebuilder.machine.ending import HARMLESS
 from imagebuilder.machine.firewall import guarded
 from imagebuilder.machine.network import subnet
 from imagebuilder.preparation import NotPrepared, Outcome, Preparation, argv, outcome
@@ -22,7 +23,7 @@ def run(wanted: Preparation, *, timeout_s: float, say: Say) -> Outcome:
 
     def heard(line: str) -> None:
         text = line.rstrip("\r")
-        if not KERNEL_LINE.fullmatch(text):
+        if not (KERNEL_LINE.fullmatch(text) or text.endswith(HARMLESS)):
             console.append(text)
             say(Note(text))
 

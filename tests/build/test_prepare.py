@@ -1,5 +1,6 @@
 """Commands that run in a machine while the image is built, for real."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,13 @@ import pytest
 from imagebuilder.build.steps import STEPS, StepKind
 from imagebuilder.build.walk import Build
 from imagebuilder.errors import InputError, SourceError
-from imagebuilder.events import silent
+from imagebuilder.events import Event, Warned, silent
 from imagebuilder.preparation import HEAD_BYTES, NotPrepared, Preparation, outcome
 from imagebuilder.recipe.load import load
 from imagebuilder.sources.kind import Context
 from imagebuilder.store import Store
-from imagebuilder.tree import Tree
+from imagebuilder.tree import Kind, Tree
+from tests.machine.test_egress import OUTSIDE, in_a_network_of_its_own
 
 RECIPE = """
 name = "app"
@@ -38,13 +40,33 @@ exit = 0
 {prepare}
 """
 PROGRAM = r"""
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Whether somebody takes a connection there within so many seconds. */
+static int is_reached(const char *address, const char *port, const char *seconds)
+{
+    struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
+    struct pollfd one = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    inet_pton(AF_INET, address, &there.sin_addr);
+    if (connect(one.fd, (void *)&there, sizeof there) && errno != EINPROGRESS)
+        return 0;
+    return poll(&one, 1, atoi(seconds) * 1000) == 1 && !getsockopt(one.fd, SOL_SOCKET, SO_ERROR, &error, &size) &&
+           !error;
+}
 
 int main(int count, char **words)
 {
@@ -59,6 +81,12 @@ int main(int count, char **words)
         clock_gettime(CLOCK_REALTIME, &now);
         fprintf(file, "%u %ld.%ld %d %s %p\n", chance, now.tv_sec, now.tv_nsec, getpid(), getenv("WORD"), (void *)&now);
         return fclose(file) || unlink("/srv/none") == 0 || chmod("/srv/made", 0600);
+    }
+    if (!strcmp(what, "reach")) {
+        FILE *file = fopen("/srv/made", "w");
+        for (int i = 2; i + 2 < count; i += 3)
+            fprintf(file, "%s %s\n", words[i], is_reached(words[i], words[i + 1], words[i + 2]) ? "yes" : "no");
+        return fclose(file);
     }
     if (!strcmp(what, "fail"))
         return puts("this is why") < 0 ? 1 : 3;
@@ -113,7 +141,9 @@ def test_the_same_bytes_in_another_cache_and_not_run_again_in_the_same(tmp_path:
     ("what", "more", "said"),
     [
         ("fail", "", r"prepare 1: app exited with status 3:\n    this is why"),
+        ("none", 'directory = "/none"', r"could not be started \(status 127\):\n.*/none: No such"),
         ("fill", "memory_mib = 64", "No space left on device(.|\n)*memory_mib under"),
+        ("hang", "timeout_s = 20", "prepare 1: app did not end within 20 s, and said nothing"),
         ("endless", "timeout_s = 20", "prepare 1: app (did not end within 20 s|cannot be run)"),
     ],
 )
@@ -131,6 +161,51 @@ def test_a_command_that_needs_longer_gets_it_by_the_hint(tmp_path: Path) -> None
         root(tmp_path, f"{WRITES}\ntimeout_s = 1")
     assert "if it needs longer, give it more with timeout_s under [[prepare]]" in str(raised.value)
     assert "/srv/made" in root(tmp_path, f"{WRITES}\ntimeout_s = 300")
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "reached"), [("network = true", "yes"), ("", "no")])
+def test_with_a_network_it_reaches_what_the_host_does_but_its_loopback(tmp_path: Path, more: str, reached: str) -> None:
+    """The host's loopback is the gateway of QEMU's network."""
+
+    def made() -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server((OUTSIDE, 0)) as other:
+            ports = [each.getsockname()[1] for each in (own, other)]
+            words = f'"reach", "10.0.2.2", "{ports[0]}", "5", "{OUTSIDE}", "{ports[1]}", "100"'
+            return root(tmp_path, f'command = ["/app", {words}]\n{more}')["/srv/made"].content.read()
+
+    assert in_a_network_of_its_own(made) == f"10.0.2.2 no\n{OUTSIDE} {reached}\n".encode()
+
+
+DEBIAN = """
+name = "app"
+version = "1"
+summary = "A test."
+[source]
+type = "debian"
+release = "bookworm"
+packages = ["busybox-static", "shared-mime-info"]
+[application]
+command = "/bin/busybox"
+[ready]
+exit = 0
+[[prepare]]
+postinst = ["shared-mime-info"]
+"""
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_package_s_own_script_makes_what_it_makes_and_no_bookkeeping(tmp_path: Path) -> None:
+    """It is a script of a shell that is BusyBox: Debian has one, which no package says that it needs."""
+    (tmp_path / "recipe.toml").write_text(DEBIAN)
+    said: list[Event] = []
+    made = Build(load(tmp_path), Store(tmp_path / "store"), said.append).root
+    assert not [each for each in said if isinstance(each, Warned)]  # of what its postinst does
+    assert made["/usr/share/mime/mime.cache"].kind is Kind.FILE
+    assert not any(path.startswith(("/var/lib/dpkg", "/bin/sh")) for path in made)
 
 
 def test_a_package_that_no_source_brings(tmp_path: Path) -> None:

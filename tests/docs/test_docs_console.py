@@ -29,6 +29,7 @@ NOT_RUN = {
 """Commands (by how they begin) that cannot run here, and why. Each must still stand in a page."""
 NEVER = 'console = "^hello"\ntimeout_s = 5'
 SLOW = {
+    "imagebuilder run certificates": "prepares it in an emulated machine: a minute",
     "pytest --imagebuilder recipes": "builds, boots and measures all recipes",
     "imagebuilder bench nginx --density 200": "needs more than 1 GB",
     "imagebuilder bench nginx --density max": "takes all the memory that there is",

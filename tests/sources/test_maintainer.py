@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagebuilder import process
-from imagebuilder.sources.maintainer import Control, Setup, certificates, set_up
+from imagebuilder.sources.maintainer import Control, Setup, certificates, joined, set_up
 from imagebuilder.sources.maintainer.accounts import FIRST, LAST, usual_number
 from imagebuilder.sources.maintainer.capabilities import encoded
 from imagebuilder.sources.maintainer.reader import Unreadable, parse
@@ -245,6 +245,11 @@ def test_what_is_not_made_is_named(script: str, unmade: tuple[str, ...]) -> None
 def test_a_script_of_another_language_is_named() -> None:
     _, _, setup = set_up(Tree(MASTERS), {}, {"pack": Control("#!/usr/bin/perl -w\nexit 0\n")})
     assert setup.unmade == {"pack": ("what its postinst does, which is no shell script",)}
+
+
+def test_what_a_later_layer_made_is_not_named() -> None:
+    first = Setup(unmade={"pack": ("make-it",), "other": ("tool",)})
+    assert joined([first, Setup(unmade={"pack": ()})]).unmade == {"other": ("tool",)}
 
 
 def test_debconf_answers_with_the_default() -> None:

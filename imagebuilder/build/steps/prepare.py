@@ -19,7 +19,7 @@ from imagebuilder.recipe.model import Prepare
 from imagebuilder.recipe.values import Egress
 from imagebuilder.sources.kind import Context, Package
 from imagebuilder.sources.layer import Layer, kept
-from imagebuilder.sources.maintainer import joined
+from imagebuilder.sources.maintainer import Setup, joined
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tarball import BUFFER_BYTES
 from imagebuilder.transforms import prepare as transform
@@ -108,7 +108,7 @@ def _tree(
     inputs: PrepareInputs, layers: Sequence[Layer], known: Mapping[str, tuple[int, int]], context: Context
 ) -> Tree:
     """All that the image could have: what every image has, the layers, the recipe's files over them."""
-    from imagebuilder.closure.slimming import merge
+    from imagebuilder.closure.slimming import linked, merge
 
     setup = joined(layer.setup for layer in layers)
     users = [resolve(word, known, key="user") for word in inputs.users]
@@ -119,7 +119,7 @@ def _tree(
         passwd_lines=setup.passwd,
         group_lines=setup.group,
     )
-    tree = merge([Layer(defaults((*users,), surroundings)), *layers]).tree
+    tree = linked(merge([Layer(defaults((*users,), surroundings)), *layers])).tree
     owners = {word: resolve(word, known, key="files.owner") for _, _, word in inputs.files}
     files = {path: replace(node, uid=owners[word].uid, gid=owners[word].gid) for path, node, word in inputs.files}
     tree, _ = overlay(tree, files)
@@ -227,7 +227,7 @@ def _failed(
 
 def _how(status: int) -> str:
     if status == 127:
-        return "could not be started (status 127)"
+        return "or what it calls could not be started (status 127)"
     return f"was ended by signal {status - 128}" if status > 128 else f"exited with status {status}"
 
 
@@ -242,4 +242,7 @@ def _layer(inputs: PrepareInputs, wanted: Preparation, outcome: Outcome, tree: T
             most_bytes=outcome.stream_bytes + BUFFER_BYTES,
             keep=lambda content: kept(content, context.store),
         )
-    return transform.layer(found, title=inputs.title, without=BOOKKEEPING if inputs.script else ())
+    if inputs.script is None:
+        return transform.layer(found, title=inputs.title)
+    setup = Setup(unmade={inputs.script.package.name: ()})
+    return replace(transform.layer(found, title=inputs.title, without=BOOKKEEPING), setup=setup)

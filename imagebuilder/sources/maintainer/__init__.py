@@ -41,7 +41,8 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What packages made besides files: accounts, the alternatives that were taken, and by package what is not made."""
+    """What packages made besides files: accounts, the alternatives that were taken, and by package what is not made
+    (nothing: all that layers below it say of that package is made now)."""
 
     users: tuple[User, ...] = ()
     groups: tuple[Group, ...] = ()
@@ -179,4 +180,5 @@ def joined(setups: Iterable[Setup]) -> Setup:
         groups |= {group.name: group for group in setup.groups}
         offers += setup.alternatives
         unmade |= setup.unmade
+    unmade = {package: what for package, what in unmade.items() if what}
     return Setup(tuple(users.values()), tuple(groups.values()), tuple(offers), unmade)
