@@ -19,7 +19,8 @@ from imagebuilder.words import shortened
 OCI, DOCKER = "application/vnd.oci.image", "application/vnd.docker"
 INDEXES = frozenset({f"{OCI}.index.v1+json", f"{DOCKER}.distribution.manifest.list.v2+json"})
 MANIFESTS = frozenset({f"{OCI}.manifest.v1+json", f"{DOCKER}.distribution.manifest.v2+json"})
-CONFIGURATIONS = frozenset({f"{OCI}.config.v1+json", f"{DOCKER}.container.image.v1+json"})
+CONFIGURATION = f"{OCI}.config.v1+json"
+CONFIGURATIONS = frozenset({CONFIGURATION, f"{DOCKER}.container.image.v1+json"})
 # Media type of a layer -> how it is packed. What is "foreign" or "nondistributable" is of Windows.
 LAYERS: Mapping[str, str] = {
     f"{OCI}.layer.v1.tar": "",
@@ -75,7 +76,8 @@ class Content(Protocol):
         """The manifest or index that a tag or a digest means; None where there is but one. Raises SourceError."""
 
     def document(self, descriptor: Descriptor) -> bytes:
-        """A manifest, index or configuration, checked, at most ``MOST_DOCUMENT_BYTES``. Raises SourceError."""
+        """A manifest, index or configuration, checked, at most ``MOST_DOCUMENT_BYTES``; of the media types only those
+        of configurations must be told. Raises SourceError."""
 
     def blobs(self, descriptors: Sequence[Descriptor], into: Store, say: Say) -> dict[str, Path]:
         """The layers by their digests, as files of the store that were checked while they came, whatever their media

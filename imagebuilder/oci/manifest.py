@@ -1,6 +1,7 @@
 """From a tag to what an image is made of: the manifest for our platform, its configuration and its layers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -9,6 +10,7 @@ from imagebuilder import documents
 from imagebuilder.arch import TARGET
 from imagebuilder.errors import SourceError
 from imagebuilder.oci.content import (
+    CONFIGURATION,
     CONFIGURATIONS,
     INDEXES,
     LAYERS,
@@ -126,6 +128,7 @@ def image_of(content: Content, manifest: Descriptor, name: str) -> Image:
     described = raw.config.value
     if described.media_type and described.media_type not in CONFIGURATIONS:
         raise SourceError(f'{name} is of the type "{shortened(described.media_type)}", and is no container image')
+    described = replace(described, media_type=described.media_type or CONFIGURATION)
     configuration = _read(Configuration, content.document(described), f"the configuration of {name}")
     platform = Platform(configuration.os, configuration.architecture)
     if configuration.os and (platform.os, platform.architecture) != (OURS.os, OURS.architecture):

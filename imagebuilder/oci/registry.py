@@ -18,6 +18,7 @@ from imagebuilder.events import Note, Say, Warned
 from imagebuilder.oci import download, mirrors
 from imagebuilder.oci.authorization import Authorization
 from imagebuilder.oci.content import (
+    CONFIGURATIONS,
     DIGEST,
     INDEXES,
     MANIFESTS,
@@ -96,7 +97,7 @@ class Registry:
                 return checked(self.store.read(descriptor.digest.partition(":")[2]), descriptor)
             except CacheError:
                 pass
-        kind = "manifests" if descriptor.media_type in INDEXES | MANIFESTS else "blobs"
+        kind = "blobs" if descriptor.media_type in CONFIGURATIONS else "manifests"
 
         def ask(server: _Server) -> bytes:
             with self._asked(server, f"{kind}/{descriptor.digest}", {"Accept": ACCEPTED}) as answer:

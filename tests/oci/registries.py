@@ -57,6 +57,14 @@ class Running:
         argv = ["skopeo", "--insecure-policy", "copy", "-q", "--all", "--dest-tls-verify=false", *words]
         process.run([*argv, f"oci:{layout}:v1", f"docker://{self.host}/{name}"], timeout_s=300)
 
+    def put(self, name: str, reference: str, document: bytes, kind: str) -> None:
+        """Put a manifest or an index as it is, whose contents are there."""
+        asked = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        asked.request("PUT", f"/v2/{name}/manifests/{reference}", document, {"Content-Type": kind})
+        answer = asked.getresponse()
+        assert answer.status == 201, answer.read()
+        asked.close()
+
 
 @contextmanager
 def registry(

@@ -23,7 +23,7 @@ from imagebuilder.store import Store, sha256
 from imagebuilder.tree import Blob, Tree, directory, file
 from tests.oci import registries
 from tests.oci.making import shown
-from tests.oci.registries import MANIFEST, Running, packed
+from tests.oci.registries import MANIFEST, Image, Running, packed
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 OTHER = "s390x"
@@ -279,3 +279,28 @@ def test_which_image_a_tag_means_stays_as_it_is_locked(
     assert (package.name, package.version) == ("t/app", "v1")
     again = Context(tmp_path, store, events.append, lock=[locked.choice], frozen=True)
     assert made(again, image=f"{served.host}/t/app:v1")[1].tree == layer.tree
+
+
+@pytest.mark.tools
+def test_a_lock_counts_where_the_store_is_new(tmp_path: Path, served: Running, events: list[Event]) -> None:
+    """The registry has the manifest below manifests/ alone."""
+    locked, layer = made(Context(tmp_path, Store(tmp_path / "first"), events.append), image=f"{served.host}/t/app:v1")
+    assert locked.choice is not None
+    new = Context(tmp_path, Store(tmp_path / "second"), events.append, lock=[locked.choice], frozen=True)
+    again, fetched = made(new, image=f"{served.host}/t/app:v1")
+    assert (again.key, again.defaults, fetched.tree) == (locked.key, locked.defaults, layer.tree)
+
+
+@pytest.mark.tools
+def test_documents_without_media_types(tmp_path: Path, served: Running, layout: Image, store: Store) -> None:
+    """An index names its manifest, and the manifest its configuration, by digest and size alone."""
+    served.push(layout.layout, "t/bare:v1")
+    told = json.loads((layout.layout / "blobs/sha256" / layout.digest.removeprefix("sha256:")).read_text())
+    del told["config"]["mediaType"]
+    manifest = json.dumps(told).encode()
+    digest, platform = f"sha256:{sha256(manifest)}", {"os": "linux", "architecture": TARGET.oci}
+    row = {"digest": digest, "size": len(manifest), "platform": platform}
+    served.put("t/bare", digest, manifest, MANIFEST)
+    served.put("t/bare", "v2", json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [row]}).encode(), INDEX)
+    _, layer = made(Context(tmp_path, store, silent), image=f"{served.host}/t/bare:v2")
+    assert {"/app", "/large", "/etc"} <= {*layer.tree}
