@@ -1,12 +1,15 @@
 """How a container's application is started, as defaults for ``[application]``."""
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from imagebuilder.errors import SourceError
 from imagebuilder.events import Say, Warned
 from imagebuilder.oci.manifest import Execution
-from imagebuilder.recipe.values import MAX_ID, StopSignal
+from imagebuilder.recipe import fields
+from imagebuilder.recipe.values import MAX_ID, StopSignal, image_path
 from imagebuilder.tree import Kind, Tree
 from imagebuilder.words import shortened, some, whole_number
 
@@ -15,6 +18,7 @@ USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # for it: start scripts change owners and users.
 OF_ROOT = ("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "net_bind_service")
 MOST_PASSWD_BYTES = 1 << 20
+VARIABLES = "names of variables have letters, digits and _, and no value has a NUL byte"
 
 
 def defaults(execution: Execution | None, tree: Tree, name: str, say: Say) -> tuple[dict[str, Any], list[int]]:
@@ -24,10 +28,15 @@ def defaults(execution: Execution | None, tree: Tree, name: str, say: Say) -> tu
     argv = [*(told.Entrypoint or ()), *(told.Cmd or ())]
     environment = _environment(told, name)
     environment.setdefault("PATH", USUAL_PATH)
-    directory = told.WorkingDir or "/"
+    directory = _path(told.WorkingDir or "/", "WorkingDir", name)
     application: dict[str, Any] = {"environment": environment, "directory": directory}
     if argv:
-        application["command"] = _program(argv[0], environment["PATH"], directory, tree, name)
+        application["command"] = _path(
+            _program(argv[0], environment["PATH"], directory, tree, name), "entry point", name
+        )
+        for word in argv:
+            if "\0" in word:
+                raise SourceError(f'{name}: "{shortened(word)}" of its command has a NUL byte')
         application["arguments"] = argv[1:]
     user, home = _user(told.User or "", tree, name)
     environment.setdefault("HOME", home)
@@ -45,6 +54,8 @@ def _environment(told: Execution, name: str) -> dict[str, str]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise SourceError(f'{name}: "{shortened(word)}" of its Env is no NAME=VALUE')
+        if not re.fullmatch(fields.VARIABLE, key) or "\0" in value:
+            raise SourceError(f'{name}: "{shortened(word)}" of its Env cannot be set: {VARIABLES}')
         found[key] = value
     return found
 
@@ -55,7 +66,7 @@ def _program(word: str, search: str, directory: str, tree: Tree, name: str) -> s
         return word
     folders = [directory] if "/" in word else [each for each in search.split(":") if each.startswith("/")]
     for folder in folders:
-        path = f"{folder.rstrip('/')}/{word.removeprefix('./')}"
+        path = _spelled(f"{folder}/{word}")
         place = tree.resolve(path)
         if place is not None and tree[place].kind is Kind.FILE and tree[place].mode & 0o111:
             return path
@@ -63,6 +74,21 @@ def _program(word: str, search: str, directory: str, tree: Tree, name: str) -> s
         f'{name}: its entry point "{shortened(word)}" is not in the image',
         hint="write its absolute path in the recipe, as command under [application]",
     )
+
+
+def _path(path: str, what: str, name: str) -> str:
+    """A path as recipes have it; what is relative is below /. Raises SourceError."""
+    plain = _spelled(path)
+    try:
+        image_path(plain)
+    except ValueError as error:
+        raise SourceError(f'{name}: its {what} "{shortened(path)}" is refused: {error}') from error
+    return plain
+
+
+def _spelled(path: str) -> str:
+    """An absolute path without ``.``, ``//`` and a ``/`` at the end."""
+    return "/" + "/".join(PurePosixPath(f"/{path}").parts[1:])
 
 
 def _user(word: str, tree: Tree, name: str) -> tuple[str, str]:

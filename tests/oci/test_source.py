@@ -29,6 +29,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 OTHER = "s390x"
 PASSWD = b"root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv/web:/bin/sh\n"
 GROUP = b"root:x:0:\nstaff:x:50:\n"
+ABSOLUTE = "expected an absolute path, as in '/etc/app.conf'"
+WITHIN = "expected an absolute path without '..'"
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -135,9 +137,10 @@ def test_a_program_is_looked_for_as_execvp_does(tree: Tree, events: list[Event])
     assert (application["command"], application["arguments"], ports) == ("/usr/bin/app", ["-v"], [80])
     assert "stop_signal" not in application
     assert [type(each) for each in events] == [Warned, Warned]
-    told = Execution(Cmd=("./app",), WorkingDir="/usr/bin", StopSignal="15")
+    told = Execution(Cmd=("././app",), WorkingDir="usr//bin/", StopSignal="15")
     application, _ = execution.defaults(told, tree, "image", silent)
-    assert (application["command"], application["stop_signal"]) == ("/usr/bin/app", "TERM")
+    assert (application["command"], application["directory"]) == ("/usr/bin/app", "/usr/bin")
+    assert application["stop_signal"] == "TERM"
     assert "command" not in execution.defaults(None, tree, "image", silent)[0]
 
 
@@ -148,6 +151,20 @@ def test_a_program_is_looked_for_as_execvp_does(tree: Tree, events: list[Event])
         ({"User": "nobody"}, 'image: its user "nobody" is not in its /etc/passwd and /etc/group'),
         ({"User": "web:none"}, 'image: its group "web:none" is not in its /etc/passwd and /etc/group'),
         ({"Env": ("A",)}, 'image: "A" of its Env is no NAME=VALUE'),
+        ({"Env": ("a-b=1",)}, f'image: "a-b=1" of its Env cannot be set: {execution.VARIABLES}'),
+        ({"Env": ("A=\0",)}, f'image: "A=\\x00" of its Env cannot be set: {execution.VARIABLES}'),
+        ({"Env": ("A\n=1",)}, f'image: "A\\n=1" of its Env cannot be set: {execution.VARIABLES}'),
+        (
+            {"Env": ("PATH=\0",), "Cmd": ("app",)},
+            f'image: "PATH=\\x00" of its Env cannot be set: {execution.VARIABLES}',
+        ),
+        ({"Cmd": ("/app", "\0")}, 'image: "\\x00" of its command has a NUL byte'),
+        ({"Cmd": ("/app\x1b",)}, f'image: its entry point "/app\\x1b" is refused: {ABSOLUTE}'),
+        ({"Cmd": ("/usr/../app",)}, f'image: its entry point "/usr/../app" is refused: {WITHIN}'),
+        ({"Cmd": ("a\0b",)}, 'image: its entry point "a\\x00b" is not in the image'),
+        ({"WorkingDir": "/a\x7f"}, f'image: its WorkingDir "/a\\x7f" is refused: {ABSOLUTE}'),
+        ({"WorkingDir": "../a"}, f'image: its WorkingDir "../a" is refused: {WITHIN}'),
+        ({"User": "a\0b"}, 'image: its user "a\\x00b" is not in its /etc/passwd and /etc/group'),
     ],
 )
 def test_a_configuration_that_nobody_can_start(tree: Tree, told: dict[str, Any], said: str) -> None:
