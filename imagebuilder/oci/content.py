@@ -21,19 +21,17 @@ INDEXES = frozenset({f"{OCI}.index.v1+json", f"{DOCKER}.distribution.manifest.li
 MANIFESTS = frozenset({f"{OCI}.manifest.v1+json", f"{DOCKER}.distribution.manifest.v2+json"})
 CONFIGURATION = f"{OCI}.config.v1+json"
 CONFIGURATIONS = frozenset({CONFIGURATION, f"{DOCKER}.container.image.v1+json"})
-# Media type of a layer -> how it is packed. What is "foreign" or "nondistributable" is of Windows.
+# Media type of a layer -> how it is packed.
 LAYERS: Mapping[str, str] = {
     f"{OCI}.layer.v1.tar": "",
     f"{OCI}.layer.v1.tar+gzip": "gzip",
     f"{OCI}.layer.v1.tar+zstd": "zstd",
-    f"{OCI}.layer.nondistributable.v1.tar": "",
-    f"{OCI}.layer.nondistributable.v1.tar+gzip": "gzip",
-    f"{OCI}.layer.nondistributable.v1.tar+zstd": "zstd",
     f"{DOCKER}.image.rootfs.diff.tar": "",
     f"{DOCKER}.image.rootfs.diff.tar.gzip": "gzip",
     f"{DOCKER}.image.rootfs.diff.tar.zstd": "zstd",
-    f"{DOCKER}.image.rootfs.foreign.diff.tar.gzip": "gzip",
 }
+# How the types of layers begin that registries need not have, and that nobody may pass on: those of Windows.
+FOREIGN = (f"{OCI}.layer.nondistributable.", f"{DOCKER}.image.rootfs.foreign.")
 # As registries and other clients have it: a manifest, an index or a configuration is no longer.
 MOST_DOCUMENT_BYTES = 4 << 20
 # The algorithms that the specification registers, with the digits of each.

@@ -12,6 +12,7 @@ from imagebuilder.errors import SourceError
 from imagebuilder.oci.content import (
     CONFIGURATION,
     CONFIGURATIONS,
+    FOREIGN,
     INDEXES,
     LAYERS,
     MANIFESTS,
@@ -121,10 +122,11 @@ def image_of(content: Content, manifest: Descriptor, name: str) -> Image:
     if len(layers) > MOST_LAYERS:
         raise SourceError(f"{name} has {len(layers):,} layers: at most {MOST_LAYERS:,} are taken")
     for layer in layers:
+        kind = shortened(layer.media_type)
+        if layer.media_type.startswith(FOREIGN):
+            raise SourceError(f'{name} has a layer that may not be passed on, as images of Windows have: "{kind}"')
         if layer.media_type not in LAYERS:
-            raise SourceError(
-                f'{name} has a layer of the unknown type "{shortened(layer.media_type)}": it is no container image'
-            )
+            raise SourceError(f'{name} has a layer of the unknown type "{kind}": it is no container image')
     described = raw.config.value
     if described.media_type and described.media_type not in CONFIGURATIONS:
         raise SourceError(f'{name} is of the type "{shortened(described.media_type)}", and is no container image')

@@ -26,6 +26,8 @@ from tests.oci.making import shown
 from tests.oci.registries import MANIFEST, Image, Running, packed
 
 INDEX = "application/vnd.oci.image.index.v1+json"
+LAYER = "application/vnd.oci.image.layer"
+FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 OTHER = "s390x"
 PASSWD = b"root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv/web:/bin/sh\n"
 GROUP = b"root:x:0:\nstaff:x:50:\n"
@@ -189,6 +191,14 @@ def typed(kind: str) -> Edit:
     ("edits", "said"),
     [
         ({"manifest": typed("application/x")}, 'app has a layer of the unknown type "application/x"'),
+        (
+            {"manifest": typed(FOREIGN)},
+            f'app has a layer that may not be passed on, as images of Windows have: "{FOREIGN}',
+        ),
+        (
+            {"manifest": typed(f"{LAYER}.nondistributable.v1.tar+zstd")},
+            "app has a layer that may not be passed on, as im",
+        ),
         ({"manifest": lambda told: told["config"].update(mediaType="text/x")}, 'app is of the type "text/x"'),
         ({"manifest": lambda told: told.update(layers=[])}, "app is damaged: it has 0 layers, and its configuration"),
         ({"manifest": lambda told: told.pop("layers")}, "the manifest of app is not as the specification has it"),
