@@ -104,6 +104,14 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"a header of {header.size:,} bytes")
         return header
 
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """As ever. Raises ReadError where one further header follows another without an end."""
+        try:
+            return super().fromtarfile(archive)
+        except RecursionError:
+            raise tarfile.ReadError("a member has too many headers") from None
+
 
 @dataclass
 class _Bounded:

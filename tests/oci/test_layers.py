@@ -313,3 +313,12 @@ def test_numbers_of_a_header_may_be_binary(tmp_path: Path) -> None:
     archive[108:116] = struct.pack(">Q", 70_000 | 1 << 63)
     archive[148:156] = b"%06o\0 " % (sum(archive[:148]) + 8 * 32 + sum(archive[156:512]))
     assert applied(tmp_path, bytes(archive))["/f"].uid == 70_000
+
+
+def test_further_headers_one_after_another(tmp_path: Path) -> None:
+    """tarfile reads each within the one before."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 10
+    chain = (header.tobuf(tarfile.USTAR_FORMAT) + b"10 path=a\n".ljust(512, b"\0")) * 900
+    with pytest.raises(SourceError, match="layer 0 is damaged: a member has too many headers"):
+        applied(tmp_path, chain + tar([Member("a")]))
