@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.build.steps import STEPS, StepKind
+from imagebuilder.build.steps import STEPS, StepKind, prepare
 from imagebuilder.build.walk import Build
 from imagebuilder.errors import InputError, SourceError
 from imagebuilder.events import Event, Warned, silent
@@ -206,6 +206,45 @@ def test_a_package_s_own_script_makes_what_it_makes_and_no_bookkeeping(tmp_path:
     assert not [each for each in said if isinstance(each, Warned)]  # of what its postinst does
     assert made["/usr/share/mime/mime.cache"].kind is Kind.FILE
     assert not any(path.startswith(("/var/lib/dpkg", "/bin/sh")) for path in made)
+
+
+DATABASE = """
+name = "database"
+version = "15"
+summary = "A database whose first files are made when the image is built."
+[source]
+type = "debian"
+release = "bookworm"
+packages = ["postgresql-15", "busybox-static"]
+[[files]]
+path = "/var/lib/database"
+directory = true
+owner = "postgres"
+mode = "0700"
+[[prepare]]
+command = ["/usr/lib/postgresql/15/bin/initdb", "--pgdata=/var/lib/database", "--auth=trust", "--no-locale"]
+user = "postgres"
+timeout_s = 900
+[application]
+command = "/usr/lib/postgresql/15/bin/postgres"
+[ready]
+exit = 0
+"""
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.timeout(2400)
+def test_a_database_has_the_same_first_files_each_time(tmp_path: Path) -> None:
+    """Its number is a time and that of a process, and each row names the transaction that wrote it."""
+    (tmp_path / "recipe.toml").write_text(DATABASE)
+    planned = Build(load(tmp_path), Store(tmp_path / "store"), silent)
+    step = next(each for each in planned.plan.steps() if each.kind is StepKind.PREPARE)
+    needs = tuple(planned.result(each) for each in step.needs)
+    first, second = (prepare.run(step.inputs, needs, planned.planner.context).layer.tree for _ in range(2))
+    assert first["/var/lib/database/PG_VERSION"].content.read() == b"15\n"
+    assert [path for path in {**first, **second} if first.get(path) != second.get(path)] == []
 
 
 def test_a_package_that_no_source_brings(tmp_path: Path) -> None:
