@@ -49,7 +49,7 @@ def with_lock(context: Context) -> Context:
     choices = _choices(_read(context))
     if context.frozen and choices is None:
         message = f"{context.name} has no {LOCKFILE} for {TARGET.name}, and frozen it takes nothing else"
-        raise InputError(message, hint=f"imagebuilder lock {context.name}")
+        raise InputError(message, hint=context.lock_hint())
     return replace(context, lock=choices.chosen if choices else ())
 
 
@@ -82,7 +82,7 @@ def refuse_outside(planner: Planner) -> None:
     }
     for what, reason in reasons.items():
         if getattr(before, what, None) != getattr(now, what):
-            raise InputError(f"{LOCKFILE} of {name} {reason}", hint=f"imagebuilder lock {name}")
+            raise InputError(f"{LOCKFILE} of {name} {reason}", hint=planner.context.lock_hint())
 
 
 def locked(recipe: Recipe, store: Store, say: Say, *, update: bool = False, check: bool = False) -> Outcome:

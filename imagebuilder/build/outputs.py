@@ -10,9 +10,9 @@ from pydantic import TypeAdapter
 
 from imagebuilder.build.walk import Build
 from imagebuilder.bundle import Bundle
-from imagebuilder.errors import InputError
+from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Warned
-from imagebuilder.filesystems import FILESYSTEMS
+from imagebuilder.filesystems import FILESYSTEMS, FileSystem
 from imagebuilder.images import IMAGES
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.store import sha256_file
@@ -123,7 +123,23 @@ def write_root(build: Build, name: str, out: Path) -> Output:
     """Write the root alone in a file system. Raises OutputError, ToolMissing, and what the steps raise."""
     row = FILESYSTEMS[name]
     path = out / f"{build.folder_name}{row.suffix}"
+    _refuse_own(path, row)
     if row.xattrs is None and (lost := [path for path, node in build.root.items() if node.xattrs]):
         build.say(Warned(f"{name} has no room for extended attributes: those of {some(lost)} are lost"))
     row.write(build.root, path, epoch_s=source_date_epoch_s())
     return Output(name, path, path.stat().st_size, sha256_file(path))
+
+
+def _refuse_own(path: Path, row: FileSystem) -> None:
+    """Raises InputError for what stands there and is of another format: it is somebody's own."""
+    if not path.is_file():
+        return
+    offset, magic = row.magic
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            is_one = stream.read(len(magic)) == magic
+    except OSError as error:
+        raise OutputError.of(path, error) from error
+    if not is_one:
+        raise InputError(f"{path} is no {row.name}: it is left as it is", hint="give another --out")

@@ -31,12 +31,14 @@ class WriteStream(Protocol):
 class FileSystem:
     """One way to write a root. ``disk`` tells a disk that the guest mounts from an initramfs or an archive; ``xattrs``
     is the kernel's symbol by which file capabilities are seen on it (attributes whose names begin with "security."):
-    empty where none is needed, None where the format has no attributes."""
+    empty where none is needed, None where the format has no attributes. ``magic`` is what its files have,
+    and at which offset."""
 
     name: str
     suffix: str
     summary: str
     write: Write
+    magic: tuple[int, bytes]
     tools: tuple[str, ...] = ()
     disk: bool = False
     xattrs: str | None = None
@@ -51,12 +53,13 @@ def _to_path(write: WriteStream) -> Write:
 
 
 ROWS = (
-    FileSystem("cpio", ".cpio", "the initramfs: unpacked into memory", _to_path(cpio.write)),
+    FileSystem("cpio", ".cpio", "the initramfs: unpacked into memory", _to_path(cpio.write), (0, b"070701")),
     FileSystem(
         "erofs",
         ".erofs",
         "a read-only disk, not compressed: mapped, never copied",
         _to_path(erofs.write),
+        (1024, bytes.fromhex("e2e1f5e0")),
         disk=True,
         xattrs="EROFS_FS_SECURITY",
     ),
@@ -65,10 +68,13 @@ ROWS = (
         ".squashfs",
         "a read-only disk, compressed",
         squashfs.write,
+        (0, b"hsqs"),
         (squashfs.TOOL,),
         disk=True,
         xattrs="SQUASHFS_XATTR",
     ),
-    FileSystem("tar", ".tar", "an archive to look at with other tools", _to_path(tar.write), xattrs=""),
+    FileSystem(
+        "tar", ".tar", "an archive to look at with other tools", _to_path(tar.write), (257, b"ustar"), xattrs=""
+    ),
 )
 FILESYSTEMS: Mapping[str, FileSystem] = {row.name: row for row in ROWS}

@@ -4,6 +4,7 @@ Everything happens in a copy: the series is applied, the kernel and its variants
 the boot tests run on them. Only then the copy takes the place of the definition.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -126,7 +127,8 @@ def _boot(checkout: Path, scratch: Path, say: Say) -> None:
     with step(say, "kernel-boot", "boot the new kernel in the tests"):
         try:
             tests = [checkout / test for test in TESTS]
-            process.run([*words, *tests], cwd=scratch, env={"COLUMNS": "500"}, timeout_s=TESTS_S)
+            found = os.pathsep.join(filter(None, sys.path))  # by PYTHONPATH, too, which is not passed on
+            process.run([*words, *tests], cwd=scratch, env={"COLUMNS": "500", "PYTHONPATH": found}, timeout_s=TESTS_S)
         except ToolFailed as error:
             raise KernelError(_why_not(error)) from error
     say(Told("the boot tests passed"))

@@ -75,7 +75,7 @@ def fetch(locked: Locked, context: Context) -> "Layer":
         files = apt.fetch(source.release, packages, store=context.store, say=context.say)
     except NoLongerThere as error:
         said = f"{error.message.removeprefix('source.packages: ')}, which was chosen earlier"
-        raise SourceError(said, hint=f"imagebuilder lock {context.name} --update") from error
+        raise SourceError(said, hint=context.lock_hint("--update")) from error
     tree, origins, controls = Tree(), dict[str, str](), dict[str, Control]()
     with step(context.say, f"unpack-{source.release}", f"unpack {counted(len(packages), 'package')}"):
         for package in packages:

@@ -1,5 +1,7 @@
 """What a kind of source is: its table in a recipe, what it chooses, what it gives. A row of ``SOURCES`` each."""
 
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -105,10 +107,20 @@ class Context:
             if found is None and self.frozen:
                 words = " ".join(each if isinstance(each, str) else " ".join(each) for each in asks.values())
                 message = f"{LOCKFILE} does not fit the recipe: it lacks what a source of the kind {kind} asks for"
-                raise InputError(f"{message} ({shortened(words)})", hint=f"imagebuilder lock {self.name}")
+                raise InputError(f"{message} ({shortened(words)})", hint=self.lock_hint())
             self.asked[key] = found or Choice(kind, asks, choose())
         choice: Choice = self.asked[key]
         return choice
+
+    def lock_hint(self, option: str = "") -> str:
+        """The command that writes the lockfile; for a folder that cannot be written, as that of an installed package,
+        of a copy in ``recipes``, which is found before it."""
+        command = f"imagebuilder lock {{}} {option}".rstrip()
+        if os.access(self.folder, os.W_OK):
+            return command.format(shlex.quote(self.name))
+        copy = shlex.quote(f"recipes/{self.folder.name}")
+        copied = f"mkdir -p recipes && cp -r {shlex.quote(str(self.folder))} recipes && chmod -R u+w {copy}"
+        return f"{copied} && {command.format(copy)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,18 @@ def test_a_folder_that_cannot_be_written(cli: Cli, recipe: Path) -> None:
     assert built.status == 0 and built.err.count("\n") == 1
     assert "recipe.lock cannot be written: Permission denied: what was chosen is known to this cache alone" in built.err
     assert asked.status == 2 and "recipe.lock cannot be written: Permission denied" in asked.err
+
+
+def test_the_hint_for_a_folder_that_cannot_be_written_works(cli: Cli, recipe: Path) -> None:
+    installed = recipe.rename(recipe.parent / "installed app")
+    installed.chmod(0o555)
+    try:
+        refused = cli("build", str(installed), "-q", "--frozen", ordinary=True)
+        hint = refused.err.partition("hint: ")[2].strip()
+        assert refused.status == 2 and hint.startswith("mkdir -p recipes && cp -r "), refused
+        copied, _, command = hint.rpartition(" && imagebuilder ")
+        subprocess.run(["sh", "-c", copied], cwd=recipe.parent, check=True, timeout=60)
+        locked = cli(*shlex.split(command), ordinary=True)
+    finally:
+        installed.chmod(0o755)
+    assert locked.status == 0 and (recipe.parent / "recipes" / installed.name / LOCKFILE).is_file(), locked

@@ -112,6 +112,19 @@ def test_a_format_that_cannot_be_written_leaves_nothing_by_halves(cli: Cli, reci
     assert [path.name for path in (tmp_path / "out" / "app.tar").iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("name", ["tar", "erofs"])
+def test_a_file_that_is_no_such_format_is_left_as_it_is(cli: Cli, recipe: Path, tmp_path: Path, name: str) -> None:
+    own = tmp_path / "out" / f"app.{name}"
+    own.parent.mkdir()
+    own.write_text("my own notes\n")
+    refused = cli("build", "app", "--format", name)
+    said = f"out/app.{name} is no {name}: it is left as it is\nhint: give another --out\n"
+    assert refused.status == 2 and refused.err.endswith(said), refused
+    assert own.read_text() == "my own notes\n"
+    for _ in range(2):  # ours is written again
+        assert cli("build", "app", "--format", name, "--out", "other").status == 0
+
+
 def test_two_folders_two_caches_the_same_bytes(cli: Cli, recipe: Path, tmp_path: Path) -> None:
     for number in "12":
         ran = cli("build", "app", "--out", number, env={"IMAGEBUILDER_CACHE": str(tmp_path / f"cache{number}")})

@@ -2,7 +2,8 @@
 
 A hint is what stands behind ``hint=`` in the source, with ``{}`` for what is filled in; what functions make of the case
 (a nearest name, a remedy) is followed where these are tested: tests/closure/test_hints.py, tests/recipe/test_hints.py,
-tests/kernel/test_definition.py, tests/test_lacking.py.
+tests/kernel/test_definition.py, tests/test_lacking.py; the commands that write a lockfile in tests/cli/test_lock.py and
+tests/sources/test_locking.py.
 """
 
 import ast
@@ -59,9 +60,6 @@ FOLLOWED = {
         "machine/test_firewall.py::test_where_there_is_no_filter_there_is_no_way_out",
     'write its path under [application], as command = "/usr/bin/NAME"':
         "sources/test_toy.py::test_what_it_knows_of_the_application_counts_where_the_recipe_is_silent",
-    "imagebuilder lock {}": "sources/test_locking.py::test_what_the_recipe_asks_for_besides_is_chosen_and_written",
-    "imagebuilder lock {} --update":
-        "sources/test_locking.py::test_a_package_that_is_gone_is_an_error_whose_hint_helps",
     "remove it, and `imagebuilder lock {}` writes it again":
         "sources/test_locking.py::test_a_damaged_one_is_written_anew_by_the_hint",
     'such as "docker.io/library/nginx:1.27" or "registry.example.com/team/app@sha256:…"':

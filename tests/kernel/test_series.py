@@ -144,3 +144,14 @@ def test_a_bump_names_the_boot_tests_that_fail_as_pytest_does(tmp_path: Path) ->
     with pytest.raises(KernelError, match="the boot tests failed with status 1; the pin was not moved") as error:
         bumping._boot(tmp_path, tmp_path, silent)
     assert re.search(r"\nFAILED \S*test_kernel_boot\.py::test_boots - .*no low ports", error.value.message)
+
+
+@pytest.mark.tools
+def test_boot_tests_find_what_a_bump_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libraries").mkdir()
+    (tmp_path / "libraries/found_by_path_alone.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "libraries")  # as PYTHONPATH does at start
+    for name in bumping.TESTS:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("import found_by_path_alone\n\ndef test_boots():\n    pass\n")
+    bumping._boot(tmp_path, tmp_path, silent)

@@ -215,7 +215,7 @@ def _check(packages: tuple[Package, ...], pins: "tuple[Pin, ...]", lock: str, co
         pin = known.get(package.name)
         if pin is None or package.sha256 not in pin.hashes or package.version != pin.version:
             message = f"recipe.lock has a wheel of {package.name} that {lock} does not have"
-            raise SourceError(message, hint=f"imagebuilder lock {context.name} --update")
+            raise SourceError(message, hint=context.lock_hint("--update"))
 
 
 def _described(found: "Project | None", target: str) -> Any:
