@@ -143,6 +143,7 @@ def test_each_input_of_a_command_that_prepares_changes_it_the_next_and_what_is_m
     assert [step.kind.value for step in before] == (
         ["source", "source", "kernel", "prepare", "prepare", "slim", "kernel", "root", "pack", "bundle", "sbom"]
     )
+    assert before[-1].needs[3:] == (*before[:2], *before[3:5])  # the bill of materials names what they made
     below = before[3:6] + before[7:]  # from the first command on, but not the image's kernel
     package = Package("nginx", "1", "0" * 64, 1)
     others: dict[str, Any] = {
