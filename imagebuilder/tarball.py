@@ -8,10 +8,11 @@ import bz2
 import errno
 import gzip
 import lzma
+import posixpath
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
@@ -48,6 +49,7 @@ DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, zstandard.ZstdError, EO
 MOST_FOLD, MOST_BYTES_BESIDE, MOST_BYTES = 100, 64 << 20, 16 << 30
 MOST_WINDOW_BYTES = 128 << 20  # of zstd; --ultra -22 has as much
 MOST_MEMBERS = 200_000
+MOST_PLACES = 20_000
 MOST_HEADER_BYTES = 1 << 20  # of one further header: a long name, extended attributes
 MOST_NAMES_BYTES = 32 << 20  # names, the folders above them, links and extended attributes of all members together
 MOST_HEADERS_BYTES = 2 << 20  # of one member: all headers before its content, the map of a sparse one among them
@@ -63,6 +65,7 @@ FURTHER_HEADERS = (
 )
 
 Keep = Callable[[bytes | Path], Blob]
+Place = tuple[int, int] | str
 Members = Generator[tuple[tarfile.TarInfo, tarfile.TarFile], None, None]
 MOST_ID = 2**32 - 1  # of 32 bits; the highest means none
 MOST_TIME_S = 2**33  # what the formats of images hold at least
@@ -159,6 +162,27 @@ def members(stream: IO[bytes], name: str, most_bytes: int, *, sparse: bool = Fal
                 raise SourceError(f"{name} is refused: it unpacks to more than {most_bytes:,} bytes")
             yield member, archive
             bounded.most_of_headers = bounded.read_bytes + MOST_HEADERS_BYTES if sparse else None
+
+
+def places(stream: IO[bytes], name: str) -> Iterator[tuple[str, Place]]:
+    """Where in an archive that is not packed the contents of its files are, by their names; of links what they lead to,
+    as a path of the archive. Raises SourceError for more members than are taken, and ``DAMAGED``."""
+    names_bytes = 0
+    with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:
+        for count in range(MOST_PLACES + 1):
+            member = archive.next()
+            if member is None:
+                return
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+            names_bytes += _names_bytes(member)
+            if count == MOST_PLACES or names_bytes > MOST_NAMES_BYTES:
+                raise SourceError(f"{name} is refused: it has more files, or longer names, than are taken")
+            if member.isreg() and not member.issparse():
+                yield member.name, (member.offset_data, member.size)
+            elif member.issym():
+                yield member.name, posixpath.join(posixpath.dirname(member.name), member.linkname)
+            elif member.islnk():
+                yield member.name, member.linkname
 
 
 def _names_bytes(member: tarfile.TarInfo) -> int:

@@ -18,12 +18,14 @@ from imagebuilder.words import shortened
 
 OCI, DOCKER = "application/vnd.oci.image", "application/vnd.docker"
 INDEXES = frozenset({f"{OCI}.index.v1+json", f"{DOCKER}.distribution.manifest.list.v2+json"})
-MANIFESTS = frozenset({f"{OCI}.manifest.v1+json", f"{DOCKER}.distribution.manifest.v2+json"})
+MANIFEST = f"{OCI}.manifest.v1+json"
+MANIFESTS = frozenset({MANIFEST, f"{DOCKER}.distribution.manifest.v2+json"})
 CONFIGURATION = f"{OCI}.config.v1+json"
 CONFIGURATIONS = frozenset({CONFIGURATION, f"{DOCKER}.container.image.v1+json"})
+LAYER = f"{OCI}.layer.v1.tar"
 # Media type of a layer -> how it is packed.
 LAYERS: Mapping[str, str] = {
-    f"{OCI}.layer.v1.tar": "",
+    LAYER: "",
     f"{OCI}.layer.v1.tar+gzip": "gzip",
     f"{OCI}.layer.v1.tar+zstd": "zstd",
     f"{DOCKER}.image.rootfs.diff.tar": "",

@@ -19,7 +19,9 @@ CHUNK_BYTES = 1 << 20
 MOST_SHOWN = 8
 
 
-class _Entry(BaseModel):
+class Entry(BaseModel):
+    """An image of an index."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     mediaType: str = ""
@@ -31,7 +33,7 @@ class _Entry(BaseModel):
 class _Index(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
-    manifests: tuple[_Entry, ...] = Field(strict=False)
+    manifests: tuple[Entry, ...] = Field(strict=False)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Layout:
                 tags = f"it has {named}" if named else "it has none: leave the tag out"
                 raise SourceError(f"{self.folder} has no tag {shortened(reference)}", hint=tags)
             return _descriptor(tagged[reference])
-        if len(entries) != 1:
+        if len({each.digest for each in entries}) != 1:
             hint = f'name one of them, as tag = "…": {named}' if named else None
             raise SourceError(f"{self.folder} has {counted(len(entries), 'image')}, and one is to be taken", hint=hint)
         return _descriptor(entries[0])
@@ -73,10 +75,10 @@ class Layout:
                 say(Progress(name, done))
         return found
 
-    def _entries(self) -> tuple[_Entry, ...]:
+    def _entries(self) -> tuple[Entry, ...]:
         path = self.folder / INDEX
         try:
-            return _Index.model_validate(documents.load_json(path)).manifests
+            return _Index.model_validate(documents.json_of(bounded(self._chunks(INDEX), path))).manifests
         except OSError as error:
             raise SourceError(f"{self.folder} is no OCI layout: {INDEX} cannot be read ({error.strerror})") from error
         except documents.Damaged as error:
@@ -86,15 +88,28 @@ class Layout:
             raise SourceError(f"{path} is not as the specification has it: {mistake}") from error
 
     def _read(self, descriptor: Descriptor) -> Iterator[bytes]:
-        algorithm, _, hexadecimal = check_digest(descriptor.digest).partition(":")
-        path = self.folder / "blobs" / algorithm / hexadecimal
+        name = f"blobs/{check_digest(descriptor.digest).replace(':', '/')}"
         try:
-            with path.open("rb") as stream:
-                while chunk := stream.read(CHUNK_BYTES):
-                    yield chunk
+            yield from self._chunks(name)
         except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+            raise SourceError(f"{self.folder / name} cannot be read: {error.strerror}") from error
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        """What is in a file, in pieces. Raises OSError."""
+        with (self.folder / name).open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                yield chunk
 
 
-def _descriptor(entry: _Entry) -> Descriptor:
+def bounded(chunks: Iterator[bytes], path: Path) -> bytes:
+    """A file that is no longer than documents are. Raises SourceError."""
+    data = b""
+    for chunk in chunks:
+        data += chunk
+        if len(data) > MOST_DOCUMENT_BYTES:
+            raise SourceError(f"{path} is longer than {MOST_DOCUMENT_BYTES >> 20} MiB")
+    return data
+
+
+def _descriptor(entry: Entry) -> Descriptor:
     return Descriptor(entry.mediaType, check_digest(entry.digest), entry.size)

@@ -110,14 +110,14 @@ def manifest_of(content: Content, found: Descriptor, name: str) -> Descriptor:
     for _ in range(2):  # an index may name an index; nobody writes a third
         if found.media_type not in INDEXES and not _is_index(found, content):
             return found
-        entries = [each.value for each in _read(_Index, content.document(found), f"the index of {name}").manifests]
+        entries = [each.value for each in read(_Index, content.document(found), f"the index of {name}").manifests]
         found = _ours(entries, name)
     return found
 
 
 def image_of(content: Content, manifest: Descriptor, name: str) -> Image:
     """What a manifest names. Raises SourceError for an image that is none of ours."""
-    raw = _read(_Manifest, content.document(manifest), f"the manifest of {name}")
+    raw = read(_Manifest, content.document(manifest), f"the manifest of {name}")
     layers = tuple(each.value for each in raw.layers)
     if len(layers) > MOST_LAYERS:
         raise SourceError(f"{name} has {len(layers):,} layers: at most {MOST_LAYERS:,} are taken")
@@ -131,7 +131,7 @@ def image_of(content: Content, manifest: Descriptor, name: str) -> Image:
     if described.media_type and described.media_type not in CONFIGURATIONS:
         raise SourceError(f'{name} is of the type "{shortened(described.media_type)}", and is no container image')
     described = replace(described, media_type=described.media_type or CONFIGURATION)
-    configuration = _read(Configuration, content.document(described), f"the configuration of {name}")
+    configuration = read(Configuration, content.document(described), f"the configuration of {name}")
     platform = Platform(configuration.os, configuration.architecture)
     if configuration.os and (platform.os, platform.architecture) != (OURS.os, OURS.architecture):
         raise SourceError(f"{name} is an image for {shortened(str(platform))}, and {OURS} is needed")
@@ -166,7 +166,8 @@ def _ours(entries: Sequence[Descriptor], name: str) -> Descriptor:
     raise SourceError(f"{name} has no image for {OURS}{has}")
 
 
-def _read(table: type[T], data: bytes, what: str) -> T:
+def read(table: type[T], data: bytes, what: str) -> T:
+    """A document of an image. Raises SourceError."""
     try:
         return table.model_validate(documents.json_of(data))
     except documents.Damaged as error:

@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails
 
 from imagebuilder.errors import SourceError
 from imagebuilder.events import step
+from imagebuilder.paths import is_file
 from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import mistake_at
 from imagebuilder.sources.kind import Context, Defaults, Locked, Material, Package, SourceTable
@@ -39,9 +40,9 @@ class OciSource(SourceTable):
     image: fields.Line | None = None
     """An image of a registry: "HOST/NAME:TAG" or "HOST/NAME@sha256:…"."""
     path: fields.Beside | None = None
-    """A folder beside the recipe that is an OCI layout."""
+    """An OCI layout beside the recipe: a folder, or a tar archive; or an archive of `docker save`."""
     tag: fields.Line | None = None
-    """Which image of the layout, where it has several."""
+    """Which image of the layout or archive, where it has several."""
     slim: bool = False
     """Whether only what the command needs is kept; else all files of the image are."""
 
@@ -127,17 +128,22 @@ def _descriptor(package: Package) -> "Descriptor":
 
 def _in_layout(source: OciSource, context: Context) -> "Descriptor":
     from imagebuilder.oci import manifest
+
+    layout = _local(source, context)
+    return manifest.manifest_of(layout, layout.resolve(source.tag), str(source.path))
+
+
+def _local(source: OciSource, context: Context) -> "Content":
+    from imagebuilder.oci.archive import Archive
     from imagebuilder.oci.layout import Layout
 
-    layout = Layout(context.folder / str(source.path))
-    return manifest.manifest_of(layout, layout.resolve(source.tag), str(source.path))
+    path = context.folder / str(source.path)
+    return Archive(path) if is_file(path) else Layout(path)
 
 
 def _content(source: OciSource, context: Context, stack: ExitStack) -> "Content":
     if source.image is None:
-        from imagebuilder.oci.layout import Layout
-
-        return Layout(context.folder / str(source.path))
+        return _local(source, context)
     from imagebuilder.oci import reference
     from imagebuilder.oci.registry import Registry
 

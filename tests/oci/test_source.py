@@ -1,12 +1,16 @@
 """Container images as a source: what is built of them, how they are started, and what is refused, in a sentence."""
 
+import gzip
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imagebuilder import process
 from imagebuilder.arch import TARGET
 from imagebuilder.build.walk import Build
 from imagebuilder.errors import ImagebuilderError, SourceError
@@ -238,7 +242,8 @@ def test_an_index_without_our_platform(tmp_path: Path, context: Context) -> None
 def test_a_tag_by_the_hints(tmp_path: Path) -> None:
     def two(told: dict[str, Any]) -> None:
         first = told["manifests"][0]
-        told["manifests"].append({**first, "annotations": {"org.opencontainers.image.ref.name": "v2"}})
+        other = {**first, "digest": f"sha256:{'0' * 64}"}
+        told["manifests"].append({**other, "annotations": {"org.opencontainers.image.ref.name": "v2"}})
 
     found = Layout(layout(tmp_path / "app", {"app": b"x"}, index=two))
     with pytest.raises(SourceError, match="has 2 images, and one is to be taken") as raised:
@@ -264,6 +269,123 @@ def test_a_folder_that_is_no_layout(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text('{"manifests": 1}')
     with pytest.raises(SourceError, match="is not as the specification has it"):
         Layout(tmp_path).resolve(None)
+
+
+# Archives
+
+
+def tarred(folder: Path, into: Path, prefix: str = "") -> Path:
+    """A folder as a tar archive."""
+    with tarfile.open(into, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.add(path, f"{prefix}{path.relative_to(folder)}", recursive=False)
+    return into
+
+
+def saved(into: Path, files: dict[str, bytes], *, images: Edit = nothing, config: Edit = nothing) -> Path:
+    """An archive as docker save wrote it before it wrote layouts: two layers that are the same, the second a link."""
+    plain = gzip.decompress(packed(files))
+    told = {"architecture": TARGET.oci, "os": "linux", "config": {"Cmd": ["/app"]}}
+    told["rootfs"] = {"type": "layers", "diff_ids": [f"sha256:{sha256(plain)}"] * 2}
+    config(told)
+    row = {"Config": "c.json", "RepoTags": ["t/app:v1", "t/app:v2"], "Layers": ["1/layer.tar", "2/layer.tar"]}
+    document = {"images": [row]}
+    images(document)
+    with tarfile.open(into, "w") as archive:
+        for name, data in (
+            ("1/layer.tar", plain), ("c.json", json.dumps(told).encode()),
+            ("manifest.json", json.dumps(document["images"]).encode()), ("gz", gzip.compress(plain, mtime=0)),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+        second = tarfile.TarInfo("2/layer.tar")
+        second.type, second.linkname = tarfile.SYMTYPE, "../1/layer.tar"
+        archive.addfile(second)
+    return into
+
+
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_a_layout_in_an_archive_is_as_the_layout(tmp_path: Path, context: Context, prefix: str) -> None:
+    tarred(layout(tmp_path / "app", {"app": b"x"}), tmp_path / "app.tar", prefix)
+    folder, archive = made(context, path="app"), made(context, path="app.tar", tag="v1")
+    assert archive[0].key == folder[0].key
+    assert archive[1].tree == folder[1].tree
+
+
+def test_an_archive_of_docker_save(tmp_path: Path, context: Context) -> None:
+    saved(tmp_path / "app.tar", {"app": b"x"})
+    locked, layer = made(context, path="app.tar")
+    assert "/app" in layer.tree
+    assert locked.defaults.application["command"] == "/app"
+    assert made(context, path="app.tar", tag="t/app:v2")[0].key == locked.key
+    with pytest.raises(SourceError, match="has no tag v3") as raised:
+        oci.resolve(source(path="app.tar", tag="v3"), context)
+    assert raised.value.hint == "it has t/app:v1, t/app:v2"
+
+
+def test_an_archive_whose_layers_are_packed(tmp_path: Path, context: Context) -> None:
+    saved(tmp_path / "app.tar", {"app": b"x"}, images=lambda told: told["images"][0].update(Layers=["gz", "gz"]))
+    assert "/app" in made(context, path="app.tar")[1].tree
+
+
+def first(**values: Any) -> Edit:
+    return lambda told: told["images"][0].update(values)
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ({"images": first(Layers=["1/layer.tar"])}, "is damaged: it has 1 layers, and its configuration tells of 2"),
+        ({"images": first(Layers=["none", "gz"])}, "its layer none is not there"),
+        ({"images": first(Config="none")}, "its configuration none is not there"),
+        ({"images": first(Config="../../x")}, "its configuration ../../x is not there"),
+        ({"images": first(Layers="x")}, "manifest.json is not as docker save writes it: images.0.Layers"),
+        ({"images": lambda told: told.update(images={})}, "manifest.json is not as docker save writes it: images"),
+        ({"images": lambda told: told.update(images=told["images"] * 101)}, "manifest.json is not as docker save"),
+        ({"images": lambda told: told.update(images=[])}, "has 0 images, and one is to be taken"),
+        ({"config": lambda told: told["rootfs"].update(diff_ids=["sha256:" + "1" * 64] * 2)}, "is damaged"),
+        ({"config": lambda told: told["rootfs"].update(diff_ids=["x"] * 2)}, '"x" is no digest'),
+        ({"config": lambda told: told.update(os="windows")}, "app.tar is an image for windows"),
+    ],
+)
+def test_an_archive_that_is_refused(tmp_path: Path, context: Context, edits: dict[str, Edit], said: str) -> None:
+    saved(tmp_path / "app.tar", {"app": b"x"}, **edits)
+    with pytest.raises(ImagebuilderError) as raised:
+        made(context, path="app.tar")
+    assert said in raised.value.message and "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is no tar archive, or damaged"),
+        (b"x" * 5000, "is no tar archive, or damaged"),
+        (gzip.compress(b"x", mtime=0), "is a packed archive: give the archive that it unpacks to"),
+        (gzip.decompress(packed({"app": b"x"})), "has neither index.json nor manifest.json"),
+        (gzip.decompress(packed({"index.json": b"{"})), "is no JSON document"),
+        (gzip.decompress(packed({"index.json": b" " * (5 << 20)})), "is longer than 4 MiB"),
+        (gzip.decompress(packed({"a": b"x" * 4096}))[:3000], "is no tar archive, or damaged: unexpected end of data"),
+    ],
+    ids=["empty", "text", "packed", "other", "half", "long", "cut"],
+)
+def test_a_file_that_is_no_archive_of_images(tmp_path: Path, context: Context, data: bytes, said: str) -> None:
+    (tmp_path / "app.tar").write_bytes(data)
+    with pytest.raises(SourceError) as raised:
+        made(context, path="app.tar")
+    assert said in raised.value.message and "\n" not in raised.value.message
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+def test_what_skopeo_writes(tmp_path: Path, context: Context, kind: str) -> None:
+    if process.find("skopeo") is None:
+        pytest.skip("needs skopeo")
+    folder = layout(tmp_path / "app", {"app": b"x"})
+    argv = ["skopeo", "--insecure-policy", "copy", "-q", f"oci:{folder}:v1", f"{kind}:{tmp_path}/app.tar:t/app:v1"]
+    process.run(argv, timeout_s=300)
+    _, layer = made(context, path="app.tar")
+    assert layer.tree == made(context, path="app")[1].tree
 
 
 # As a recipe
