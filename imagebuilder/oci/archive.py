@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder import documents, tarball
 from imagebuilder.errors import SourceError
-from imagebuilder.oci.content import CONFIGURATION, LAYER, MANIFEST, Hash, check_digest, digest_of
+from imagebuilder.oci.content import CONFIGURATION, LAYER, MANIFEST, Hash, check_digest, digest_of, json_of
 from imagebuilder.oci.layers import GZIP, ZSTD
 from imagebuilder.oci.layout import CHUNK_BYTES, INDEX, TAG, Entry, Layout, bounded
 from imagebuilder.oci.manifest import Configuration, read
@@ -89,7 +89,7 @@ class Archive(Layout):
         if SAVED not in self._places:
             raise SourceError(f"{self.folder} has neither {INDEX} nor {SAVED}: it is no archive of container images")
         try:
-            document = documents.json_of(bounded(self._member(SAVED), self.folder / SAVED))
+            document = json_of(bounded(self._member(SAVED), self.folder / SAVED))
             saved = _AllSaved.model_validate({"images": document}).images
         except documents.Damaged as error:
             raise SourceError(f"{self.folder}: {SAVED} is no JSON document: {error}") from error

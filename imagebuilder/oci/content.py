@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from imagebuilder import documents
 from imagebuilder.errors import SourceError
 from imagebuilder.events import Say
 from imagebuilder.store import Store
@@ -89,6 +90,11 @@ def check_digest(text: str) -> str:
     if DIGEST.fullmatch(text):
         return text
     raise SourceError(f'"{shortened(text)}" is no digest: sha256: and 64 digits, or sha512: and 128')
+
+
+def json_of(data: bytes) -> Any:
+    """A manifest, an index or a configuration, as long as they may be. Raises documents.Damaged."""
+    return documents.json_of(data, most_bytes=MOST_DOCUMENT_BYTES)
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:

@@ -18,7 +18,7 @@ USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # for it: start scripts change owners and users.
 OF_ROOT = ("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "net_bind_service")
 MOST_PASSWD_BYTES = 1 << 20
-VARIABLES = "names of variables have letters, digits and _, and no value has a NUL byte"
+VARIABLES = "no name has a control character, and no value a NUL byte"
 
 
 def defaults(execution: Execution | None, tree: Tree, name: str, say: Say) -> tuple[dict[str, Any], list[int]]:
@@ -26,7 +26,7 @@ def defaults(execution: Execution | None, tree: Tree, name: str, say: Say) -> tu
     SourceError."""
     told = execution or Execution()
     argv = [*(told.Entrypoint or ()), *(told.Cmd or ())]
-    environment = _environment(told, name)
+    environment = _environment(told, name, say)
     environment.setdefault("PATH", USUAL_PATH)
     directory = _path(told.WorkingDir or "/", "WorkingDir", name)
     application: dict[str, Any] = {"environment": environment, "directory": directory}
@@ -48,15 +48,21 @@ def defaults(execution: Execution | None, tree: Tree, name: str, say: Say) -> tu
     return application, list(_ports(told.ExposedPorts or {}, name, say))
 
 
-def _environment(told: Execution, name: str) -> dict[str, str]:
-    found = {}
+def _environment(told: Execution, name: str, say: Say) -> dict[str, str]:
+    found, others = {}, []
     for word in told.Env or ():
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise SourceError(f'{name}: "{shortened(word)}" of its Env is no NAME=VALUE')
-        if not re.fullmatch(fields.VARIABLE, key) or "\0" in value:
+        if not key.isprintable() or "\0" in value:
             raise SourceError(f'{name}: "{shortened(word)}" of its Env cannot be set: {VARIABLES}')
-        found[key] = value
+        if re.fullmatch(fields.VARIABLE, key):
+            found[key] = value
+        else:  # some start scripts of Java read "cluster.name"; shells have no such variables
+            others.append(shortened(key))
+    if others:
+        why = "whose names have more than letters, digits and _"
+        say(Warned(f"{name}: not set are its variables {some(others)}, {why}"))
     return found
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imagebuilder import documents
 from imagebuilder.errors import SourceError
 from imagebuilder.events import Progress, Say, step
-from imagebuilder.oci.content import MOST_DOCUMENT_BYTES, Descriptor, check_digest, checked, in_store, keep
+from imagebuilder.oci.content import MOST_DOCUMENT_BYTES, Descriptor, check_digest, checked, in_store, json_of, keep
 from imagebuilder.store import Store
 from imagebuilder.words import counted, shortened
 
@@ -51,6 +51,9 @@ class Layout:
             if reference not in tagged:
                 tags = f"it has {named}" if named else "it has none: leave the tag out"
                 raise SourceError(f"{self.folder} has no tag {shortened(reference)}", hint=tags)
+            same = {each.digest for each in entries if (each.annotations or {}).get(TAG, "") == reference}
+            if len(same) > 1:
+                raise SourceError(f"{self.folder} has {counted(len(same), 'image')} of the tag {shortened(reference)}")
             return _descriptor(tagged[reference])
         if len({each.digest for each in entries}) != 1:
             hint = f'name one of them, as tag = "…": {named}' if named else None
@@ -78,7 +81,7 @@ class Layout:
     def _entries(self) -> tuple[Entry, ...]:
         path = self.folder / INDEX
         try:
-            return _Index.model_validate(documents.json_of(bounded(self._chunks(INDEX), path))).manifests
+            return _Index.model_validate(json_of(bounded(self._chunks(INDEX), path))).manifests
         except OSError as error:
             raise SourceError(f"{self.folder} is no OCI layout: {INDEX} cannot be read ({error.strerror})") from error
         except documents.Damaged as error:

@@ -20,6 +20,7 @@ from imagebuilder.oci.content import (
     Descriptor,
     Platform,
     check_digest,
+    json_of,
 )
 from imagebuilder.words import shortened
 
@@ -146,7 +147,7 @@ def _is_index(found: Descriptor, content: Content) -> bool:
     if found.media_type in MANIFESTS:
         return False
     try:
-        document = documents.json_of(content.document(found))
+        document = json_of(content.document(found))
     except documents.Damaged:
         return False
     return isinstance(document, dict) and "manifests" in document
@@ -169,7 +170,7 @@ def _ours(entries: Sequence[Descriptor], name: str) -> Descriptor:
 def read(table: type[T], data: bytes, what: str) -> T:
     """A document of an image. Raises SourceError."""
     try:
-        return table.model_validate(documents.json_of(data))
+        return table.model_validate(json_of(data))
     except documents.Damaged as error:
         raise SourceError(f"{what} is no JSON document: {error}") from error
     except ValidationError as error:

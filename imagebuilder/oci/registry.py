@@ -27,6 +27,7 @@ from imagebuilder.oci.content import (
     checked,
     digest_of,
     in_store,
+    json_of,
 )
 from imagebuilder.oci.failures import LOG_IN_AGAIN, Failure, of_redirected, of_status, said_in
 from imagebuilder.oci.mirrors import Place
@@ -248,7 +249,7 @@ def _document(answer: Answer, what: str) -> bytes:
 def _media_type(data: bytes) -> str:
     """What a document calls itself, if it does."""
     try:
-        document = documents.json_of(data)
+        document = json_of(data)
     except documents.Damaged:
         return ""
     told = document.get("mediaType") if isinstance(document, dict) else None
