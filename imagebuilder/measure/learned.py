@@ -56,7 +56,7 @@ def learned(
         bundle = build.run(scratch)
         _check(recipe, bundle)
         with step(say, f"learn {recipe.name}", f"see which pages {recipe.name} uses"):
-            found = run(learn(spec_of(bundle, accelerator=accelerator), recipe.ready))
+            found = run(learn(spec_of(bundle, accelerator=accelerator), bundle.ready))
     made = pages.learned(build.root, build.ahead_paths, found)
     file = recipe.folder / (recipe.root.pages or USUAL)
     pages.write(made, file)
@@ -74,5 +74,5 @@ def _check(recipe: Recipe, bundle: Bundle) -> None:
     if not bundle.image.root.is_disk:
         hint = 'root.format = "erofs" makes it a disk'
         raise InputError(f"{recipe.name} has its root in memory: there is no disk to read ahead from", hint=hint)
-    if recipe.ready.exit is not None:
+    if bundle.ready.exit is not None:
         raise InputError(f"{recipe.name} has ended when it is ready: it cannot be asked any more which pages it used")

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from imagebuilder import documents
 from imagebuilder.errors import InputError, SourceError
-from imagebuilder.recipe.model import Application, Recipe
+from imagebuilder.recipe.model import Application, Machine, Ready, Recipe, Tcp
 from imagebuilder.sources.kind import Defaults
 
 
@@ -16,7 +16,7 @@ def completed(recipe: Recipe, said: Iterable[Defaults]) -> Recipe:
     as the environment, are joined. Raises InputError where nobody says which program is to run, SourceError where a
     source says what cannot be."""
     given = [each for each in said if each != Defaults()]
-    if recipe.application.command and not given:
+    if recipe.application.command and recipe.ready.is_told and not given:
         return recipe
     own = recipe.application.model_dump(exclude_unset=True)
     document: dict[str, Any] = {}
@@ -31,14 +31,27 @@ def completed(recipe: Recipe, said: Iterable[Defaults]) -> Recipe:
         application = Application.model_validate(document)
     except ValidationError as error:
         raise SourceError(f"a source says what cannot be of its application: {documents.mistake_in(error)}") from error
-    return recipe.model_copy(update={"application": application, "machine": _with_ports(recipe, given)})
+    machine = _with_ports(recipe, given)
+    ready = recipe.ready if recipe.ready.is_told else _asked(recipe.name, machine)
+    return recipe.model_copy(update={"application": application, "machine": machine, "ready": ready})
 
 
 def _joined(before: Any, value: Any) -> Any:
     return {**before, **value} if isinstance(before, Mapping) and isinstance(value, Mapping) else value
 
 
-def _with_ports(recipe: Recipe, given: Iterable[Defaults]) -> Any:
+def _asked(name: str, machine: Machine) -> Ready:
+    """Ready when the only port accepts a connection. Raises InputError where there is none, or more than one."""
+    if machine.network and len(machine.ports) == 1:
+        return Ready(tcp=Tcp(port=machine.ports[0]))
+    ports = ", ".join(map(str, machine.ports)) if machine.network else ""
+    raise InputError(
+        f"the recipe {name} does not say when it is ready, and not one port does: it has {ports or 'none'}",
+        hint="write it, as ready = { tcp = { port = 80 } }, or ready = { exit = 0 } for a program that ends",
+    )
+
+
+def _with_ports(recipe: Recipe, given: Iterable[Defaults]) -> Machine:
     """The machine with the ports of the sources, unless the recipe names some, or has no network."""
     machine = recipe.machine
     ports = dict.fromkeys((*machine.ports, *(port for each in given for port in each.ports)))

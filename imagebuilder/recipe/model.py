@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails
 from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import RecipeTable, found, mistake, mistake_at
 from imagebuilder.recipe.cross_checks import exactly_one, repeated, repeated_paths, unreachable, warmed_in_vain
+from imagebuilder.recipe.docstrings import docstrings
 from imagebuilder.recipe.values import (
     AUTO_KERNEL,
     NONROOT,
@@ -291,6 +292,11 @@ class Ready(RecipeTable):
         return next(kind for kind in ReadyKind if getattr(self, kind.value) is not None)
 
     @property
+    def is_told(self) -> bool:
+        """Whether the recipe says it, and does not leave it to its sources."""
+        return any(getattr(self, kind.value) is not None for kind in ReadyKind)
+
+    @property
     def port(self) -> int | None:
         """The guest's port that is asked, if one is."""
         asked = self.http or self.tcp
@@ -335,7 +341,7 @@ class Budget(RecipeTable):
 
 
 def _untold(raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-    """No command, and no source that may know one, although there are kinds that may."""
+    """No command or no [ready], and no source that may know one, although there are kinds that may."""
     if Application.model_fields["command"].is_required():
         return
     sources, application = raw.get("source"), raw.get("application", {})
@@ -346,6 +352,8 @@ def _untold(raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
     if silent and isinstance(application, Mapping) and "command" not in application:
         place = ("application", "command") if "application" in raw else ("application",)
         yield mistake_at(place, "this key is missing", "no source of this recipe knows the program")
+    if "ready" not in raw and not any(kind.tells_ports for kind in known):
+        yield mistake_at(("ready",), "this key is missing", docstrings(Recipe)["ready"])
 
 
 class Recipe(RecipeTable):
@@ -375,8 +383,9 @@ class Recipe(RecipeTable):
     """The image's root file system."""
     machine: Machine = Machine()
     """The virtual machine that the image expects."""
-    ready: Ready
-    """How one sees that the application is ready: exactly one of http, tcp, console, exit."""
+    ready: Ready = _told_by_sources(Ready.model_construct)
+    """How one sees that the application is ready: exactly one of http, tcp, console, exit. A
+    container image that exposes one TCP port is ready when that port accepts a connection."""
     template: Template = Template()
     """How instances are cloned from a warm one."""
     budget: Budget = Budget()

@@ -2,6 +2,8 @@
 
 import re
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from imagebuilder import paths
@@ -21,19 +23,35 @@ def new_recipe(name: str, parent: Path) -> list[Path]:
     Raises InputError for a name that cannot be one or a folder that is there already, OutputError when the folder
     cannot be written. The folder appears whole or not at all.
     """
+
+    def write(folder: Path) -> None:
+        for file in STARTER.iterdir():
+            (folder / file.name).write_text(file.read_text().replace(PLACEHOLDER, name))
+
+    return made(name, parent, write)
+
+
+def made(name: str, parent: Path, write: Callable[[Path], None]) -> list[Path]:
+    """Have the files of a new recipe written; returns them. Raises as ``new_recipe`` does, and what
+    ``write`` raises."""
     folder = parent / _checked(name)
     if folder.exists() or folder.is_symlink():
         raise InputError(f"{folder} is there already: choose another name, or remove it first")
+    missing = [each for each in (parent, *parent.parents) if not each.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as scratch:
             work = Path(scratch) / name
             work.mkdir()
-            for file in STARTER.iterdir():
-                (work / file.name).write_text(file.read_text().replace(PLACEHOLDER, name))
+            write(work)
             work.rename(folder)
-    except OSError as error:
-        raise OutputError.of(folder, error) from error
+    except BaseException as error:
+        with suppress(OSError):
+            for each in missing:
+                each.rmdir()
+        if isinstance(error, OSError):
+            raise OutputError.of(folder, error) from error
+        raise
     return sorted(folder.iterdir(), key=lambda file: (file.suffix != ".toml", file.name))
 
 

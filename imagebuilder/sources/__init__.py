@@ -13,7 +13,7 @@ SOURCES: Mapping[str, SourceKind] = {
     "archive": SourceKind(archive.ArchiveSource, archive.resolve, archive.fetch),
     "node": SourceKind(node.NodeSource, node.resolve, node.fetch, tells_application=True, implied=node.implied),
     "python": SourceKind(python.PythonSource, python.resolve, python.fetch, implied=python.implied),
-    "oci": SourceKind(oci.OciSource, oci.resolve, oci.fetch, tells_application=True),
+    "oci": SourceKind(oci.OciSource, oci.resolve, oci.fetch, tells_application=True, tells_ports=True),
 }
 
 

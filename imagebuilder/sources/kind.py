@@ -147,11 +147,13 @@ class Locked:
 @dataclass(frozen=True, slots=True)
 class SourceKind:
     """A row of ``SOURCES``: the table of this kind; what it comes to (fast, and the network only where something must
-    be chosen); its files. ``tells_application``: it may know the command, so that a recipe need not say it;
+    be chosen); its files. ``tells_application``: it may know the command, so that a recipe need not say it,
+    ``tells_ports``: and at which port its application is asked;
     ``implied``: the sources that it stands on, such as those of an interpreter, which come before it."""
 
     model: type[SourceTable]
     resolve: Callable[[Any, Context], Locked]
     fetch: Callable[[Locked, Context], "Layer"]
     tells_application: bool = False
+    tells_ports: bool = False
     implied: Callable[[Any], tuple[SourceTable, ...]] | None = None

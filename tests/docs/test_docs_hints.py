@@ -54,6 +54,10 @@ FOLLOWED = {
     "npm install --package-lock-only": "sources/test_npm_lock.py::test_a_lock_that_does_not_fit_its_project",
     "modules are kept that include names too":
         "closure/test_bytecode.py::test_modules_that_are_not_kept_are_by_the_hint",
+    "write it, as ready = { tcp = { port = 80 } }, or ready = { exit = 0 } for a program that ends":
+        "recipe/test_from_image.py::test_when_it_is_ready_is_written_by_the_hint",
+    "make an image that names one, or write the recipe with command under [application]":
+        "recipe/test_from_image.py::test_a_program_is_named_by_the_hint",
     'did you mean "{}"?': "closure/test_hints.py::test_the_command_that_was_meant",
     "--accel tcg works everywhere, slower": "machine/test_machine_accel.py::test_qemus_own_reason_when_kvm_is_refused",
     "--egress none starts it without a way out":

@@ -139,8 +139,8 @@ class Image:
     sizes: tuple[int, ...]
 
 
-def image(layout: Path, layers: Sequence[bytes]) -> Image:
-    """Write an OCI layout with an image ``v1`` of these layers."""
+def image(layout: Path, layers: Sequence[bytes], told: Mapping[str, object] | None = None) -> Image:
+    """Write an OCI layout with an image ``v1`` of these layers, started as ``told``."""
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
@@ -150,7 +150,7 @@ def image(layout: Path, layers: Sequence[bytes]) -> Image:
         return {"mediaType": kind, "digest": f"sha256:{sha256(data)}", "size": len(data)}
 
     ids = [f"sha256:{hashlib.sha256(gzip.decompress(each)).hexdigest()}" for each in layers]
-    config = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/app"]}}
+    config = {"architecture": "amd64", "os": "linux", "config": told or {"Cmd": ["/app"]}}
     config |= {"rootfs": {"type": "layers", "diff_ids": ids}}
     manifest = {
         "schemaVersion": 2,
