@@ -48,7 +48,7 @@ BELOW = {
     "tree": ("errors", "store"),
     "tarball": ("errors", "tree"),
     "recipe/fields": ("errors", "paths", "patterns", "tree"),
-    "recipe": ("errors", "events", "paths", "patterns", "store", "tree", "process", "sources", "transforms"),
+    "recipe": ("errors", "events", "paths", "patterns", "store", "tree", "process", "oci", "sources", "transforms"),
     "closure": ("errors", "events", "process", "recipe/fields", "store", "tree", "sources"),
     "transforms": ("errors", "recipe/fields", "tree", "tarball", "sources", "closure"),
     "oci": ("errors", "events", "paths", "process", "store", "tree", "tarball", "recipe/fields"),
