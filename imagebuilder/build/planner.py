@@ -184,9 +184,11 @@ class Planner:
     def _slim(self) -> SlimInputs:
         recipe, application = self.complete, self.complete.application
         environment = application.environment
+        programs = (application.command, recipe.template.hook, *(each.command[0] for each in recipe.helper))
+        arguments = (*application.arguments, *(word for each in recipe.helper for word in each.command[1:]))
         return SlimInputs(
-            roots=tuple(filter(None, (application.command, recipe.template.hook))),
-            arguments=tuple(word for word in application.arguments if "/" in word),
+            roots=tuple(filter(None, programs)),
+            arguments=tuple(word for word in arguments if "/" in word),
             transforms=self._transforms(Stage.SOURCES),
             added=tuple((each.path, as_seen(each.path, each.node)) for each in self._files),
             search={name: value for name, value in environment.items() if _is_searched_by(name)},
@@ -249,6 +251,7 @@ class Planner:
             source_owners=tuple(each.owner for each in self.sources if hasattr(each, "owner")),
             transforms=self._transforms(Stage.ROOT),
             pages=self._page_list,
+            helpers=recipe.helper,
         )
 
     @property

@@ -35,6 +35,15 @@ def unreachable(ready: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
             yield mistake_at(("machine", "network"), f"ready.{kind} asks over the network", "leave network = false out")
 
 
+def listened_for_in_vain(helpers: Sequence[Any]) -> Iterator[InitErrorDetails]:
+    """No helper is reached at a port without a network."""
+    for index, each in enumerate(helpers):
+        ready = each.get("ready") if isinstance(each, Mapping) else None
+        if isinstance(ready, Mapping) and "port" in ready:
+            said = "a machine without a network, not even the loopback, has no ports"
+            yield mistake_at(("helper", index, "ready", "port"), said, "wait for a file or a line")
+
+
 def repeated(pairs: list[tuple[Any, Any]], key: str) -> Iterator[InitErrorDetails]:
     """A mistake for each value that was there before; the pairs are (place under the key, value)."""
     seen: Counter[str] = Counter()

@@ -109,6 +109,15 @@ def _regular_expression(text: str) -> str:
     return text
 
 
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A program's path and its arguments."""
+    try:
+        image_path(words[0])
+    except ValueError as error:
+        raise mistake(f"{error}, found '{words[0][:60]}'") from None
+    return words
+
+
 def _release(name: str) -> str:
     near = nearest(name, RELEASES)
     if near not in (None, name) and not name.startswith(f"{near}-"):
@@ -184,6 +193,7 @@ Line = Annotated[str, Field(pattern=LINE)]
 Variable = Annotated[str, Field(pattern=VARIABLE)]
 Package = Annotated[str, Field(pattern=PACKAGE)]
 Release = Annotated[str, Field(pattern=RELEASE, examples=["bookworm", "trixie"]), AfterValidator(_release)]
+Command = Annotated[tuple[Text, ...], Field(min_length=1, max_length=64), AfterValidator(_command)]
 Mode = Annotated[str, Field(pattern=MODE)]
 UrlPath = Annotated[str, Field(pattern=URL_PATH)]
 User = Annotated[str, checked(user)]

@@ -13,7 +13,14 @@ from pydantic_core import InitErrorDetails
 
 from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import RecipeTable, found, mistake, mistake_at
-from imagebuilder.recipe.cross_checks import exactly_one, repeated, repeated_paths, unreachable, warmed_in_vain
+from imagebuilder.recipe.cross_checks import (
+    exactly_one,
+    listened_for_in_vain,
+    repeated,
+    repeated_paths,
+    unreachable,
+    warmed_in_vain,
+)
 from imagebuilder.recipe.docstrings import docstrings
 from imagebuilder.recipe.values import (
     AUTO_KERNEL,
@@ -22,9 +29,11 @@ from imagebuilder.recipe.values import (
     CloneSignal,
     Egress,
     FileKind,
+    HelperReadyKind,
     LimitName,
     PrepareKind,
     ReadyKind,
+    Restart,
     RootFormat,
     StopSignal,
 )
@@ -168,6 +177,58 @@ class Prepare(RecipeTable):
         yield from exactly_one(raw, PrepareKind)
         if "postinst" in raw and raw.get("user", "root") != "root":
             yield mistake_at(("user",), "a package's postinst runs as root", "leave it out")
+
+
+class HelperReady(RecipeTable):
+    """How init sees that a helper is ready: exactly one of port, file, line."""
+
+    model_config = _one_of(*HelperReadyKind)
+
+    port: fields.Port | None = None
+    """Something listens on this TCP port of the guest."""
+    file: fields.ImagePath | None = None
+    """This path is there, as that of a Unix socket."""
+    line: fields.Line | None = Field(default=None, min_length=1)
+    """A line that it prints holds this text. What it prints then goes through a pipe: a program may keep its lines back
+    that would print them at once to a terminal."""
+    timeout_s: fields.Seconds = 30
+    """After so many seconds of the guest's the machine is ended."""
+
+    @classmethod
+    def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """One way to see it."""
+        yield from exactly_one(raw, HelperReadyKind)
+
+    @property
+    def kind(self) -> HelperReadyKind:
+        """Which of the three it is."""
+        return next(kind for kind in HelperReadyKind if getattr(self, kind.value) is not None)
+
+
+class Helper(RecipeTable):
+    """A process that runs beside the application: it is started before it, and has to be ready first. When the
+    application ends, so do its helpers; a helper that ends for good ends the machine."""
+
+    command: fields.Command
+    """The program: its absolute path in the image, and its arguments."""
+    name: fields.Line = Field(default_factory=str, max_length=64)
+    """What it is called when something goes wrong; default the last part of its path."""
+    user: fields.User = NONROOT
+    """Whom it runs as: a name, "uid", "uid:gid" or "name:uid"; default an ordinary user of the number 65532. It has
+    none of root's rights."""
+    environment: Mapping[fields.Variable, fields.Text] = Field(default={}, max_length=64)
+    """Its environment, which is otherwise empty."""
+    restart: Restart = Restart.NEVER
+    """Whether it is started again when it fails (an exit status other than 0, or a signal), a tenth of a second later;
+    not when it failed five times in a row within ten seconds of its start."""
+    ready: HelperReady | None = None
+    """What is waited for before the next helper is started, and the application; else its start is enough."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.name:
+            object.__setattr__(self, "name", self.command[0].rpartition("/")[2])  # frozen for everybody else
+        return self
 
 
 class Kernel(RecipeTable):
@@ -375,6 +436,8 @@ class Recipe(RecipeTable):
     """Files, folders and links to add."""
     prepare: tuple[Prepare, ...] = ()
     """Commands that run when the image is built, in their order, each in a machine of its own."""
+    helper: tuple[Helper, ...] = Field(default=(), max_length=8)
+    """Processes that run beside the application, in the order in which they are started."""
     variables: Mapping[fields.Variable, fields.Value] = {}
     """Values for the templates."""
     kernel: Kernel = Kernel()
@@ -413,6 +476,8 @@ class Recipe(RecipeTable):
         machine = raw.get("machine")
         if isinstance(machine, Mapping) and machine.get("network") is False and isinstance(ready, Mapping):
             yield from unreachable(ready)
+        if isinstance(machine, Mapping) and machine.get("network") is False and isinstance(raw.get("helper"), list):
+            yield from listened_for_in_vain(raw["helper"])
         variables = raw.get("variables")
         if isinstance(variables, Mapping) and "recipe" in variables:
             yield mistake_at(("variables", "recipe"), "templates see the recipe itself under this name", "rename it")

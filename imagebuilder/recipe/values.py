@@ -65,6 +65,21 @@ class PrepareKind(StrEnum):
     POSTINST = "postinst"
 
 
+class Restart(StrEnum):
+    """Whether a helper that has ended is started again."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+
+
+class HelperReadyKind(StrEnum):
+    """How init sees that a helper is ready."""
+
+    PORT = "port"
+    FILE = "file"
+    LINE = "line"
+
+
 class ReadyKind(StrEnum):
     """How one sees that the application is ready."""
 

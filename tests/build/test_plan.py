@@ -22,7 +22,7 @@ from imagebuilder.images import IMAGES
 from imagebuilder.kernel import fragment, load_definition
 from imagebuilder.pages import PageList
 from imagebuilder.paths import shipped
-from imagebuilder.recipe.model import Application, Prepare, Root
+from imagebuilder.recipe.model import Application, Helper, Prepare, Root
 from imagebuilder.recipe.values import Egress
 from imagebuilder.sources import SOURCES
 from imagebuilder.sources.kind import Locked, Package
@@ -79,6 +79,7 @@ CHANGES: dict[StepKind, dict[str, Any]] = {
         "source_owners": ("app:500",),
         "transforms": {"bind": ChosenTransform(TRANSFORMS["bind"], BindOptions(bind_libraries=False))},
         "pages": PageList(files=()),
+        "helpers": (Helper(command=("/bin/web",)),),
     },
     StepKind.PACK: {"epoch_s": 1},
     StepKind.BUNDLE: {

@@ -19,6 +19,13 @@ static void check(const struct conf *c)
         MUST(c->part[i].count);
     for (int i = 0; i < c->limits; i++)
         MUST(c->limit[i].name);
+    MUST(c->helpers >= 0 && c->helpers <= MOST_HELPERS);
+    for (int i = 0; i < c->helpers; i++) {
+        const struct helper *h = &c->helper[i];
+        MUST(*h->name && h->args > 0 && !h->arg[h->args] && *h->arg[0] == '/' && !h->env[h->envs] && h->limit_ms >= 0);
+        MUST(!h->awaited || *h->text);
+        MUST(h->awaited != AWAITED_PORT || (h->port > 0 && h->port <= UINT16_MAX));
+    }
     MUST(*c->cwd == '/' && *c->hostname && strlen(c->hostname) <= 64);
     MUST(c->stop_signal >= 1 && c->stop_signal <= 64 && c->grace_ms >= 0);
 }

@@ -73,6 +73,22 @@ static void conf_answer(char *data, size_t size)
     for (int i = 0; i < c.sysctls; i++) { say("sysctl"); say(c.sysctl[i].path); say(c.sysctl[i].value); }
     say_number("stop", c.stop_signal);
     say_number("grace", c.grace_ms);
+    for (int i = 0; i < c.helpers; i++) {
+        const struct helper *h = &c.helper[i];
+        say("helper"); say(h->name);
+        say_number("uid", h->uid);
+        say_number("gid", h->gid);
+        if (h->restart)
+            say("restart");
+        if (h->awaited) {
+            static const char *const KINDS[] = {"", "port", "file", "line"};
+            say(KINDS[h->awaited]); say(h->awaited == AWAITED_PORT ? DIGITS(h->port) : h->text); say(DIGITS(h->limit_ms));
+        }
+        for (int j = 0; j < h->envs; j++) { say("env"); say(h->env[j]); }
+        for (int j = 0; j < h->args; j++) { say("arg"); say(h->arg[j]); }
+        if (h->arg[h->args] || h->env[h->envs])
+            abort();
+    }
 }
 
 static void lease_answer(const struct lease *lease)

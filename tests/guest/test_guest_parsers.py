@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from imagebuilder import process
 from imagebuilder.errors import InputError
 from imagebuilder.platforms.linux.build import INIT
-from imagebuilder.platforms.linux.config import LIMIT_NAMES, Ahead, InitConfig, Limit, Mount, Sysctl, init_conf
+from imagebuilder.platforms.linux.config import (
+    LIMIT_NAMES,
+    Ahead,
+    Await,
+    HelperConfig,
+    InitConfig,
+    Limit,
+    Mount,
+    Sysctl,
+    init_conf,
+)
 
 pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
 
@@ -69,7 +79,17 @@ def expected(config: InitConfig) -> list[str]:
     words += ["overlay", config.overlay] if config.overlay else []
     words += [word for limit in config.limits for word in ("limit", limit.name, limit.soft, limit.hard)]
     words += [word for sysctl in config.sysctls for word in ("sysctl", sysctl.path, sysctl.value)]
-    return [*words, "stop", str(config.stop_signal), "grace", str(config.stop_grace_ms)]
+    words += ["stop", str(config.stop_signal), "grace", str(config.stop_grace_ms)]
+    return [*words, *(word for helper in config.helpers for word in expected_helper(helper))]
+
+
+def expected_helper(helper: HelperConfig) -> list[str]:
+    """What it must say about a helper."""
+    words = ["helper", helper.name, "uid", str(helper.uid), "gid", str(helper.gid)]
+    words += ["restart"] if helper.restart else []
+    words += [helper.ready.kind, helper.ready.text, str(helper.ready.limit_ms)] if helper.ready else []
+    words += [word for variable in helper.env for word in ("env", variable)]
+    return [*words, *(word for arg in helper.args for word in ("arg", arg))]
 
 
 escapes = st.text("\\n\n #=", max_size=9)
@@ -80,10 +100,19 @@ path_word = word.map(lambda value: "/" + value)
 bound = st.integers(0, 2**64 - 2).map(str) | st.just("unlimited")
 ids = st.integers(0, 2**32 - 2)
 pages = st.integers(1, 2**16 - 1)
+commands = st.builds(lambda command, rest: (command, *rest), path, st.lists(text, max_size=5))
+variables = st.lists(st.builds(lambda name, value: f"{name.replace('=', '')}={value}", word, text), max_size=4).map(
+    tuple
+)
+limits_ms = st.integers(0, 2**31 - 1)
+awaits = st.builds(Await, st.just("port"), st.integers(1, 65535).map(str), limits_ms) | st.builds(
+    Await, st.sampled_from(("file", "line")), text.filter(len), limits_ms
+)
+helpers = st.builds(HelperConfig, text.filter(len), commands, variables, ids, ids, st.booleans(), st.none() | awaits)
 configs = st.builds(
     InitConfig,
-    args=st.builds(lambda command, rest: (command, *rest), path, st.lists(text, max_size=5)),
-    env=st.lists(st.builds(lambda name, value: f"{name.replace('=', '')}={value}", word, text), max_size=4).map(tuple),
+    args=commands,
+    env=variables,
     uid=ids,
     gid=ids,
     groups=st.lists(ids, max_size=4).map(tuple),
@@ -103,6 +132,7 @@ configs = st.builds(
     ahead=st.lists(st.builds(Ahead, path, st.lists(st.tuples(pages, pages), max_size=5).map(tuple)), max_size=3).map(
         tuple
     ),
+    helpers=st.lists(helpers, max_size=3).map(tuple),
 )
 in_batches = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -121,6 +151,10 @@ def test_the_configuration_is_written_like_this() -> None:
         (Mount("tmpfs", "/tmp", "size=8m"),), "16m", (Limit("nofile", "1024", "unlimited"),),
         (Sysctl("net/core/somaxconn", "1024"),), 3, 100, False, (Ahead("/bin/app", ((0, 3), (9, 1))), Ahead("/lib")),
         True, ("/run",), (7, 6),
+        (
+            HelperConfig("web", ("/bin/web", "-f"), ("A=1",), 5, 6, True, Await("port", "80", 1000)),
+            HelperConfig("db", ("/bin/db",), ready=Await("line", "is ready")),
+        ),
     )  # fmt: skip
     assert init_conf(config).decode() == (
         "module /m.ko\noverlay 16m\nahead /bin/app\npart 0 3\npart 9 1\nahead /lib\n"
@@ -128,6 +162,8 @@ def test_the_configuration_is_written_like_this() -> None:
         "hostname web\nnetwork none\nlisten signal\nuid 33\ngid 34\n"
         "groups 4,5\ncapabilities 7,6\ncwd /srv\nlimit nofile 1024 unlimited\n"
         "env A=1\narg /bin/app\narg -c\narg a\\nb\\\\\nstop 3 100\n"
+        "helper web\nhelper-user 5 6\nhelper-restart on-failure\nhelper-ready port 80 1000\nhelper-env A=1\n"
+        "helper-arg /bin/web\nhelper-arg -f\nhelper db\nhelper-ready line is ready 30000\nhelper-arg /bin/db\n"
     )
     assert init_conf(InitConfig(("/app",))) == b"arg /app\n"
 
@@ -168,6 +204,16 @@ GOOD = InitConfig(("/app",))
         (replace(GOOD, ahead=(Ahead("/app", ((0, 1),) * 257),) * 2), "514 parts to read ahead are too many"),
         (replace(GOOD, stop_signal=0), "0 is no signal"),
         (replace(GOOD, stop_grace_ms=-1), "-1 ms"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/a",)),) * 9), "9 helpers are too many, at most 8"),
+        (replace(GOOD, helpers=(HelperConfig("", ("/a",)),)), "a helper has a name"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("b",)),)), "a has no absolute path of a command"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/b",) * 65),)), "65 arguments of a are too many"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/b",), ("A=1",) * 65),)), "65 variables of a are too many"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/b",), uid=-1),)), "-1 is no uid"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/b",), ready=Await("port", "0")),)), "'0' is no port"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/b",), ready=Await("line", "")),)), "'' is no line"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/b",), ready=Await("door", "x")),)), "none of port, file and line"),
+        (replace(GOOD, helpers=(HelperConfig("a", ("/b",), ready=Await("file", "/x", -1)),)), "-1 ms is no time"),
     ],
 )  # fmt: skip
 def test_the_writer_refuses(config: InitConfig, sentence: str) -> None:
@@ -228,6 +274,29 @@ def test_the_writer_refuses(config: InitConfig, sentence: str) -> None:
         (b"stop 15 2147483648", "is not SIGNAL GRACE_MS"),
         (b"arg /a\n" * 257, "line 257: 'arg /a' is one too many"),
         (b"groups " + b"1," * 32 + b"1", "is one too many"),
+        (b"helper-arg /a", "line 1: 'helper-arg /a' stands before any line 'helper'"),
+        (b"helper-env A=1", "stands before any line 'helper'"),
+        (b"helper-user 1 1", "stands before any line 'helper'"),
+        (b"helper-restart on-failure", "stands before any line 'helper'"),
+        (b"helper-ready port 80 1", "stands before any line 'helper'"),
+        (b"helper ", "is no name"),
+        (b"helper a\nhelper-arg b", "is no absolute path"),
+        (b"helper a\nhelper-env =", "is not NAME=VALUE"),
+        (b"helper a\nhelper-user 1", "is not UID GID"),
+        (b"helper a\nhelper-user 1 x", "is not UID GID"),
+        (b"helper a\nhelper-user 1 1 1", "is not UID GID"),
+        (b"helper a\nhelper-restart always", "is not 'on-failure'"),
+        (b"helper a\nhelper-ready port 80", "is not KIND TEXT LIMIT_MS"),
+        (b"helper a\nhelper-ready port  80", "is not KIND TEXT LIMIT_MS"),
+        (b"helper a\nhelper-ready", "has no value"),
+        (b"helper a\nhelper-ready port 0 1", "is not a number that fits"),
+        (b"helper a\nhelper-ready port 65536 1", "is not a number that fits"),
+        (b"helper a\nhelper-ready door x 1", "is none of 'port', 'file' and 'line'"),
+        (b"helper a\nhelper-ready file /x 2147483648", "is not KIND TEXT LIMIT_MS"),
+        (b"helper a\nhelper-arg /a\n" * 9, "line 17: 'helper a' is one too many"),
+        (b"helper a\n" + b"helper-arg /a\n" * 65, "line 66: 'helper-arg /a' is one too many"),
+        (b"helper a\n" + b"helper-env A=1\n" * 65, "line 66: 'helper-env A=1' is one too many"),
+        (b"arg /a\nhelper a\nhelper b\nhelper-arg /b", "no line 'helper-arg' says what to start as a"),
     ],
 )
 def test_init_says_what_is_wrong(ask: Ask, text: bytes, sentence: str) -> None:
@@ -243,11 +312,15 @@ def test_init_has_room_for_what_the_writer_allows(ask: Ask) -> None:
         ("/app",) * 256, ("A=1",) * 256, groups=(1,) * 32, modules=("/m",) * 64, mounts=(Mount("a", "/b"),) * 64,
         limits=(Limit("as", "1", "1"),) * len(LIMIT_NAMES), sysctls=(Sysctl("a", "b"),) * 64,
         ahead=(Ahead("/app", ((0, 1),) * 8),) * 64,
+        helpers=(HelperConfig("a", ("/a",) * 64, ("A=1",) * 64),) * 8,
     )  # fmt: skip
     assert words_of(ask("conf", [init_conf(full)])[0]) == expected(full)
 
 
-BROKEN = b"arg /a|ahead /a\n|part 1 2|mount|limit nofile 1 2|overlay|stop 1|groups 1|\\| |\n|env A=|uid".split(b"|")
+BROKEN = (
+    b"arg /a", b"ahead /a\n", b"part 1 2", b"mount", b"limit nofile 1 2", b"overlay", b"stop 1", b"groups 1", b"\\",
+    b" ", b"\n", b"env A=", b"uid", b"helper a\n", b"helper-arg /", b"helper-ready ", b"helper-ready line  1\n",
+)  # fmt: skip
 texts = st.lists(st.binary(max_size=20) | st.sampled_from(BROKEN), max_size=30).map(b"".join)
 
 

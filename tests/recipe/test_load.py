@@ -59,6 +59,23 @@ BAD = {
                                'write "1.22"'),
     "summary of two lines": Bad('"One page"', '"One\\npage"' + HERE, "summary", "expected one line of text"),
     # Sources
+    # Helpers
+    "helper without a command": Bad("[ready]", "[[helper]]" + HERE + '\nuser = "root"\n[ready]', "helper.command",
+                                    "this key is missing", "The program: its absolute path"),
+    "helper's command": Bad("[ready]", '[[helper]]\ncommand = ["web"]' + HERE + "\n[ready]", "helper.command",
+                            "expected an absolute path, as in '/etc/app.conf', found 'web'"),
+    "helper of no words": Bad("[ready]", "[[helper]]\ncommand = []" + HERE + "\n[ready]", "helper.command",
+                              "expected at least 1 entry"),
+    "helper's restart": Bad("[ready]", '[[helper]]\ncommand = ["/a"]\nrestart = "always"' + HERE + "\n[ready]",
+                            "helper.restart", "expected 'never' or 'on-failure'"),
+    "helper's readiness": Bad("[ready]", '[[helper]]\ncommand = ["/a"]\nready = { port = 1, file = "/a" }' + HERE
+                              + "\n[ready]", "helper.ready.file",
+                              "expected exactly one of port, file, line, found port and file"),
+    "helper's port without a network": Bad("memory_mib = 32\n\n[ready]\n" + READY, "network = false\n[[helper]]\n"
+                                           + 'command = ["/a"]\nready = { port = 1 }' + HERE + "\n[ready]\nexit = 0",
+                                           "helper.ready.port",
+                                           "a machine without a network, not even the loopback, has no ports",
+                                           "wait for a file or a line"),
     "source type": Bad('type = "build"', 'type = "biuld"' + HERE, "source.type",
                        "expected 'debian', 'files', 'build'", "did you mean 'build'?"),
     "source type missing": Bad('type = "build"\n', "", "source.type", "the key 'type' is missing"),

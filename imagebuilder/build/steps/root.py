@@ -20,7 +20,7 @@ from imagebuilder.platforms.linux.layer import Surroundings, defaults
 from imagebuilder.platforms.linux.users import User, resolve
 from imagebuilder.platforms.linux.writes import could_write
 from imagebuilder.platforms.table import PLATFORMS
-from imagebuilder.recipe.model import Application, Root
+from imagebuilder.recipe.model import Application, Helper, Root
 from imagebuilder.recipe.values import Capability, Egress
 from imagebuilder.sources.kind import Context
 from imagebuilder.sources.maintainer.capabilities import ungranted
@@ -72,6 +72,12 @@ class RootInputs:
     source_owners: tuple[str, ...] = ()
     transforms: Mapping[str, ChosenTransform] = field(default_factory=dict)
     pages: PageList | None = None
+    helpers: tuple[Helper, ...] = ()
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """What is started."""
+        return (self.application.command, *(each.command[0] for each in self.helpers))
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,16 @@ def run(inputs: RootInputs, needs: tuple[SlimResult, KernelResult], context: Con
     """Lay all parts over one another."""
     slimmed, kernel = needs
     user, owners, files = _users_and_files(inputs, slimmed)
+    helpers = _helpers(inputs, slimmed)
     mounts = mounts_of(inputs.root)
     above = (slimmed.tree, files, kernel.modules, mount_points(mounts))
     chosen = _format(inputs, kernel, above)
     if inputs.root.pages and chosen in IN_MEMORY:
         context.say(Warned(f"root.pages has no effect on a root that is in memory ({chosen})"))
     on_disk = chosen != "initramfs"
-    writes = _writes(inputs, user, above)
-    system = tree = defaults((user, *owners), _surroundings(inputs, slimmed, read_only=on_disk and not writes))
+    others = tuple(each for _, each in helpers)
+    writes = _writes(inputs, (user, *others), above)
+    system = tree = defaults((user, *owners, *others), _surroundings(inputs, slimmed, read_only=on_disk and not writes))
     for part in above[:-1]:
         tree, _ = overlay(tree, part)
     copies = copied(tree, mounts, system)
@@ -123,6 +131,7 @@ def run(inputs: RootInputs, needs: tuple[SlimResult, KernelResult], context: Con
     packed = _transformed(inputs, tree, context)
     ahead = () if chosen in IN_MEMORY else _ahead(inputs, packed, context.say)
     orders = _orders(inputs, user, kernel, copies=copies, ahead=ahead, has_overlay=on_disk and writes)
+    orders = replace(orders, helpers=helpers)
     layer = PLATFORMS[inputs.platform].layer(orders, context.store, context.say)
     tree = tree.merge(layer)
     added = {
@@ -140,7 +149,7 @@ def run(inputs: RootInputs, needs: tuple[SlimResult, KernelResult], context: Con
 def _transformed(inputs: RootInputs, tree: Tree, context: Context) -> Tree:
     from imagebuilder.closure.slimming import Around
 
-    programs, around = (inputs.application.command,), Around(environment=inputs.application.environment)
+    programs, around = inputs.programs, Around(environment=inputs.application.environment)
     with context.store.scratch() as scratch:
         done = transformed(tree, inputs.transforms, TransformContext(programs, around, scratch))
     for sentence in done.warnings:
@@ -159,6 +168,13 @@ def _users_and_files(inputs: RootInputs, slimmed: SlimResult) -> tuple[User, lis
         for each, owner in zip(inputs.files, owners, strict=True)
     }
     return user, [*owners, *named], Tree(files)
+
+
+def _helpers(inputs: RootInputs, slimmed: SlimResult) -> tuple[tuple[Helper, User], ...]:
+    """The helpers, each with whom it runs as."""
+    return tuple(
+        (each, resolve(each.user, slimmed.users, key=f"helper.user of {each.name}")) for each in inputs.helpers
+    )
 
 
 def _format(inputs: RootInputs, kernel: KernelResult, parts: Sequence[Tree]) -> str:
@@ -180,12 +196,15 @@ def _format(inputs: RootInputs, kernel: KernelResult, parts: Sequence[Tree]) -> 
     return "initramfs" if kernel.module_paths or (small and not attributed) else "erofs"
 
 
-def _writes(inputs: RootInputs, user: User, parts: Iterable[Tree]) -> bool:
-    """Whether the application writes into the root: as the recipe says, else where it could."""
+def _writes(inputs: RootInputs, users: Sequence[User], parts: Sequence[Tree]) -> bool:
+    """Whether the application or a helper writes into the root: as the recipe says, else where they could; the first
+    of the ``users`` is the application's."""
     if inputs.root.writable is not None:
         return inputs.root.writable
     mounted = [mount.target for mount in mounts_of(inputs.root)]
-    return any(could_write(part, user, inputs.application.capabilities, mounted) for part in parts)
+    granted = (inputs.application.capabilities, *(() for _ in users[1:]))
+    pairs = tuple(zip(users, granted, strict=True))
+    return any(could_write(part, user, rights, mounted) for part in parts for user, rights in pairs)
 
 
 def _surroundings(inputs: RootInputs, slimmed: SlimResult, *, read_only: bool) -> Surroundings:

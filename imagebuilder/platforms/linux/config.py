@@ -13,12 +13,15 @@ MOST_WORDS = 256
 MOST_LINES = 64
 MOST_PARTS = 512
 MOST_GROUPS = 32
+MOST_HELPERS = 8
+MOST_HELPER_WORDS = 64
 MOST_CAPABILITY = 63
 MOST_BYTES = 65_535
 MOST_ID = 2**32 - 2
 MOST_PAGE = 2**16 - 1
 MOST_LIMIT = 2**64 - 1
 MOST_GRACE_MS = 2**31 - 1
+MOST_PORT = 2**16 - 1
 
 LIMIT_NAMES = (
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue",
@@ -63,6 +66,31 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """How init sees that a helper is ready: ``kind`` is ``port``, ``file`` or ``line``, ``text`` the port's number, the
+    path, or what a line of its output holds. After ``limit_ms`` the machine ends."""
+
+    kind: str
+    text: str
+    limit_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class HelperConfig:
+    """A process that runs beside the application. ``args`` begins with the absolute path of its program."""
+
+    name: str
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    uid: int = 0
+    gid: int = 0
+    restart: bool = False
+    """Started again when it failed."""
+    ready: Await | None = None
+    """None: it counts as ready when its exec has succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
 class InitConfig:
     """All that init does before, with and after the application. ``args`` begins with the command's absolute path."""
 
@@ -92,6 +120,8 @@ class InitConfig:
     """Mount points: what the image has there is copied onto the mount."""
     capabilities: tuple[int, ...] = ()
     """All that the application and its children can have: numbers of linux/capability.h."""
+    helpers: tuple[HelperConfig, ...] = ()
+    """Started before the application, each when the one before it is ready."""
 
 
 def init_conf(config: InitConfig) -> bytes:
@@ -123,6 +153,7 @@ def _lines(config: InitConfig) -> Iterator[tuple[str, str]]:
     yield from (("env", _variable(words)) for words in _most("variables", config.env, MOST_WORDS))
     yield from _arguments(config)
     yield from _stop(config)
+    yield from (line for each in _most("helpers", config.helpers, MOST_HELPERS) for line in _helper(each))
 
 
 def _ahead(config: InitConfig) -> Iterator[tuple[str, str]]:
@@ -170,6 +201,31 @@ def _stop(config: InitConfig) -> Iterator[tuple[str, str]]:
     _require(0 <= config.stop_grace_ms <= MOST_GRACE_MS, f"{config.stop_grace_ms} ms is no time of grace")
     if (config.stop_signal, config.stop_grace_ms) != (15, 5000):
         yield "stop", f"{config.stop_signal} {config.stop_grace_ms}"
+
+
+def _helper(helper: HelperConfig) -> Iterator[tuple[str, str]]:
+    """The lines of one; the first begins it."""
+    _require(helper.name, "a helper has a name")
+    yield "helper", helper.name
+    if (helper.uid, helper.gid) != (0, 0):
+        yield "helper-user", f"{_number('uid', helper.uid)} {_number('gid', helper.gid)}"
+    if helper.restart:
+        yield "helper-restart", "on-failure"
+    if helper.ready is not None:
+        yield "helper-ready", _await(helper.ready)
+    for words in _most(f"variables of {helper.name}", helper.env, MOST_HELPER_WORDS):
+        yield "helper-env", _variable(words)
+    _require(helper.args and helper.args[0].startswith("/"), f"{helper.name} has no absolute path of a command")
+    for word in _most(f"arguments of {helper.name}", helper.args, MOST_HELPER_WORDS):
+        yield "helper-arg", word
+
+
+def _await(ready: Await) -> str:
+    is_port = whole_number(ready.text, MOST_PORT) not in (None, 0)
+    _require(ready.kind in ("port", "file", "line"), f"{ready.kind!r} is none of port, file and line")
+    _require(ready.text and (ready.kind != "port" or is_port), f"{ready.text!r} is no {ready.kind} to wait for")
+    _require(0 <= ready.limit_ms <= MOST_GRACE_MS, f"{ready.limit_ms} ms is no time to wait for")
+    return f"{ready.kind} {ready.text} {ready.limit_ms}"
 
 
 def _mount(mount: Mount) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from imagebuilder.platforms.linux.config import Ahead, InitConfig, Limit, Mount, Sysctl
+from imagebuilder.platforms.linux.config import Ahead, Await, HelperConfig, InitConfig, Limit, Mount, Sysctl
 from imagebuilder.platforms.linux.users import User
-from imagebuilder.recipe.model import Application, Recipe, Root
-from imagebuilder.recipe.values import MountType
+from imagebuilder.recipe.model import Application, Helper, Recipe, Root
+from imagebuilder.recipe.values import MountType, Restart
 
 MANY_PROCESSORS = "SMP"
 ROOT_DISK = "/dev/vda"  # the first of the machine's virtio disks
@@ -85,6 +85,8 @@ class Orders:
     ahead: tuple[Ahead, ...] = ()
     low_ports: bool = False
     listen_signal: bool = False
+    helpers: tuple[tuple[Helper, User], ...] = ()
+    """Each with whom it runs as."""
 
 
 def init_config(orders: Orders) -> InitConfig:
@@ -92,7 +94,7 @@ def init_config(orders: Orders) -> InitConfig:
     application, user = orders.application, orders.user
     return InitConfig(
         args=(application.command, *application.arguments),
-        env=tuple(f"{name}={value}" for name, value in sorted(application.environment.items())),
+        env=_variables(application.environment),
         uid=user.uid,
         gid=user.gid,
         capabilities=tuple(sorted(each.number for each in application.capabilities)),
@@ -110,7 +112,25 @@ def init_config(orders: Orders) -> InitConfig:
         sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if not orders.low_ports else (),
         stop_signal=application.stop_signal.number,
         stop_grace_ms=application.stop_grace_ms,
+        helpers=tuple(_helper(helper, user) for helper, user in orders.helpers),
     )
+
+
+def _helper(helper: Helper, user: User) -> HelperConfig:
+    ready = helper.ready
+    return HelperConfig(
+        name=helper.name,
+        args=helper.command,
+        env=_variables(helper.environment),
+        uid=user.uid,
+        gid=user.gid,
+        restart=helper.restart is Restart.ON_FAILURE,
+        ready=Await(ready.kind.value, str(getattr(ready, ready.kind)), ready.timeout_s * 1000) if ready else None,
+    )
+
+
+def _variables(environment: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in sorted(environment.items()))
 
 
 def mounts_of(root: Root) -> tuple[Mount, ...]:

@@ -236,6 +236,89 @@ static const char *take_stop(struct conf *c, char *value)
     return NULL;
 }
 
+static struct helper *last_helper(struct conf *c)
+{
+    return c->helpers ? &c->helper[c->helpers - 1] : NULL;
+}
+
+static const char NO_HELPER[] = "stands before any line 'helper'";
+
+static const char *take_helper(struct conf *c, char *value)
+{
+    if (c->helpers == MOST_HELPERS)
+        return TOO_MANY;
+    c->helper[c->helpers++] = (struct helper){.name = value, .limit_ms = 30000};
+    return *value ? NULL : "is no name";
+}
+
+static const char *take_helper_arg(struct conf *c, char *value)
+{
+    struct helper *h = last_helper(c);
+
+    if (!h)
+        return NO_HELPER;
+    if (!h->args && *value != '/')
+        return "is no absolute path, and the first word is the path of the command";
+    return push(h->arg, &h->args, MOST_HELPER_WORDS, value);
+}
+
+static const char *take_helper_env(struct conf *c, char *value)
+{
+    struct helper *h = last_helper(c);
+
+    if (!h)
+        return NO_HELPER;
+    if (*value == '=' || !strchr(value, '='))
+        return "is not NAME=VALUE";
+    return push(h->env, &h->envs, MOST_HELPER_WORDS, value);
+}
+
+static const char *take_helper_user(struct conf *c, char *value)
+{
+    struct helper *h = last_helper(c);
+    char *uid = word(&value), *gid = word(&value);
+
+    if (!h)
+        return NO_HELPER;
+    if (!gid || value || id(&h->uid, uid) || id(&h->gid, gid))
+        return "is not UID GID";
+    return NULL;
+}
+
+static const char *take_helper_restart(struct conf *c, char *value)
+{
+    struct helper *h = last_helper(c);
+
+    if (!h)
+        return NO_HELPER;
+    h->restart = true;
+    return strcmp(value, "on-failure") ? "is not 'on-failure'" : NULL;
+}
+
+/* KIND TEXT LIMIT_MS, where a text may hold spaces: it is what stands between the first and the last. */
+static const char *take_helper_ready(struct conf *c, char *value)
+{
+    static const char *const KINDS[] = {[AWAITED_PORT] = "port", [AWAITED_FILE] = "file", [AWAITED_LINE] = "line"};
+    struct helper *h = last_helper(c);
+    char *kind = word(&value), *limit = value ? strrchr(value, ' ') : NULL;
+    unsigned long long port = 1, ms;
+
+    if (!h)
+        return NO_HELPER;
+    if (!limit || limit == value || !number_read(limit + 1, INT32_MAX, &ms))
+        return "is not KIND TEXT LIMIT_MS";
+    *limit = '\0';
+    h->text = value;
+    h->limit_ms = (int)ms;
+    for (int i = AWAITED_PORT; i <= AWAITED_LINE; i++)
+        if (!strcmp(kind, KINDS[i]))
+            h->awaited = (enum awaited)i;
+    if (h->awaited == AWAITED_PORT && (!number_read(value, UINT16_MAX, &port) || !port))
+        return NOT_A_NUMBER;
+    h->port = (int)port;
+    return h->awaited ? NULL : "is none of 'port', 'file' and 'line'";
+}
+
 static const struct { const char *name; take *take; } KEYS[] = {
     {"arg", take_arg}, {"env", take_env}, {"uid", take_uid}, {"gid", take_gid}, {"groups", take_groups},
     {"capabilities", take_capabilities},
@@ -244,6 +327,8 @@ static const struct { const char *name; take *take; } KEYS[] = {
     {"ahead", take_ahead}, {"part", take_part}, {"mount", take_mount},
     {"copy", take_copy},
     {"overlay", take_overlay}, {"limit", take_limit}, {"sysctl", take_sysctl}, {"stop", take_stop},
+    {"helper", take_helper}, {"helper-arg", take_helper_arg}, {"helper-env", take_helper_env},
+    {"helper-user", take_helper_user}, {"helper-restart", take_helper_restart}, {"helper-ready", take_helper_ready},
 };
 
 /* Undo the escapes in place; false for one that there is not. */
@@ -298,7 +383,8 @@ bool conf_read(struct conf *conf, char *data, size_t size, struct text *why)
     char *line = data, *end;
     int number = 1;
 
-    *conf = (struct conf){.cwd = "/", .hostname = "localhost", .stop_signal = 15, .grace_ms = 5000};
+    memset(conf, 0, offsetof(struct conf, helper));  /* a helper is set when its line comes */
+    conf->cwd = "/", conf->hostname = "localhost", conf->stop_signal = 15, conf->grace_ms = 5000;
     if (memchr(data, '\0', size)) {
         text_add(why, "there is a NUL byte in it");
         return false;
@@ -317,5 +403,8 @@ bool conf_read(struct conf *conf, char *data, size_t size, struct text *why)
     }
     if (!conf->args)
         text_add(why, "no line 'arg' says what to start");
-    return conf->args > 0;
+    for (int i = 0; i < conf->helpers && !why->used; i++)
+        if (!conf->helper[i].args)
+            text_join(why, "no line 'helper-arg' says what to start as ", conf->helper[i].name, NULL);
+    return !why->used;
 }

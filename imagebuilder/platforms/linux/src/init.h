@@ -26,13 +26,25 @@ long long clock_step_ns(void);  /* by how much it goes on at once */
 
 /* --- conf.c: /init.conf ----------------------------------------------------------------------------------------- */
 
-enum { MOST_WORDS = 256, MOST_GROUPS = 32, MOST_LINES = 64, MOST_PARTS = 512 };
+enum { MOST_WORDS = 256, MOST_GROUPS = 32, MOST_LINES = 64, MOST_PARTS = 512, MOST_HELPERS = 8, MOST_HELPER_WORDS = 64 };
 
 struct mount { char *type, *target, *options; };
 struct limit { const char *name; int resource; struct rlimit value; };
 struct sysctl { char *path, *value; };
 struct part { uint16_t first, count; };      /* pages of a file */
 struct ahead { char *path; int end_part; };  /* its parts are those before this one, from the end of the file before */
+
+enum awaited { AWAITED_NOTHING, AWAITED_PORT, AWAITED_FILE, AWAITED_LINE };
+struct helper {  /* a process that runs beside the application */
+    char *name, *arg[MOST_HELPER_WORDS + 1], *env[MOST_HELPER_WORDS + 1];  /* NULL at the end */
+    int args, envs, limit_ms;
+    uid_t uid;
+    gid_t gid;
+    bool restart;          /* when it failed */
+    enum awaited awaited;  /* how one sees that it is ready */
+    char *text;            /* the path, the text of the line, or the port's number */
+    int port;
+};
 
 struct conf {
     char *arg[MOST_WORDS + 1];  /* NULL at the end */
@@ -54,6 +66,8 @@ struct conf {
     int stop_signal, grace_ms;
     bool no_network;     /* not even the loopback */
     bool listen_signal;  /* the kernel sends SIGIO when a socket begins to listen */
+    int helpers;
+    struct helper helper[MOST_HELPERS];  /* the last member: nothing of it is touched where there is none */
 };
 
 /* Read the text (its NUL at data[size]) into conf, which points into it afterwards; false: why says what is wrong. */
@@ -136,6 +150,16 @@ void watch_told(void);                         /* a socket listens, says the ker
 int watch_timeout_ms(void);                    /* -1: nothing to look for */
 void watch_look(void);
 void listens_tell(void);                       /* the addresses and ports at which TCP sockets listen */
+bool listens_at(int port);                     /* whether one does at this port */
+
+/* --- helpers.c: processes beside the application ------------------------------------------------------------------- */
+
+void helpers_start(const struct conf *conf);   /* one after the other; returns when all are ready */
+void helpers_stop(const struct conf *conf);    /* asks them to end, and waits for that (bounded) */
+void helper_reaped(pid_t pid, int status);     /* a process ended that is not the application */
+int helpers_poll(struct pollfd *entries);      /* what to wait for; gives how many entries */
+int helpers_timeout_ms(void);                  /* -1: none is to be started again */
+void helpers_look(void);                       /* pass on what they print, start again what is to be */
 
 /* --- clone.c: the host makes another machine of this one; words are those of docs/contracts.md --------------------- */
 
@@ -154,6 +178,7 @@ void clone_thaw(pid_t application, char *signal);
 /* --- start.c, loop.c, main.c --------------------------------------------------------------------------------------- */
 
 pid_t application_start(const struct conf *conf);
+pid_t helper_start(const struct helper *helper, int out);  /* what it prints goes to out, unless that is -1 */
 pid_t hook_start(const struct conf *conf, char *path);  /* as the application, but in the background */
 int application_wait(const struct conf *conf, pid_t pid);  /* gives waitpid's status */
 void signals_block(void);

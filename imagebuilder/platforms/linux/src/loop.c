@@ -151,7 +151,7 @@ static void signals_pass(int signals)
             kill(application, (int)info.ssi_signo);
 }
 
-/* Reap all that ended; true when the application was among them. */
+/* Reap all that ended; true when the application was among them. A helper that ends for good ends the machine. */
 static bool reap(int *status)
 {
     int other;
@@ -161,6 +161,8 @@ static bool reap(int *status)
         if (pid == application) {
             *status = other;
             ended = true;
+        } else if (conf->helpers) {
+            helper_reaped(pid, other);
         }
     return ended;
 }
@@ -178,21 +180,30 @@ static int timeout_ms(void)
 {
     unsigned channel = (unsigned)channel_timeout_ms(), ending = (unsigned)kill_timeout_ms(),
              watch = (unsigned)watch_timeout_ms(), first = channel < ending ? channel : ending;
+
+    if (conf->helpers && (unsigned)helpers_timeout_ms() < first)
+        first = (unsigned)helpers_timeout_ms();
     return (int)(watch < first ? watch : first);
 }
 
 int application_wait(const struct conf *of, pid_t pid)
 {
     int status = 0, signals = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct pollfd entries[2] = {{.fd = signals, .events = POLLIN}};
+    struct pollfd entries[2 + MOST_HELPERS];
+    nfds_t count = 2;
 
     conf = of;
     application = pid;
+    entries[0] = (struct pollfd){.fd = signals, .events = POLLIN};
     channel_ready(0, command);
     while (!reap(&status)) {
         channel_poll(&entries[1]);
-        if (poll(entries, 2, timeout_ms()) < 0)
+        if (conf->helpers)
+            count = 2 + (nfds_t)helpers_poll(&entries[2]);
+        if (poll(entries, count, timeout_ms()) < 0)
             entries[0].revents = entries[1].revents = 0;
+        if (conf->helpers)
+            helpers_look();
         signals_pass(signals);
         watch_look();
         if (entries[1].revents || !channel_timeout_ms())

@@ -139,10 +139,11 @@ static int others_end(void)
     return ended;
 }
 
-/* An application that goes into the background ends its machine: that is seldom meant. */
+/* An application that goes into the background ends its machine: that is seldom meant. With helpers nobody knows whose
+ * processes these were. */
 static void left_say(int left)
 {
-    if (!left || asked_to_end())
+    if (!left || asked_to_end() || conf.helpers)
         return;
     SAY("the application ended and left ", DIGITS(left), left == 1 ? " process" : " processes", " running");
     LINE("left ", DIGITS(left));
@@ -153,6 +154,8 @@ static _Noreturn void report(int status)
     bool killed = WIFSIGNALED(status);
     int number = killed ? WTERMSIG(status) : WEXITSTATUS(status);
 
+    if (conf.helpers)
+        helpers_stop(&conf);
     left_say(others_end());
     unmount_disks(&conf);
     sync();
@@ -194,11 +197,13 @@ int main(void)
     names_and_network();
     setsid();
     ioctl(0, TIOCSCTTY, 1);  /* the console may be none, or none that can be a terminal */
-    if (!conf.uid || conf.capabilities)
+    if (!conf.uid || conf.capabilities || conf.helpers)
         channel_claim();
+    if (conf.helpers)
+        helpers_start(&conf);
     pid_t pid = application_start(&conf);
     long long started_ns = now_ns();
-    watch_begin(boot.channel && boot.listen, conf.listen_signal);
+    watch_begin(boot.channel && boot.listen && !conf.helpers, conf.listen_signal);
     channel_phase("application", started_ns);
     report(application_wait(&conf, pid));
 }

@@ -18,6 +18,15 @@ enum { CAPABILITIES = 64, CAPABILITY_WORDS = 2, CAPABILITY_VERSION_3 = 0x2008052
 struct capability_head { uint32_t version; int pid; };
 struct capability_sets { uint32_t effective, permitted, inheritable; };
 
+/* What is to be started. A helper is `of` no application: it has none of its limits, groups and capabilities. */
+struct process {
+    char *const *arg, *const *env;
+    uid_t uid;
+    gid_t gid;
+    const struct conf *of;
+    bool front;
+    int out;  /* what takes its output; -1: the console */
+};
 enum step { STEP_LIMIT, STEP_CWD, STEP_GROUPS, STEP_GID, STEP_UID, STEP_CAPABILITIES, STEP_EXEC };
 struct trouble { enum step step; int error, index; };
 
@@ -46,35 +55,41 @@ static bool capabilities_keep(uint64_t kept)
     return true;
 }
 
-__attribute__((noinline)) static struct trouble application_become(const struct conf *c, char *const *arg, bool front)
+__attribute__((noinline)) static struct trouble process_become(const struct process *p)
 {
+    const struct conf *c = p->of;
+    uint64_t capabilities = c ? c->capabilities : 0;
     sigset_t none;
 
     /* A process group of its own, in front: Ctrl-C on the console goes to it. Its session is init's, since the end of
      * a session's leader hangs the terminal up, and the last lines of the output are lost with it. */
     setpgid(0, 0);
-    if (front)
+    if (p->front)
         tcsetpgrp(0, getpid());
-    for (int i = 0; i < c->limits; i++)
+    if (p->out >= 0) {
+        dup2(p->out, 1);
+        dup2(p->out, 2);
+    }
+    for (int i = 0; c && i < c->limits; i++)
         if (prlimit(0, c->limit[i].resource, &c->limit[i].value, NULL))
             return (struct trouble){STEP_LIMIT, errno, i};
-    if (chdir(c->cwd))
+    if (chdir(c ? c->cwd : "/"))
         return (struct trouble){STEP_CWD, errno, 0};
     /* The bare calls: those of the library look for other threads first. */
-    bounding_set_shrink(c->capabilities);
-    if (c->capabilities)
+    bounding_set_shrink(capabilities);
+    if (capabilities)
         syscall(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
-    if (c->groups && syscall(SYS_setgroups, c->groups, c->group))
+    if (c && c->groups && syscall(SYS_setgroups, c->groups, c->group))
         return (struct trouble){STEP_GROUPS, errno, 0};
-    if (c->gid && syscall(SYS_setresgid, c->gid, c->gid, c->gid))
+    if (p->gid && syscall(SYS_setresgid, p->gid, p->gid, p->gid))
         return (struct trouble){STEP_GID, errno, 0};
-    if (c->uid && syscall(SYS_setresuid, c->uid, c->uid, c->uid))
+    if (p->uid && syscall(SYS_setresuid, p->uid, p->uid, p->uid))
         return (struct trouble){STEP_UID, errno, 0};
-    if (c->capabilities && !capabilities_keep(c->capabilities))
+    if (capabilities && !capabilities_keep(capabilities))
         return (struct trouble){STEP_CAPABILITIES, errno, 0};
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(arg[0], arg, c->env);
+    execve(p->arg[0], p->arg, p->env);
     return (struct trouble){STEP_EXEC, errno, 0};
 }
 
@@ -126,8 +141,9 @@ static _Noreturn void exec_failed(const char *path, int error)
     FAIL("cannot start ", path, ": ", reason);
 }
 
-static _Noreturn void start_failed(const struct conf *c, const char *path, struct trouble trouble)
+static _Noreturn void start_failed(const struct process *p, struct trouble trouble)
 {
+    const struct conf *c = p->of;  /* only its application has limits, a folder, groups and capabilities */
     const char *reason = strerror(trouble.error);
 
     switch (trouble.step) {
@@ -138,18 +154,18 @@ static _Noreturn void start_failed(const struct conf *c, const char *path, struc
     case STEP_GROUPS:
         FAIL("cannot set the supplementary groups: ", reason);
     case STEP_GID:
-        FAIL("cannot become the group ", DIGITS(c->gid), ": ", reason);
+        FAIL("cannot become the group ", DIGITS(p->gid), ": ", reason);
     case STEP_UID:
-        FAIL("cannot become the user ", DIGITS(c->uid), ": ", reason);
+        FAIL("cannot become the user ", DIGITS(p->uid), ": ", reason);
     case STEP_CAPABILITIES:
         FAIL("cannot keep the capabilities of the application: ",
              trouble.error == EINVAL ? "the kernel does not know one of them" : reason);
     default:
-        exec_failed(path, trouble.error);
+        exec_failed(p->arg[0], trouble.error);
     }
 }
 
-static pid_t process_start(const struct conf *conf, char *const *arg, bool front)
+static pid_t process_start(const struct process *process)
 {
     static volatile struct trouble trouble;  /* the child shares our memory until its exec */
 
@@ -157,12 +173,19 @@ static pid_t process_start(const struct conf *conf, char *const *arg, bool front
     if (pid < 0)
         FAIL("cannot make a process: ", REASON);
     if (!pid) {
-        trouble = application_become(conf, arg, front);
+        trouble = process_become(process);
         _exit(127);
     }
     if (trouble.error)
-        start_failed(conf, arg[0], trouble);
+        start_failed(process, trouble);
     return pid;
+}
+
+static pid_t of_application_start(const struct conf *c, char *const *arg, bool front)
+{
+    struct process process = {arg, c->env, c->uid, c->gid, c, front, -1};
+
+    return process_start(&process);
 }
 
 pid_t application_start(const struct conf *conf)
@@ -170,10 +193,17 @@ pid_t application_start(const struct conf *conf)
     /* So that it may open /dev/stderr; and one that begins as root, so may those whom it becomes. */
     if (isatty(0) && (conf->uid ? fchown(0, conf->uid, (gid_t)-1) : fchmod(0, CONSOLE_MODE)))
         FAIL("cannot give the console to the user ", DIGITS(conf->uid), ": ", REASON);
-    return process_start(conf, conf->arg, true);
+    return of_application_start(conf, conf->arg, true);
 }
 
 pid_t hook_start(const struct conf *conf, char *path)
 {
-    return process_start(conf, (char *const[]){path, NULL}, false);
+    return of_application_start(conf, (char *const[]){path, NULL}, false);
+}
+
+pid_t helper_start(const struct helper *helper, int out)
+{
+    struct process process = {helper->arg, helper->env, helper->uid, helper->gid, NULL, false, out};
+
+    return process_start(&process);
 }

@@ -102,8 +102,9 @@ void watch_told(void)
         seen();
 }
 
-/* Each line of the kernel's table begins "   0: 0100007F:0050 00000000:0000 0A "; 0A: it listens. Those come first. */
-static void listens_in(const char *path)
+/* Each line of the kernel's table begins "   0: 0100007F:0050 00000000:0000 0A "; 0A: it listens. Those come first.
+ * Tells of all that listen, or gives whether one does at this port, in four digits. */
+static bool listens_in(const char *path, const char *port)
 {
     static char table[4096];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -118,13 +119,30 @@ static void listens_in(const char *path)
         if (!state || state > end)
             break;
         *remote = '\0';
-        if (!strncmp(state, " 0A ", 4))
+        if (strncmp(state, " 0A ", 4))
+            continue;
+        if (!port)
             LINE("listens ", local + 2);
+        else if (!strcmp(strrchr(local, ':') + 1, port))
+            return true;
     }
+    return false;
 }
+
+/* The second is not there without IPv6. */
+static const char TCP[] = "/proc/1/net/tcp", TCP6[] = "/proc/1/net/tcp6";
 
 void listens_tell(void)
 {
-    listens_in("/proc/1/net/tcp");
-    listens_in("/proc/1/net/tcp6");  /* not there without IPv6 */
+    listens_in(TCP, NULL);
+    listens_in(TCP6, NULL);
+}
+
+bool listens_at(int port)
+{
+    char hex[5] = "";
+
+    for (int i = 0; i < 4; i++)
+        hex[i] = "0123456789ABCDEF"[port >> (12 - 4 * i) & 15];
+    return listens_in(TCP, hex) || listens_in(TCP6, hex);
 }
