@@ -134,14 +134,14 @@ def complains(lines: Iterable[str]) -> bool:
 def keep(store: Store, image: str, *, sources: Sequence[str], root: str, exclude: Sequence[str]) -> None:
     """Remember of which results of steps an image (its digest) is made, where the cache can be written."""
     made = {"sources": [*sources], "root": root, "exclude": [*exclude]}
-    if store.record(_key(image)) != made:
+    if store.record(key(image)) != made:
         with suppress(OutputError):
-            store.keep(_key(image), made)
+            store.keep(key(image), made)
 
 
 def load(store: Store, image: str) -> Contents | None:
     """What an image has and what its sources had; nothing when the cache does not know any more."""
-    made = store.record(_key(image))
+    made = store.record(key(image))
     root = store.record(made["root"]) if made else None
     layers = [store.record(step) for step in made["sources"]] if made else []
     if made is None or root is None or None in layers:
@@ -154,7 +154,8 @@ def load(store: Store, image: str) -> Contents | None:
     return Contents(Tree(_nodes(root["tree"], store)), sources, packages, made["exclude"])
 
 
-def _key(image: str) -> str:
+def key(image: str) -> str:
+    """The key of the record of an image (its digest)."""
     return key_of(["contents of an image", image])
 
 

@@ -47,6 +47,8 @@ PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY",
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 SUPERVISOR_S = 10.0  # to end what it supervises
 TAIL_LINES, TAIL_LINE_CHARACTERS = 12, 500  # of what it said when it fails
+looked_for: set[str] = set()
+"""The files that programs would have been, in this process: where one of them is another, so may be what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def ours(names: Iterable[str]) -> dict[str, str]:
 
 def find(tool: str) -> Path | None:
     """Where a program is; the folders for administration count too, which a user's PATH often lacks."""
+    looked_for.update(str(Path(folder, tool).absolute()) for folder in _folders().split(os.pathsep))
     found = shutil.which(tool, path=_folders())
     return Path(found) if found else None
 

@@ -203,6 +203,14 @@ class Store:
         """What the step with this key gave; nothing when it has not run yet or its record is damaged."""
         return self._unkept.get(key) or self._read(self._path("records", key), touch=touch)
 
+    def intact(self, key: str) -> bool:
+        """Whether there is a record with this key, undamaged; nothing is removed. Who asks uses it."""
+        path = self._path("records", key)
+        with suppress(OSError, ValueError, RecursionError), open(path, "rb", opener=private.opener) as stream:
+            _touch(path)
+            return _is_intact(json.loads(stream.read()))
+        return False
+
     def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """Remember what the step with this key gave (JSON); returns it as ``record`` will: whoever goes on with what
         was just made sees the same as who finds it here later, down to the order of keys."""
@@ -234,8 +242,7 @@ class Store:
             return None
         except (OSError, ValueError, RecursionError):
             document = None
-        intact = isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))
-        if not intact:
+        if not _is_intact(document):
             remove(path)
             self.damaged.append(path)
             return None
@@ -335,6 +342,10 @@ class Store:
 
     def _full(self, error: OSError) -> OutputError:
         return OutputError(f"the cache {self.root} cannot be written: {error.strerror}", hint="free some disk space")
+
+
+def _is_intact(document: Any) -> bool:
+    return isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))
 
 
 def _is(path: Path, digest: str) -> bool:

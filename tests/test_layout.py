@@ -98,6 +98,7 @@ BELOW = {
         "errors",
         "events",
         "paths",
+        "process",
         "store",
         "cache",
         "tree",

@@ -31,15 +31,15 @@ class Outlook:
 def remember(plan: Plan, code: Code, store: Store, *, name: str) -> None:
     """Keep what the steps of this build, of that ``name``, depended on, where the cache can be written."""
     ends = [each.id for each in plan.ends]
-    if (store.record(_key(name)) or {}).get("ends") != ends:
+    if (store.record(key(name)) or {}).get("ends") != ends:
         steps = {step.title: _traits(step) for step in plan.steps()}
         with suppress(OutputError):
-            store.keep(_key(name), {"ends": ends, "code": code.key, "steps": steps})
+            store.keep(key(name), {"ends": ends, "code": code.key, "steps": steps})
 
 
 def outlooks(plan: Plan, code: Code, store: Store, *, name: str) -> list[Outlook]:
     """What building it would do, step by step. Asks nobody, and makes nothing."""
-    last = store.record(_key(name))
+    last = store.record(key(name))
     before = known_code(last["code"], store) if last else None
     asked = {key: there for end in plan.ends for key, there in _asked_for(end, store).items()}
     return [
@@ -58,7 +58,8 @@ def _asked_for(step: Step, store: Store) -> dict[str, bool]:
     return {**below, step.id: there}
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
+    """The key of the record of the last build of that name."""
     return key_of(["the last build", name])
 
 

@@ -2,12 +2,13 @@
 system of ``FILESYSTEMS``, to look at with other tools. A format's file is ``OUT/NAME.SUFFIX``."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from imagebuilder.build.unchanged import Used
 from imagebuilder.build.walk import Build
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import InputError, OutputError
@@ -15,6 +16,8 @@ from imagebuilder.events import Warned
 from imagebuilder.filesystems import FILESYSTEMS, FileSystem
 from imagebuilder.images import IMAGES
 from imagebuilder.paths import source_date_epoch_s
+from imagebuilder.process import looked_for
+from imagebuilder.recipe.lookup import FILE, places
 from imagebuilder.store import sha256_file
 from imagebuilder.words import some
 
@@ -105,6 +108,24 @@ def built(build: Build, out: Path) -> Built:
         BuiltStep(step.id, step.kind.value, step.title, step.id not in build.made) for step in build.plan.steps()
     )
     return Built(bundle, artifacts, steps)
+
+
+def unchanged(done: Built) -> Built:
+    """The same image as it would be built again: nothing has to be made."""
+    return replace(done, steps=tuple(replace(each, cached=True) for each in done.steps))
+
+
+def used(builds: Iterable[Build], done: Iterable[Built], names: Iterable[str]) -> Used:
+    """What building these again, by the names that were given, would use."""
+    builds, done = list(builds), list(done)
+    written = [each.path for image in done for each in image.artifacts if each.path != image.bundle.folder]
+    return Used(
+        folders=[each for build in builds for each in (build.recipe.folder, build.kernel_choice.definition.folder)],
+        looked_for=[*looked_for, *(str(place.absolute() / FILE) for each in names for place in places(Path(each)))],
+        outputs=[*written, *(path for each in done for path in (*each.bundle.files(), *each.bundle.documents()))],
+        results=[key for build in builds for key in build.results],
+        contents=[digest for build in builds for digest in build.contents],
+    )
 
 
 def _output(build: Build, bundle: Bundle, name: str, out: Path) -> Output:

@@ -97,6 +97,17 @@ class Build:
         """What tells this build from others: the recipe's folder, and the image's name."""
         return f"{real(self.recipe.folder)} {self.folder_name}"
 
+    @property
+    def results(self) -> list[str]:
+        """The keys of the records that building it again would read."""
+        ends = [each.id for each in self.plan.ends]
+        return [*ends, lacking.key(self._image().digest), outlook.key(self._place), self.planner.code.key]
+
+    @property
+    def contents(self) -> list[str]:
+        """The digests of the contents that building it again would ask for."""
+        return [digest for each in self.plan.ends for digest in STEPS[each.kind].contents(self.document(each))]
+
     def _image(self) -> Image:
         return Image.model_validate(self.document(self.plan.bundle))
 

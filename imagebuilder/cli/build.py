@@ -1,17 +1,19 @@
 """``imagebuilder build``: images from recipes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from imagebuilder.build.outputs import Built, built, check, described
+from imagebuilder.build.outputs import Built, built, check, described, unchanged, used
+from imagebuilder.build.unchanged import Watched, remember
 from imagebuilder.build.walk import Build
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener
 from imagebuilder.cli.names import FORMAT
+from imagebuilder.events import Event, Say, Told, Warned
 from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.images import IMAGES
 from imagebuilder.recipe.load import load
@@ -35,7 +37,9 @@ def _formats() -> str:
 @click.option("--frozen", is_flag=True, help="Take nothing that recipe.lock does not have.")
 @options.as_json
 @options.talk
+@click.pass_obj
 def command(
+    watched: Watched | None,
     names: tuple[str, ...],
     formats: tuple[str, ...],
     only_plan: bool,
@@ -53,16 +57,35 @@ def command(
         raise click.UsageError("--frozen takes what was chosen, --refresh chooses again: leave one of both out")
     recipes = [load(name) for name in names]
     store = options.open_store()
-    with listener(quiet=quiet, verbose=verbose) as say:
+    said: list[Event] = []
+    with listener(quiet=quiet, verbose=verbose) as draw:
+        say = _heard(draw, said)
         builds = [Build(recipe, store, say, refresh, kernel, frozen=frozen, formats=formats) for recipe in recipes]
         planned = [_planned(build) for build in builds] if only_plan else []
         done = [built(build, out) for build in builds] if not only_plan else []
-    if as_json:
-        document = planned if only_plan else described(done)
-        click.echo(json.dumps(document, indent=1))
+    if only_plan:
+        click.echo(json.dumps(planned, indent=1) if as_json else "\n".join(map(_plan, planned)))
         return
-    for line in (*map(_plan, planned), *(line for each in done for line in _lines(each))):
-        click.echo(line)
+    if watched and not (said or refresh or verbose):
+        remember(watched, store, used(builds, done, names), _text(map(unchanged, done), as_json))
+    click.echo(_text(done, as_json), nl=False)
+
+
+def _heard(say: Say, said: list[Event]) -> Say:
+    """A listener that notes what users are to read."""
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Told | Warned):
+            said.append(event)
+        say(event)
+
+    return hear
+
+
+def _text(done: Iterable[Built], as_json: bool) -> str:
+    if as_json:
+        return json.dumps(described(done), indent=1) + "\n"
+    return "".join(f"{line}\n" for each in done for line in _lines(each))
 
 
 def _planned(build: Build) -> dict[str, Any]:

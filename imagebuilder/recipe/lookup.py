@@ -24,8 +24,7 @@ def find(name_or_folder: str | Path) -> Path:
     """The folder of a recipe, given by its name, by itself, or by its file: absolute. Raises RecipeError with the
     nearest name when there is none."""
     given = Path(name_or_folder)
-    by_file = [given.parent] if given.name == FILE else []
-    tried = [*by_file, given, *(folder / given for folder in paths.search("recipes"))]
+    tried = places(given)
     for folder in tried:
         if is_file(folder / FILE):
             return folder.absolute()
@@ -35,6 +34,12 @@ def find(name_or_folder: str | Path) -> Path:
     hint = suggest(given.name, names()) or "'imagebuilder new NAME' writes one"
     message = f"the folder holds no {FILE}" if is_folder(given) else "there is no recipe of this name"
     raise RecipeError((Problem(given, 0, "", message, hint),))
+
+
+def places(given: Path) -> list[Path]:
+    """The folders in which the recipe is looked for, in turn."""
+    by_file = [given.parent] if given.name == FILE else []
+    return [*by_file, given, *(folder / given for folder in paths.search("recipes"))]
 
 
 def _kind(path: Path) -> str | None:
