@@ -96,7 +96,11 @@ def locked(recipe: Recipe, store: Store, say: Say, *, update: bool = False, chec
     before, now = _choices(lock), chosen(planner)
     stale = before != now
     if stale and not check:
-        lockfile.write((lock or Lock()).with_choices(TARGET.name, now), context.folder)
+        try:
+            lockfile.write((lock or Lock()).with_choices(TARGET.name, now), context.folder)
+        except OutputError as error:
+            hint = None if context.is_writable else context.lock_hint("--update" if update else "")
+            raise OutputError(error.message, hint=hint) from error
     changes = tuple(lockfile.changes(before, now))
     path = context.folder / LOCKFILE
     return Outcome(recipe.name, path, before is None, stale, stale and not check, changes)

@@ -1,6 +1,7 @@
 """What ``build --format`` gives beside the bundle: the image in a format of ``IMAGES``, or the root alone in a file
 system of ``FILESYSTEMS``, to look at with other tools. A format's file is ``OUT/NAME.SUFFIX``."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter
 
 from imagebuilder.build.unchanged import Used
 from imagebuilder.build.walk import Build
-from imagebuilder.bundle import Bundle
+from imagebuilder.bundle import IMAGE_JSON, Bundle
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Warned
 from imagebuilder.filesystems import FILESYSTEMS, FileSystem
@@ -100,8 +101,10 @@ def check(formats: Iterable[str]) -> None:
 
 
 def built(build: Build, out: Path) -> Built:
-    """Build the image into ``out/NAME``, and write it in the formats that the build asks for. Raises what the steps
-    raise."""
+    """Build the image into ``out/NAME``, and write it in the formats that the build asks for. Raises InputError, before
+    anything is built, where somebody's own stands in the place of one; and what the steps raise."""
+    for name in build.formats:
+        _refuse_own(build, name, out)
     bundle = build.run(out)
     artifacts = tuple(_output(build, bundle, name, out) for name in dict.fromkeys(build.formats or names()[:1]))
     steps = tuple(
@@ -141,26 +144,39 @@ def _output(build: Build, bundle: Bundle, name: str, out: Path) -> Output:
 
 
 def write_root(build: Build, name: str, out: Path) -> Output:
-    """Write the root alone in a file system. Raises OutputError, ToolMissing, and what the steps raise."""
+    """Write the root alone in a file system. What stands in its place is replaced: ``built`` looks before. Raises
+    OutputError, ToolMissing, and what the steps raise."""
     row = FILESYSTEMS[name]
     path = out / f"{build.folder_name}{row.suffix}"
-    _refuse_own(path, row)
     if row.xattrs is None and (lost := [path for path, node in build.root.items() if node.xattrs]):
         build.say(Warned(f"{name} has no room for extended attributes: those of {some(lost)} are lost"))
     row.write(build.root, path, epoch_s=source_date_epoch_s())
     return Output(name, path, path.stat().st_size, sha256_file(path))
 
 
-def _refuse_own(path: Path, row: FileSystem) -> None:
-    """Raises InputError for what stands there and is of another format: it is somebody's own."""
-    if not path.is_file():
+def _refuse_own(build: Build, name: str, out: Path) -> None:
+    """Raises InputError for what stands in the place of a format's file and is somebody's own: no file, or one that is
+    of another format, or that has no image beside it, as ours have."""
+    row = FILESYSTEMS.get(name) or IMAGES[name]
+    path = out / f"{build.folder_name}{row.suffix}"
+    if not row.suffix or not os.path.lexists(path):
         return
+    if not path.is_file():
+        why = "is no file"
+    elif isinstance(row, FileSystem) and not _begins_as(path, row):
+        why = f"is no {name}"
+    elif not (out / build.folder_name / IMAGE_JSON).is_file():
+        why = "has no image beside it, so that it is not of a build"
+    else:
+        return
+    raise InputError(f"{path} {why}: it is left as it is", hint="give another --out")
+
+
+def _begins_as(path: Path, row: FileSystem) -> bool:
     offset, magic = row.magic
     try:
         with path.open("rb") as stream:
             stream.seek(offset)
-            is_one = stream.read(len(magic)) == magic
+            return stream.read(len(magic)) == magic
     except OSError as error:
         raise OutputError.of(path, error) from error
-    if not is_one:
-        raise InputError(f"{path} is no {row.name}: it is left as it is", hint="give another --out")

@@ -117,7 +117,8 @@ class Build:
         return documents
 
     def write_image(self, format_name: str, path: Path) -> Artifact:
-        """Write the image in one of the plan's formats as a file, or leave it alone when it stands there already."""
+        """Write the image in one of the plan's formats as a file, or leave it alone when it stands there already. What
+        else stands there is replaced: ``outputs.built`` looks whether it is somebody's own."""
         wanted = self.plan.images[format_name]
         try:
             artifact = self._written_image(wanted, path)

@@ -112,11 +112,16 @@ class Context:
         choice: Choice = self.asked[key]
         return choice
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether a lockfile can be written beside the recipe."""
+        return os.access(self.folder, os.W_OK)
+
     def lock_hint(self, option: str = "") -> str:
         """The command that writes the lockfile; for a folder that cannot be written, as that of an installed package,
         of a copy in ``recipes``, which is found before it."""
         command = f"imagebuilder lock {{}} {option}".rstrip()
-        if os.access(self.folder, os.W_OK):
+        if self.is_writable:
             return command.format(shlex.quote(self.name))
         copy = shlex.quote(f"recipes/{self.folder.name}")
         copied = f"mkdir -p recipes && cp -r {shlex.quote(str(self.folder))} recipes && chmod -R u+w {copy}"

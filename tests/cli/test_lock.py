@@ -79,3 +79,17 @@ def test_the_hint_for_a_folder_that_cannot_be_written_works(cli: Cli, recipe: Pa
     finally:
         installed.chmod(0o755)
     assert locked.status == 0 and (recipe.parent / "recipes" / installed.name / LOCKFILE).is_file(), locked
+
+
+def test_the_verb_itself_has_that_hint(cli: Cli, recipe: Path) -> None:
+    installed = recipe.rename(recipe.parent / "installed")
+    installed.chmod(0o555)
+    try:
+        hints = [
+            cli("lock", str(installed), *option, ordinary=True).err.partition("hint: ")[2].strip()
+            for option in ([], ["--update"])
+        ]
+    finally:
+        installed.chmod(0o755)
+    begin = f"mkdir -p recipes && cp -r {installed} recipes && chmod -R u+w recipes/installed && imagebuilder lock "
+    assert hints == [f"{begin}recipes/installed", f"{begin}recipes/installed --update"]

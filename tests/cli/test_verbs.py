@@ -5,6 +5,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -104,11 +105,11 @@ def test_without_a_format_it_is_the_folder_that_was_made(cli: Cli, recipe: Path,
     assert {step["kind"] for step in image["steps"] if not step["cached"]} == {"bundle", "sbom"}
 
 
-def test_a_format_that_cannot_be_written_leaves_nothing_by_halves(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+def test_a_format_that_cannot_be_written_is_refused_before_a_build(cli: Cli, recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "app.tar" / "mine").mkdir(parents=True)
     ran = cli("build", "app", "--format", "tar", "--json")
-    assert ran.status == 2 and "out/app.tar cannot be written: Is a directory" in ran.err and not ran.out, ran
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["app", "app.tar"]
+    assert ran.status == 2 and "out/app.tar is no file: it is left as it is" in ran.err and not ran.out, ran
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["app.tar"]
     assert [path.name for path in (tmp_path / "out" / "app.tar").iterdir()] == ["mine"]
 
 
@@ -120,9 +121,20 @@ def test_a_file_that_is_no_such_format_is_left_as_it_is(cli: Cli, recipe: Path, 
     refused = cli("build", "app", "--format", name)
     said = f"out/app.{name} is no {name}: it is left as it is\nhint: give another --out\n"
     assert refused.status == 2 and refused.err.endswith(said), refused
-    assert own.read_text() == "my own notes\n"
+    assert own.read_text() == "my own notes\n" and not (tmp_path / "out" / "app").exists()
     for _ in range(2):  # ours is written again
         assert cli("build", "app", "--format", name, "--out", "other").status == 0
+
+
+def test_a_tar_that_no_build_wrote_is_left_as_it_is(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    own = tmp_path / "out" / "app.tar"
+    own.parent.mkdir()
+    with tarfile.open(own, "w") as archive:
+        archive.add(recipe / "recipe.toml", "mine")
+    before = own.read_bytes()
+    refused = cli("build", "app", "--format", "tar")
+    said = "out/app.tar has no image beside it, so that it is not of a build: it is left as it is\n"
+    assert refused.status == 2 and said in refused.err and own.read_bytes() == before, refused
 
 
 def test_two_folders_two_caches_the_same_bytes(cli: Cli, recipe: Path, tmp_path: Path) -> None:
