@@ -22,7 +22,7 @@ import zstandard
 
 from imagebuilder import xz
 from imagebuilder.errors import OutputError, SourceError
-from imagebuilder.tree import Blob, Kind, Node, Xattrs
+from imagebuilder.tree import MOST_FOLDERS, Blob, Kind, Node, Xattrs, encoded
 
 OPENERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
     "": lambda stream: stream,
@@ -55,6 +55,7 @@ MOST_NAMES_BYTES = 32 << 20  # names, the folders above them, links and extended
 MOST_HEADERS_BYTES = 2 << 20  # of one member: all headers before its content, the map of a sparse one among them
 BUFFER_BYTES = 64 << 10
 LONGEST_PATH_BYTES = 4096  # PATH_MAX of Linux
+LONGEST_TARGET_BYTES = LONGEST_PATH_BYTES - 1  # of a symbolic link
 LARGE_BYTES = 16 << 20  # a file above it goes over the disk, not through the memory
 FURTHER_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
@@ -68,6 +69,8 @@ Keep = Callable[[bytes | Path], Blob]
 Place = tuple[int, int] | str
 Members = Generator[tuple[tarfile.TarInfo, tarfile.TarFile], None, None]
 MOST_ID = 2**32 - 1  # of 32 bits; the highest means none
+MOST_DEVICE = (2**12, 2**20)  # Linux, include/linux/kdev_t.h
+MOST_XATTR_NAME_BYTES, MOST_XATTR_BYTES = 255, 1 << 16  # Linux, include/uapi/linux/limits.h
 MOST_TIME_S = 2**33  # what the formats of images hold at least
 XATTR = "SCHILY.xattr."  # how pax archives hold extended attributes
 
@@ -153,6 +156,8 @@ def members(stream: IO[bytes], name: str, most_bytes: int, *, sparse: bool = Fal
             names_bytes += _names_bytes(member)
             if max(map(len, (member.name, member.linkname))) > LONGEST_PATH_BYTES:
                 raise SourceError(f"{name} is refused: a path in it has more than {LONGEST_PATH_BYTES:,} characters")
+            if member.name.count("/") > MOST_FOLDERS:
+                raise SourceError(f"{name} is refused: a path in it leads through more than {MOST_FOLDERS} folders")
             if count > MOST_MEMBERS or names_bytes > MOST_NAMES_BYTES:
                 raise SourceError(f"{name} is refused: it has more files, or longer names, than are taken")
             if member.issparse() and not sparse:
@@ -188,7 +193,8 @@ def places(stream: IO[bytes], name: str) -> Iterator[tuple[str, Place]]:
 def _names_bytes(member: tarfile.TarInfo) -> int:
     """What is kept of a member besides its content, at most: the paths of the folders above it are, too."""
     parts = member.name.count("/") + 1
-    return len(member.name) * (parts + 1) // 2 + len(member.linkname) + sum(map(len, member.pax_headers.values()))
+    headers = sum(len(key) + len(value) for key, value in member.pax_headers.items())
+    return len(member.name) * (parts + 1) // 2 + len(member.linkname) + headers
 
 
 def inside(path: str, is_folder: bool, nodes: Mapping[str, Node], folders: set[str], name: str) -> str:
@@ -221,17 +227,31 @@ def node_of(member: tarfile.TarInfo, name: str, content: Callable[[], Blob]) -> 
     kind = KINDS[member.type]
     if not all(0 <= number < MOST_ID for number in (member.uid, member.gid)) or not abs(member.mtime) < MOST_TIME_S:
         raise SourceError(f"{name} is refused: {member.name!r} has an owner or a time that no file can have")
-    node = Node(kind, member.mode & 0o7777, member.uid, member.gid, int(member.mtime), xattrs=_xattrs(member))
+    node = Node(kind, member.mode & 0o7777, member.uid, member.gid, int(member.mtime), xattrs=_xattrs(member, name))
     if kind is Kind.FILE:
         return replace(node, content=content())
     if kind is Kind.SYMLINK:
+        if not 0 < len(encoded(member.linkname)) <= LONGEST_TARGET_BYTES or "\0" in member.linkname:
+            raise SourceError(f"{name} is refused: {member.name!r} is a link to nothing that a path can be")
         return replace(node, mode=0o777, target=member.linkname)
-    return replace(node, device=(member.devmajor, member.devminor)) if kind in (Kind.CHARACTER, Kind.BLOCK) else node
+    return replace(node, device=_device(member, name)) if kind in (Kind.CHARACTER, Kind.BLOCK) else node
 
 
-def _xattrs(member: tarfile.TarInfo) -> Xattrs:
+def _device(member: tarfile.TarInfo, name: str) -> tuple[int, int]:
+    device = (member.devmajor, member.devminor)
+    if not all(0 <= number < most for number, most in zip(device, MOST_DEVICE, strict=True)):
+        raise SourceError(f"{name} is refused: {member.name!r} is a device of a number that none has")
+    return device
+
+
+def _xattrs(member: tarfile.TarInfo, name: str) -> Xattrs:
     named = ((key.removeprefix(XATTR), value) for key, value in member.pax_headers.items() if key.startswith(XATTR))
-    return tuple(sorted((key, value.encode(errors="surrogateescape")) for key, value in named))
+    found = tuple(sorted((key, encoded(value)) for key, value in named))
+    for key, value in found:
+        fits = 0 < len(encoded(key)) <= MOST_XATTR_NAME_BYTES and len(value) <= MOST_XATTR_BYTES
+        if not fits or "\0" in key:
+            raise SourceError(f"{name} is refused: {member.name!r} has an extended attribute that no file can have")
+    return found
 
 
 def _kept(member: tarfile.TarInfo, archive: tarfile.TarFile, keep: Keep) -> Blob:

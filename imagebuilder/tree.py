@@ -5,7 +5,7 @@ root. Names may hold every byte but NUL and ``/`` (``encoded``).
 """
 
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -16,6 +16,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.store import Store, key_of, sha256, sha256_file
 
 MAX_LINKS = 40  # as Linux: more symbolic links on one way are taken for a loop
+MOST_FOLDERS = 256  # above one file: nobody has as many, and what is done for each of them adds up
 
 
 class Kind(StrEnum):
@@ -144,10 +145,13 @@ def encoded(name: str) -> bytes:
 
 
 def clean_path(path: str) -> str:
-    """A path in its one spelling: absolute, no ``.`` or ``//``. Raises InputError for what leaves the tree (``..``)."""
+    """A path in its one spelling: absolute, no ``.`` or ``//``. Raises InputError for one that leaves the tree
+    (``..``), and for one of too many folders."""
     parts = PurePosixPath("/" + path).parts[1:]
     if "\0" in path or ".." in parts:
         raise InputError(f"the path {path!r} would leave the image: give a path without '..'")
+    if len(parts) > MOST_FOLDERS:
+        raise InputError(f"the path {path[:40]}… leads through more than {MOST_FOLDERS} folders: give a shorter one")
     return "/" + "/".join(parts).lstrip("/")
 
 
@@ -164,7 +168,7 @@ class Tree(Mapping[str, Node]):
                 if given.setdefault(parent, directory()).kind is not Kind.DIRECTORY:
                     raise InputError(f"{parent} is no folder, but {path} is to stand in it")
         given.setdefault("/", directory())
-        self._nodes = dict(sorted(given.items(), key=lambda item: item[0].split("/") if item[0] != "/" else [""]))
+        self._nodes = dict(sorted(given.items(), key=lambda item: item[0].replace("/", "\0")))
 
     def __getitem__(self, path: str) -> Node:
         return self._nodes[path]
@@ -237,6 +241,14 @@ class Tree(Mapping[str, Node]):
     def load(cls, document: Mapping[str, Any], store: Store) -> "Tree":
         """The tree that ``save`` described. Raises CacheError when a content is missing or damaged."""
         return cls({path: _node(entry, store) for path, entry in document.items()})
+
+
+def is_below(path: str, folders: Collection[str]) -> bool:
+    """Whether a path stands in one of these folders, however many they are (a set or a mapping); none of them is /."""
+    while path := path.rpartition("/")[0]:
+        if path in folders:
+            return True
+    return False
 
 
 def resolve_in(nodes: Mapping[str, Node], path: str, *, base: str = "/") -> str | None:

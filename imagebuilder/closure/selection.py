@@ -3,7 +3,7 @@
 from imagebuilder.closure import globs
 from imagebuilder.recipe.suggestions import nearest
 from imagebuilder.sources.hints import nearest_path
-from imagebuilder.tree import Kind, Tree
+from imagebuilder.tree import Kind, Tree, is_below
 
 
 def matching(glob: str, tree: Tree) -> list[str]:
@@ -15,9 +15,9 @@ def matching(glob: str, tree: Tree) -> list[str]:
 def selected(glob: str, tree: Tree) -> list[str]:
     """The paths that a glob means: a folder that it names stands for all in it."""
     found = matching(glob, tree)
-    folders = tuple(f"{path.rstrip('/')}/" for path in found if tree[path].kind is Kind.DIRECTORY)
     named = frozenset(found)
-    return [path for path in tree if path in named or path.startswith(folders)]
+    folders = {path for path in found if tree[path].kind is Kind.DIRECTORY}
+    return [path for path in tree if path in named or "/" in folders or is_below(path, folders)]
 
 
 def other_glob(glob: str, tree: Tree) -> str | None:

@@ -12,7 +12,7 @@ from imagebuilder.errors import ClosureError
 from imagebuilder.recipe.values import Runtime
 from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay
-from imagebuilder.tree import Kind, Node, Tree
+from imagebuilder.tree import Kind, Node, Tree, is_below
 
 SYSTEM = "imagebuilder"  # the origin of what every image has
 BUSYBOX = ("/usr/bin/busybox", "/bin/busybox")
@@ -143,8 +143,8 @@ def merge(layers: Sequence[Layer]) -> Merged:
 
 def _without(tree: Tree, removed: Sequence[str]) -> Tree:
     """The tree without these paths, and what stands below them."""
-    gone = tuple(f"{path}/" for path in removed)
-    return tree.filter(lambda path, _: not (path in removed or path.startswith(gone))) if removed else tree
+    gone = frozenset(removed)
+    return tree.filter(lambda path, _: not (path in gone or is_below(path, gone))) if gone else tree
 
 
 def linked(merged: Merged) -> Merged:

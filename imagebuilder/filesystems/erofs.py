@@ -23,6 +23,7 @@ from imagebuilder.errors import OutputError
 from imagebuilder.filesystems.common import copy_blob, time_s
 from imagebuilder.store import key_of
 from imagebuilder.tree import Blob, Kind, Node, Tree, Xattrs, encoded
+from imagebuilder.words import shortened
 
 BLOCK_BYTES = 4096
 BLOCK_BITS = 12
@@ -282,9 +283,11 @@ def _with_blocks(inodes: Mapping[str, Inode], *, first: int) -> tuple[list[str],
 def _attributes(xattrs: Xattrs) -> bytes:
     if not xattrs:
         return b""
-    body = XATTR_HEAD.pack(0, 0) + b"".join(_attribute(name, value) for name, value in xattrs)
-    if len(body) > BLOCK_BYTES - EXTENDED.size:
-        raise OutputError(f"the extended attributes {', '.join(name for name, _ in xattrs)} are too large for EROFS")
+    values_bytes = sum(len(value) for _, value in xattrs)
+    body = XATTR_HEAD.pack(0, 0) + b"".join(_attribute(name, value[:BLOCK_BYTES]) for name, value in xattrs)
+    if max(values_bytes, len(body)) > BLOCK_BYTES - EXTENDED.size:
+        names = shortened(", ".join(name for name, _ in xattrs))
+        raise OutputError(f"the extended attributes {names} are too large for EROFS")
     return body
 
 

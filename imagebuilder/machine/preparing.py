@@ -11,6 +11,7 @@ from imagebuilder.machine.ending import HARMLESS
 from imagebuilder.machine.firewall import guarded
 from imagebuilder.machine.network import subnet
 from imagebuilder.preparation import NotPrepared, Outcome, Preparation, argv, outcome
+from imagebuilder.words import printable
 
 KERNEL_LINE = re.compile(r"(\[ *\d+\.\d+\]|\*\* \d+ printk messages dropped \*\*).*")
 CONSOLE_LINES = 200  # kept of what it prints
@@ -25,7 +26,7 @@ def run(wanted: Preparation, *, timeout_s: float, say: Say) -> Outcome:
         text = line.rstrip("\r")
         if not (KERNEL_LINE.fullmatch(text) or text.endswith(HARMLESS)):
             console.append(text)
-            say(Note(text))
+            say(Note(printable(text.expandtabs())))
 
     with ExitStack() as stack:
         wire = tuple(stack.enter_context(each).fileno() for each in guarded(subnet())) if wanted.network else ()

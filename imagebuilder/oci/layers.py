@@ -22,7 +22,6 @@ from imagebuilder.tree import Blob, Kind, Node, Tree
 from imagebuilder.words import counted, shortened
 
 MOST_FILES = 150_000  # of all layers together; empty ones alone need some 1,200 bytes of memory each
-MOST_NAMES_BYTES = 64 << 20
 CHUNK_BYTES = 256 << 10
 GZIP, ZSTD, ZSTD_SKIPPABLE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 HIDES, HIDES_FOLDER, OF_AUFS = ".wh.", ".wh..wh..opq", ".wh..wh."
@@ -44,13 +43,18 @@ def applied(layers: Sequence[LayerFile], keep: Keep, seen: Callable[[int], None]
     """The tree of all layers, the first lowest; ``seen`` hears how many bytes of their files were read. Raises
     SourceError for layers that are damaged, too much, or would write outside of the image."""
     files = Overlaid()
-    members = 0
+    members = unpacked_bytes = 0
+    # Together, too: the same layer a thousand times is no more to unpack than it is to download.
+    most_bytes = tarball.most_bytes(sum(path.stat().st_size for path in {layer.path for layer in layers}))
     for number, layer in enumerate(layers, start=1):
         files.layer = number
         with layer.path.open("rb") as stream:
             packed = _Counted(stream, seen)
             left = MOST_FILES - members
-            members += apply(packed, layer, files, keep, packed_bytes=layer.path.stat().st_size, most_files=left)
+            done = apply(packed, layer, files, keep, packed_bytes=layer.path.stat().st_size, most_files=left)
+            members, unpacked_bytes = members + done[0], unpacked_bytes + done[1]
+        if unpacked_bytes > most_bytes:
+            raise SourceError(f"{layer.name} is refused: with those below it unpacks to more than {most_bytes:,} bytes")
     return files.tree()
 
 
@@ -62,8 +66,9 @@ def apply(
     *,
     packed_bytes: int,
     most_files: int = MOST_FILES,
-) -> int:
-    """Lay one layer over the others; returns how many members it has. Raises SourceError."""
+) -> tuple[int, int]:
+    """Lay one layer over the others; returns how many members it has, and to how many bytes it unpacks. Raises
+    SourceError."""
     most_bytes = tarball.most_bytes(packed_bytes)
     count = 0
     try:
@@ -82,7 +87,7 @@ def apply(
             raise
         raise SourceError(f"{layer.name} is refused: {error.message}") from error
     unpacked.check(layer.name)
-    return count
+    return count, unpacked.size_bytes
 
 
 class Unpacked:
@@ -93,6 +98,11 @@ class Unpacked:
         self._hash, self._diff_id = Hash(diff_id.partition(":")[0]), diff_id
         self._left = b""
         self._next()
+
+    @property
+    def size_bytes(self) -> int:
+        """How many there were until now."""
+        return self._hash.size_bytes
 
     @property
     def is_empty(self) -> bool:

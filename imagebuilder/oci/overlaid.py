@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imagebuilder.errors import SourceError
-from imagebuilder.tree import MAX_LINKS, Kind, Node, Tree, directory
-from imagebuilder.words import shortened
+from imagebuilder.tree import MAX_LINKS, MOST_FOLDERS, Kind, Node, Tree, directory
+from imagebuilder.words import counted, shortened
 
 IMPLIED = directory()
 MOST_STEPS = 20_000_000  # from folder to folder: the paths of all members, with the links in them
+MOST_PLACES = 200_000  # the folders above files that no layer has as such among them
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class Overlaid:
 
     def __init__(self) -> None:
         self._root = Place(IMPLIED, 0, 0)
-        self._steps = 0
+        self._steps = self._places = 0
         self.layer = 0
         """The number of the layer that is being laid over the others."""
 
@@ -49,7 +50,7 @@ class Overlaid:
         if before is not None and before.node.kind is node.kind is Kind.DIRECTORY:
             before.node, before.layer = node, self.layer
         else:
-            folder.inside[name] = Place(node, self.layer, self.layer)
+            folder.inside[name] = self._place(node)
 
     def find(self, path: str) -> Node | None:
         """The node at a path, whose last link is not followed."""
@@ -115,11 +116,13 @@ class Overlaid:
             if self._steps > MOST_STEPS:
                 raise SourceError("its paths lead through more symbolic links than are followed")
             if part == "..":
-                way = way[:-1] or way
+                del way[max(1, len(way) - 1) :]
                 continue
+            if len(way) > MOST_FOLDERS:
+                raise SourceError(f"a path in it leads through more than {MOST_FOLDERS} folders")
             step = way[-1].inside.get(part)
             if step is None and made_by is not None:
-                step = way[-1].inside[part] = Place(IMPLIED, self.layer, self.layer)
+                step = way[-1].inside[part] = self._place(IMPLIED)
             if step is None:
                 return None
             if step.node.kind is Kind.SYMLINK:
@@ -133,6 +136,13 @@ class Overlaid:
             else:
                 raise SourceError(f"{shortened(made_by)!r} would stand in {part!r}, which is a {step.node.kind}")
         return way[-1]
+
+    def _place(self, node: Node) -> Place:
+        """A further one, of the layer that is being laid. Raises SourceError for one too many."""
+        self._places += 1
+        if self._places > MOST_PLACES:
+            raise SourceError(f"its paths make more than {counted(MOST_PLACES, 'folder')} and files")
+        return Place(node, self.layer, self.layer)
 
     def _all(self) -> Iterator[tuple[str, Node]]:
         left = [("", self._root)]

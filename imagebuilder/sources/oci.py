@@ -17,7 +17,8 @@ from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import mistake_at
 from imagebuilder.sources.kind import Context, Defaults, Locked, Material, Package, SourceTable
 from imagebuilder.store import key_of
-from imagebuilder.tree import Blob, Kind, Tree, directory
+from imagebuilder.tree import MOST_FOLDERS, Blob, Kind, Tree, directory, resolve_in
+from imagebuilder.words import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SHA256 = "sha256:"
 # What runtimes mount over it in each container, and so does init: what images have there is left of their making.
 MOUNTED = ("/dev", "/proc", "/sys")
+MOST_WANTED = 1_000  # volumes and the working directory
 OF_RUNTIMES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv"})
 
 
@@ -177,24 +179,29 @@ def _tree(content: "Content", image: "Image", name: str, context: Context) -> Tr
     own = tree.filter(lambda path, _: path not in OF_RUNTIMES and not path.startswith(below))
     execution = image.configuration.config
     wanted = [execution.WorkingDir, *(execution.Volumes or ())] if execution else []
-    return _with_folders(own, [each for each in wanted if each and each.startswith("/")])
+    if len(wanted) > MOST_WANTED:
+        raise SourceError(f"{name} has {counted(len(wanted) - 1, 'volume')}: it is refused")
+    return _with_folders(own, [each for each in wanted if each and each.startswith("/")], name)
 
 
-def _with_folders(tree: Tree, wanted: "Iterable[str]") -> Tree:
-    """With the folders that a runtime makes where the image lacks them."""
+def _with_folders(tree: Tree, wanted: "Iterable[str]", name: str) -> Tree:
+    """With the folders that a runtime makes where the image lacks them. Raises SourceError for one too deep."""
+    nodes = dict(tree)
     for path in wanted:
         parts = [part for part in path.split("/") if part not in ("", ".")]
-        if ".." in parts or tree.resolve(path) is not None:
+        if len(parts) > MOST_FOLDERS:
+            raise SourceError(f"{name}: its folder {shortened(path)} is below more than {MOST_FOLDERS} others")
+        if ".." in parts or resolve_in(nodes, path) is not None:
             continue
         place = "/"
         for part in parts:
             inner = f"{place.rstrip('/')}/{part}"
-            found = tree.resolve(inner)
-            if found is None and inner in tree:
+            found = resolve_in(nodes, inner)
+            if found is None and inner in nodes:
                 break  # a link to nothing
-            if found is not None and tree[found].kind is not Kind.DIRECTORY:
+            if found is not None and nodes[found].kind is not Kind.DIRECTORY:
                 break
             if found is None:
-                tree = tree.merge(Tree({inner: directory()}))
+                nodes[inner] = directory()
             place = found or inner
-    return tree
+    return Tree(nodes)

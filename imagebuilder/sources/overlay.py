@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from imagebuilder.errors import InputError
-from imagebuilder.tree import Kind, Node, Tree, directory
+from imagebuilder.tree import Kind, Node, Tree, directory, is_below
 
 
 def overlay(base: Tree, nodes: Mapping[str, Node]) -> tuple[Tree, dict[str, str]]:
@@ -41,5 +41,5 @@ def _place(base: Tree, path: str) -> str:
 def _uncovered(base: Tree, placed: Mapping[str, Node]) -> dict[str, Node]:
     """The base's nodes but what stood in folders whose place something else has taken."""
     taken = {path for path, node in placed.items() if node.kind is not Kind.DIRECTORY and path in base}
-    gone = tuple(f"{path}/" for path in taken if base[path].kind is Kind.DIRECTORY)
-    return {path: node for path, node in base.items() if not (gone and path.startswith(gone))}
+    gone = {path for path in taken if base[path].kind is Kind.DIRECTORY}
+    return {path: node for path, node in base.items() if not (gone and is_below(path, gone))}

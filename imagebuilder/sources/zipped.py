@@ -113,7 +113,7 @@ def _node(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, keep: Kee
 
 
 def _is_target(entry: zipfile.ZipInfo) -> bool:
-    return entry.file_size <= tarball.LONGEST_PATH_BYTES
+    return entry.file_size <= tarball.LONGEST_TARGET_BYTES
 
 
 def _kept(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, keep: Keep) -> Blob:

@@ -7,7 +7,7 @@ from typing import IO
 from imagebuilder import tarball
 from imagebuilder.errors import SourceError
 from imagebuilder.sources.layer import Layer
-from imagebuilder.tree import Kind, Node, Tree, directory
+from imagebuilder.tree import Kind, Node, Tree, directory, is_below
 
 OPAQUE, OVERLAY = "trusted.overlay.opaque", "trusted.overlay."
 REMOVED = (0, 0)  # overlayfs has a character device of these numbers where a file was removed
@@ -35,13 +35,12 @@ def changes(stream: IO[bytes], base: Tree, *, name: str, most_bytes: int, keep: 
         written = tarball.nodes_of(tarball.members(stream, name, most_bytes), name, keep)
     except tarball.DAMAGED as error:
         raise SourceError(f"{name} is refused: its stream of changes is damaged ({error})") from error
-    removed = [path for path, node in written.items() if _hides(node) and path in base]
-    gone = tuple(f"{path}/" for path in removed)
+    removed = {path: None for path, node in written.items() if _hides(node) and path in base}
     nodes = {}
     for path, node in written.items():
         if _is_removal(node):
             continue
-        before = None if path in removed or path.startswith(gone) else base.get(path)
+        before = None if path in removed or is_below(path, removed) else base.get(path)
         after = _plain(node, before)
         if before is None or after != replace(before, mtime_s=None):
             nodes[path] = replace(after, mtime_s=LATEST_S) if before is not None and after == directory() else after
@@ -49,15 +48,11 @@ def changes(stream: IO[bytes], base: Tree, *, name: str, most_bytes: int, keep: 
 
 
 def layer(found: Changes, *, title: str, without: Collection[str] = ()) -> Layer:
-    """The changes as a layer that is kept whole: they were made on purpose. What stands in the folders ``without``
-    is left out."""
-    inside = tuple(f"{path}/" for path in without)
-    nodes = {
-        path: node
-        for path, node in found.nodes.items()
-        if not (path in without or (inside and path.startswith(inside)))
-    }
-    return Layer(Tree(nodes), dict.fromkeys(nodes, title), removed=found.removed)
+    """The changes as a layer that is kept whole: they were made on purpose. What was done at and below the paths
+    ``without`` is left out: a guest need not hold to what its orders say of them."""
+    nodes = {path: node for path, node in found.nodes.items() if not (path in without or is_below(path, without))}
+    removed = tuple(path for path in found.removed if not (path in without or is_below(path, without)))
+    return Layer(Tree(nodes), dict.fromkeys(nodes, title), removed=removed)
 
 
 def _is_removal(node: Node) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from imagebuilder.build.steps import STEPS, StepKind, prepare
 from imagebuilder.build.walk import Build
 from imagebuilder.errors import InputError, SourceError
-from imagebuilder.events import Event, Warned, silent
+from imagebuilder.events import Event, Note, Warned, silent
 from imagebuilder.preparation import HEAD_BYTES, NotPrepared, Preparation, outcome
 from imagebuilder.recipe.load import load
 from imagebuilder.sources.kind import Context
@@ -90,6 +90,8 @@ int main(int count, char **words)
     }
     if (!strcmp(what, "fail"))
         return puts("this is why") < 0 ? 1 : 3;
+    if (!strcmp(what, "paint"))
+        return puts("\033]0;title\007 here\tthere") < 0;
     if (!strcmp(what, "hang"))
         for (;;)
             pause();
@@ -152,6 +154,16 @@ def test_a_command_that_fails_shows_its_console(tmp_path: Path, what: str, more:
         root(tmp_path, f'command = ["/app", "{what}"]\n{more}')
     assert "the same machine again: qemu" in str(raised.value)
     assert {*raised.value.evidence} == {"console.txt", "command.txt"}
+
+
+@pytest.mark.vm
+@pytest.mark.slow
+def test_what_a_command_says_steers_no_terminal(tmp_path: Path) -> None:
+    said: list[Event] = []
+    built = build(tmp_path, 'command = ["/app", "paint"]')
+    assert "/app" in Build(built.recipe, built.store, said.append).root
+    notes = [each.text for each in said if isinstance(each, Note)]
+    assert [each for each in notes if "here" in each] == [r"\x1b]0;title\x07 here     there"]
 
 
 @pytest.mark.vm

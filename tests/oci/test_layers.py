@@ -19,7 +19,7 @@ from imagebuilder.errors import SourceError
 from imagebuilder.oci import layers, overlaid
 from imagebuilder.oci.layers import LayerFile
 from imagebuilder.oci.overlaid import Overlaid
-from imagebuilder.tree import Kind, Tree
+from imagebuilder.tree import MOST_FOLDERS, Kind, Tree
 
 from .making import FILE, Member, applied, folder, hard, in_memory, link, shown, tar
 
@@ -247,10 +247,35 @@ def test_links_that_are_long_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         applied(tmp_path, tar(around))
 
 
-def test_folders_that_are_thousands_deep(tmp_path: Path) -> None:
-    deep = "d/" * 2000 + "f"
-    tree = applied(tmp_path, tar([Member(deep, "x")]), tar([Member(".wh.d")]))
-    assert list(tree) == ["/"]
+def test_folders_that_are_as_deep_as_is_taken(tmp_path: Path) -> None:
+    deep = "d/" * (MOST_FOLDERS - 1) + "f"
+    assert list(applied(tmp_path, tar([Member(deep, "x")]), tar([Member(".wh.d")]))) == ["/"]
+    with pytest.raises(SourceError, match="a path in it leads through more than 256 folders"):
+        applied(tmp_path, tar([Member("d/d/" + deep, "x")]))
+    through = [link("l", "d/" * 200), *(Member(f"l/{'d/' * count}f") for count in (1, 100))]
+    with pytest.raises(SourceError, match="layer 0 is refused: a path in it leads through more than 256 folders"):
+        applied(tmp_path, tar(through))
+
+
+def test_folders_that_no_layer_has_as_such_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = tar([Member("a/b/f")]), tar([Member("c/d/f")])
+    monkeypatch.setattr(overlaid, "MOST_PLACES", 6)
+    applied(tmp_path, one, other)
+    monkeypatch.setattr(overlaid, "MOST_PLACES", 5)
+    with pytest.raises(SourceError, match="layer 1 is refused: its paths make more than 5 folders and files"):
+        applied(tmp_path, one, other)
+
+
+def test_one_layer_many_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was downloaded once: a thousand times it would be a thousand times as much to read."""
+    archive = tar([Member("f", "x" * 40_000)])
+    path = tmp_path / "one"
+    path.write_bytes(archive)
+    layer = LayerFile(path, f"sha256:{hashlib.sha256(archive).hexdigest()}", "layer")
+    monkeypatch.setattr(tarball, "MOST_BYTES", 3 * len(archive))
+    assert list(layers.applied([layer] * 3, in_memory)) == ["/", "/f"]
+    with pytest.raises(SourceError, match="layer is refused: with those below it unpacks to more than"):
+        layers.applied([layer] * 4, in_memory)
 
 
 def test_whiteouts_of_many_files_take_no_longer_than_the_files(tmp_path: Path) -> None:

@@ -209,6 +209,24 @@ def test_a_configuration_that_nobody_can_start(tree: Tree, told: dict[str, Any],
 # What is refused
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"Volumes": {f"/{number}": {} for number in range(1001)}}, "app has 1,001 volumes: it is refused"),
+        ({"WorkingDir": "/a" * 500_000}, "app: its folder /a/a.* is below more than 256 others"),
+    ],
+    ids=["many", "deep"],
+)
+def test_folders_that_a_runtime_would_have_to_make(
+    tmp_path: Path, context: Context, told: dict[str, Any], said: str
+) -> None:
+    """A configuration of 1 MiB took longer than anybody waits."""
+    layout(tmp_path / "app", {"usr/bin/app": b"x"}, config=lambda document: document.update(config=told))
+    with pytest.raises(SourceError, match=said) as raised:
+        made(context, path="app")
+    assert len(raised.value.message) < 500
+
+
 def entry(architecture: str, system: str = "linux") -> dict[str, Any]:
     return {"mediaType": MANIFEST, "digest": f"sha256:{'0' * 64}", "size": 9,
             "platform": {"architecture": architecture, "os": system}}  # fmt: skip

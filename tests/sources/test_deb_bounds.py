@@ -6,6 +6,7 @@ import lzma
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -59,11 +60,12 @@ def test_members_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_are_counted_with_the_folders_above_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path of 7 characters and 4 parts: 7 * 5 // 2; of 4 and 2: 4 * 3 // 2. Links and attributes as they are."""
+    """A path of 7 characters and 4 parts: 7 * 5 // 2; of 4 and 2: 4 * 3 // 2. Links and attributes as they are,
+    with their names."""
     link = member("./l", tarfile.SYMTYPE, linkname="there")
     rich = member(DEEP, pax_headers={"SCHILY.xattr.user.a": "12345"})
     data = ar({"data.tar": pax((rich, b""), (link, b""))})
-    most = 7 * 5 // 2 + 5 + 3 * 3 // 2 + 5
+    most = 7 * 5 // 2 + len("SCHILY.xattr.user.a") + 5 + 3 * 3 // 2 + 5
     edge(monkeypatch, "MOST_NAMES_BYTES", most, data, "it has more files, or longer names, than are taken")
 
 
@@ -275,3 +277,54 @@ def test_one_file_is_bounded_as_all_are(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "odd.deb").write_bytes(ar({"data.tar.xz": packed[:-200]}))
     with pytest.raises(SourceError, match=r"odd\.deb is (refused|no Debian package, or a damaged one)"):
         deb.extract(tmp_path / "odd.deb", "/linux.tar", tmp_path / "target")
+
+
+LINK, DEVICE = tarfile.SYMTYPE, tarfile.CHRTYPE
+
+
+@pytest.mark.parametrize(
+    ("fits", "odd", "sentence"),
+    [
+        ({"kind": LINK, "linkname": "a" * 4095}, {"kind": LINK, "linkname": "é" * 2048}, "is a link to nothing that"),
+        ({"kind": LINK, "linkname": "a"}, {"kind": LINK}, "is a link to nothing that a path can be"),
+        ({}, {"kind": LINK, "pax_headers": {"linkpath": "a\0b"}}, "is a link to nothing that a path can be"),
+        (
+            {"kind": DEVICE, "devmajor": 2**12 - 1, "devminor": 2**20 - 1},
+            {"kind": DEVICE, "devmajor": 2**12},
+            "is a device of a number that none has",
+        ),
+        ({}, {"kind": tarfile.BLKTYPE, "devminor": 2**20}, "is a device of a number that none has"),
+        (
+            {"pax_headers": {f"SCHILY.xattr.user.{'n' * 250}": "v" * 65536}},
+            {"pax_headers": {f"SCHILY.xattr.user.{'n' * 251}": "v"}},
+            "has an extended attribute that no file can have",
+        ),
+        ({}, {"pax_headers": {"SCHILY.xattr.user.n": "v" * 65537}}, "has an extended attribute that no file can have"),
+        ({}, {"pax_headers": {"SCHILY.xattr.": "v"}}, "has an extended attribute that no file can have"),
+        ({}, {"pax_headers": {"SCHILY.xattr.user.a\0b": "v"}}, "has an extended attribute that no file can have"),
+    ],
+)
+def test_what_no_file_system_holds(fits: dict[str, Any], odd: dict[str, Any], sentence: str) -> None:
+    """It was a traceback where the image was written."""
+    read(ar({"data.tar": pax((member("./x", **fits), b""))}))
+    assert sentence in refusal(ar({"data.tar": pax((member("./x", **odd), b""))}))
+
+
+@pytest.mark.parametrize("major", [2**50, -1])
+def test_a_device_in_binary_numbers(major: int) -> None:
+    header = bytearray(member("./x", DEVICE).tobuf(tarfile.GNU_FORMAT))
+    header[329:337] = (major % 2**64 | 1 << 63).to_bytes(8, "big")
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:512]))
+    assert "is a device of a number" in refusal(ar({"data.tar": bytes(header) + bytes(1024)}))
+
+
+def test_names_of_attributes_are_counted_too() -> None:
+    """Of a thousand members with 900 kB of them each, a gigabyte was kept."""
+    names = {f"SCHILY.xattr.user.{number}.{'n' * 200}": "" for number in range(3000)}
+    info = member("./x", pax_headers=names)
+    assert refusal(ar({"data.tar": pax(*[(info, b"")] * 60)})).endswith("than are taken")
+
+
+def test_a_path_of_very_many_folders() -> None:
+    sentence = "odd.deb is refused: a path in it leads through more than 256 folders"
+    assert refusal(ar({"data.tar": pax((member("a/" * 257 + "f"), b""))})) == sentence

@@ -166,8 +166,13 @@ def _orders(inputs: PrepareInputs, tree: Tree, user: User) -> Orders:
         hostname=inputs.name,
         writable_mib=int(prepare.memory_mib * WRITABLE),
         network=NETWORK if prepare.network else None,
-        skipped=(*SKIPPED, *(BOOKKEEPING if script else ())),
+        skipped=_skipped(script),
     )
+
+
+def _skipped(script: Script | None) -> tuple[str, ...]:
+    """Of what nothing is kept: the machine leaves it out, and so do we of what another than ours may have written."""
+    return (*SKIPPED, *(BOOKKEEPING if script else ()))
 
 
 def _further_groups(tree: Tree, user: User) -> list[int]:
@@ -242,7 +247,5 @@ def _layer(inputs: PrepareInputs, wanted: Preparation, outcome: Outcome, tree: T
             most_bytes=outcome.stream_bytes + BUFFER_BYTES,
             keep=lambda content: kept(content, context.store),
         )
-    if inputs.script is None:
-        return transform.layer(found, title=inputs.title)
-    setup = Setup(unmade={inputs.script.package.name: ()})
-    return replace(transform.layer(found, title=inputs.title, without=BOOKKEEPING), setup=setup)
+    layer = transform.layer(found, title=inputs.title, without=_skipped(inputs.script))
+    return replace(layer, setup=Setup(unmade={inputs.script.package.name: ()})) if inputs.script else layer

@@ -9,7 +9,7 @@ from imagebuilder.sources.maintainer import accounts, capabilities, harmless
 from imagebuilder.sources.maintainer.accounts import Accounts
 from imagebuilder.sources.maintainer.alternatives import Alternative, offers
 from imagebuilder.sources.maintainer.shell import UNKNOWN, Did, Status
-from imagebuilder.tree import Kind, Node, clean_path, directory, file, resolve_in, symlink
+from imagebuilder.tree import Kind, Node, clean_path, directory, file, is_below, resolve_in, symlink
 
 PROGRAM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 LONGEST_TEXT = 1 << 16
@@ -391,8 +391,8 @@ def _into(system: System, source: str, target: str) -> str:
 def _places(system: System, paths: Iterable[str], whole: bool) -> list[str]:
     found = [place for path in _known(paths) if (place := system.place(path)) in system.nodes and place]
     if whole:
-        folders = tuple(f"{place.rstrip('/')}/" for place in found)
-        found += [path for path in system.nodes if folders and path.startswith(folders)]
+        folders = frozenset(found)
+        found += [path for path in system.nodes if "/" in folders or is_below(path, folders)]
     return found
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from imagebuilder import documents
 from imagebuilder.arch import TARGET
 from imagebuilder.errors import SourceError
+from imagebuilder.tree import is_below
 from imagebuilder.words import counted
 
 LOCK, PROJECT = "package-lock.json", "package.json"
@@ -152,9 +153,8 @@ def chosen(data: bytes, project: Described, name: str) -> Chosen:
     needed = {place: each for place, each in entries.items() if not (each.dev or each.extraneous)}
     for place, entry in needed.items():
         _check_kind(place, entry, name)
-    elsewhere = [place for place, entry in needed.items() if entry.optional and _foreign(entry)]
-    gone = tuple(f"{place}/" for place in elsewhere)
-    kept = {place: each for place, each in needed.items() if place not in elsewhere and not place.startswith(gone)}
+    elsewhere = {place for place, entry in needed.items() if entry.optional and _foreign(entry)}
+    kept = {place: each for place, each in needed.items() if place not in elsewhere and not is_below(place, elsewhere)}
     for place, entry in kept.items():
         if foreign := _foreign(entry):
             raise SourceError(f"{name}: {place} is not for {HERE[foreign]}, which the image is ({foreign})")

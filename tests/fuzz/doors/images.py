@@ -1,20 +1,28 @@
 """What registries, OCI layouts and archives say of their images."""
 
+import gzip
 import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
+import zstandard
+
+from imagebuilder import tarball
 from imagebuilder.arch import TARGET
 from imagebuilder.events import silent
-from imagebuilder.oci import execution
+from imagebuilder.oci import execution, layers
 from imagebuilder.oci.archive import Archive
+from imagebuilder.oci.layers import LayerFile
 from imagebuilder.oci.layout import Layout
 from imagebuilder.oci.manifest import image_of, manifest_of
+from imagebuilder.oci.overlaid import Overlaid
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Tree, directory, file
 from tests.fuzz.doors.door import Door
+from tests.fuzz.doors.trees import archive, member, written
 
 OCI = "application/vnd.oci.image"
 EMPTY = {"digest": f"sha256:{hashlib.sha256(b'').hexdigest()}", "size": 0}
@@ -38,6 +46,15 @@ DOCUMENTS = (
             "Volumes": {"/data": {}},
         },
     },
+)
+LAYER = (
+    member("d", tarfile.DIRTYPE),
+    member("d/a", content=b"a", pax_headers={"SCHILY.xattr.user.a": "value"}),
+    member("d/.wh.b"),
+    member("l", tarfile.SYMTYPE, linkname="d"),
+    member("l/h", tarfile.LNKTYPE, linkname="d/a"),
+    member("n", tarfile.CHRTYPE, devmajor=1, devminor=3),
+    member("e/.wh..wh..opq"),
 )
 IMAGE = b"\n".join(json.dumps(each).encode() for each in DOCUMENTS)
 TREE = Tree(
@@ -81,6 +98,30 @@ def _read(layout: Layout, folder: Path) -> object:
     return execution.defaults(image.configuration.config, TREE, "app", silent)
 
 
+def _layers(data: bytes, _folder: Path) -> object:
+    """A layer over a lower one of the same, then over both what is left of it."""
+    files, layer = Overlaid(), LayerFile(Path("layer"), _diff_id(data), "the layer")
+    for files.layer in (1, 2):
+        layers.apply(io.BytesIO(data), layer, files, _whole, packed_bytes=len(data))
+    return written(files.tree())
+
+
+def _diff_id(data: bytes) -> str:
+    """The digest of what a layer unpacks to; where it is damaged, or too much, of nothing."""
+    found = hashlib.sha256()
+    try:
+        unpacked = layers.Unpacked(io.BytesIO(data), str(EMPTY["digest"]))
+        while (part := unpacked.read(1 << 20)) and unpacked.size_bytes < 1 << 28:
+            found.update(part)
+    except tarball.DAMAGED:
+        return str(EMPTY["digest"])
+    return f"sha256:{found.hexdigest()}"
+
+
+def _whole(chunks: Iterable[bytes], _size_bytes: int) -> Blob:
+    return Blob.of(b"".join(chunks))
+
+
 def _saved() -> bytes:
     """An archive of ``docker save``."""
     row = {"Config": "c.json", "RepoTags": ["app:v1"], "Layers": ["l/layer.tar"]}
@@ -114,6 +155,13 @@ def _naming(line: bytes, below: dict[str, object]) -> bytes:
 
 
 ROWS = (
+    Door(
+        "layer",
+        "layers of container images",
+        _layers,
+        tuple(pack(archive(*LAYER)) for pack in (bytes, gzip.compress, zstandard.compress)),
+        (b".wh.", b".wh..wh..opq", b"../", b"SCHILY.xattr.user.", b"GNU.sparse.", b"linkpath="),
+    ),
     Door(
         "saved",
         "archives of container images",
