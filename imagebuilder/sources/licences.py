@@ -59,7 +59,8 @@ def declared(copyright_file: bytes) -> tuple[str, ...]:
 def spdx(words: str) -> str:
     """One licence, or several with "and" and "or" between them, as an SPDX expression."""
     every = [_any(part) for part in re.split(r",?\s+and\s+|,\s*", words.strip(), flags=re.IGNORECASE) if part.strip()]
-    return " AND ".join(f"({each})" if " OR " in each and len(every) > 1 else each for each in every)
+    whole = (f"({each})" if " OR " in each and len(every) > 1 else each for each in every)
+    return " AND ".join(whole) or _one("")
 
 
 def _any(words: str) -> str:

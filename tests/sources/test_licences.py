@@ -25,6 +25,7 @@ HEADER = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/
         ("MPL-1.1 | GPL-2+ | LGPL-2.1+", "MPL-1.1 OR GPL-2.0-or-later OR LGPL-2.1-or-later"),
         ("GPL-3+ with Bison exception", "LicenseRef-GPL-3-with-Bison-exception"),
         ("(§!)", "LicenseRef-unnamed"),
+        (",", "LicenseRef-unnamed"),
     ],
 )
 def test_words_of_debian(words: str, expression: str) -> None:
