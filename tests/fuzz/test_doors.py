@@ -89,8 +89,20 @@ def test_a_hang_is_found_whatever_the_door_catches(monkeypatch: pytest.MonkeyPat
             time.sleep(5)
 
     monkeypatch.setattr(trying, "MOST_S", 1)
+    monkeypatch.setattr(trying, "MOST_WAITED_S", 1)
     before = signal.signal(signal.SIGALRM, trying.ring)
     try:
         assert "Hang" in str(trial(Door("slow", "a door", read, (b"good",)), inputs=1).faults)
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_hang_counts_by_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host most inputs take long by the clock."""
+
+    def read(data: bytes, _folder: Path) -> None:
+        while data:
+            pass
+
+    monkeypatch.setattr(trying, "MOST_S", 0.5)
+    assert "Hang" in str(trial(Door("slow", "a door", read, (b"good",)), inputs=1).faults)
