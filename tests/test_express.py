@@ -1,9 +1,6 @@
 """The recipe express: a Node project with its lock, built, booted, and asked by a client that is not ours."""
 
 import asyncio
-import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,20 +12,10 @@ from imagebuilder.machine.spec import Accelerator, spec_of
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 from imagebuilder.tree import Kind
+from tests.asking import asked
 
 pytestmark = [pytest.mark.vm, pytest.mark.network, pytest.mark.slow]  # needs npm, or a registry in its files
 PORT = 8000
-
-
-def asked(url: str, document: object = None) -> tuple[int, bytes]:
-    """Status and body."""
-    body = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 async def test_express_answers_and_holds_no_more_than_it_needs(tmp_path: Path) -> None:
