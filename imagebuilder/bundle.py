@@ -53,6 +53,11 @@ class RecipeView(RecipeTable):
         return cls.model_validate(describe(recipe))
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that the application needs."""
+        return self.application.secrets if self.application else ()
+
+    @property
     def stop_signal(self) -> StopSignal:
         """The signal that asks the application to end."""
         return self.application.stop_signal if self.application else StopSignal.TERM

@@ -13,11 +13,13 @@ import click
 
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener
+from imagebuilder.cli.given import given, variables
 from imagebuilder.events import Say
 from imagebuilder.machine.accel import choose
-from imagebuilder.machine.clone import MOST_FILE_BYTES, Identity, clone
+from imagebuilder.machine.clone import Identity, clone
 from imagebuilder.machine.command_line import argv
 from imagebuilder.machine.ending import Exit, How
+from imagebuilder.machine.given import MOST_FILE_BYTES, Given, read_secrets
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.spec import Forward, spec_of
@@ -45,19 +47,6 @@ class Port(click.ParamType[Forward]):
         return Forward(int(match[1]), int(match[2]))
 
 
-class Variable(click.ParamType[tuple[str, str]]):
-    """``NAME=VALUE``."""
-
-    name = "NAME=VALUE"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """The name and the value."""
-        name, equals, text = str(value).partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\n" in text:
-            self.fail(f"{value!r} is not NAME=VALUE in one line", param, ctx)
-        return name, text
-
-
 @click.command("run")
 @options.name
 @options.accel
@@ -71,9 +60,8 @@ class Variable(click.ParamType[tuple[str, str]]):
 @click.option(
     "--refresh-template", is_flag=True, help="As --from-template; a missing or stale template is created first."
 )
-@click.option("--env", "environment", multiple=True, type=Variable(), metavar="NAME=VALUE",
-              help="For a clone: a line of its /run/instance/environment.")  # fmt: skip
-@click.option("--user-data", type=click.File("rb"), metavar="FILE", help="For a clone: its /run/instance/user-data.")
+@given
+@click.option("--user-data", type=click.File("rb"), metavar="FILE", help="The content of /run/instance/user-data.")
 @click.option("--dry-run", is_flag=True, help="Print the QEMU command line, ready to be pasted into a shell.")
 @options.kernel
 @options.out
@@ -88,6 +76,8 @@ def command(
     from_template: bool,
     refresh_template: bool,
     environment: tuple[tuple[str, str], ...],
+    env_file: Path | None,
+    secrets: tuple[tuple[str, Path], ...],
     user_data: BinaryIO | None,
     dry_run: bool,
     kernel: str | None,
@@ -98,17 +88,25 @@ def command(
     """Boot the image NAME with its console attached (it is built when something changed). The exit status is the
     application's; Ctrl-C ends it, with 130."""
     cloned = from_template or refresh_template
-    if not cloned and (environment or user_data):
-        raise click.UsageError("--env and --user-data are for clones: add --from-template")
     if cloned and dry_run:
         raise click.UsageError("a clone has no command line to paste: it is given its state and its name over sockets")
+    data = user_data.read(MOST_FILE_BYTES + 1) if user_data else b""
+    gift = Given(variables(environment, env_file), data, read_secrets(dict(secrets)))
+    if gift and dry_run:
+        raise click.UsageError("what a machine is given goes over a socket, and stands on no command line to paste")
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel)
         bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)
         wanted = Wanted.of(bundle, choice.accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress)
         template = _template(wanted, refresh=refresh_template, say=say) if cloned else None
     spec = spec_of(
-        bundle, accelerator=choice.accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress, forwards=ports
+        bundle,
+        accelerator=choice.accelerator,
+        memory_mib=memory_mib,
+        cpus=cpus,
+        egress=egress,
+        forwards=ports,
+        given=gift,
     )
     if dry_run:
         click.echo(shell_line(argv(with_ports(spec), wiring=None)))
@@ -119,8 +117,7 @@ def command(
     if template is None:
         machine = Instance.start(spec, on_console=screen)
     else:
-        data = user_data.read(MOST_FILE_BYTES + 1) if user_data else b""
-        identity = Identity.of(template, environment=dict(environment), user_data=data)
+        identity = Identity.of(template, environment=gift.environment, user_data=gift.user_data, secrets=gift.secrets)
         machine = clone(template, identity, forwards=ports, on_console=screen)
     found, number = signals.run(_attached(machine, screen, quiet=quiet))
     if screen.error is not None:

@@ -10,6 +10,7 @@ import click
 
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import stdout
+from imagebuilder.cli.given import given as options_given
 from imagebuilder.cli.names import KERNEL, FilePath
 from imagebuilder.errors import InputError, ToolMissing
 from imagebuilder.recipe.lookup import find
@@ -48,6 +49,7 @@ class WithWords(click.Command):
 @click.option("--initcalls", is_flag=True, help="List the kernel's initcalls with their times, in one more start.")
 @click.option("--kernel", "kernels", type=KERNEL, multiple=True, metavar="KERNEL",
               help="Another kernel than the recipe's; repeatable: all are measured in this run.")  # fmt: skip
+@options_given
 @click.option("--show-answer", is_flag=True, help="Print what the application answers.")
 @options.report
 @click.option("--junit", "junit_path", type=Target, metavar="FILE", help="Write the tests as JUnit XML.")
@@ -65,6 +67,9 @@ def command(
     minimum: bool,
     initcalls: bool,
     kernels: tuple[str, ...],
+    environment: tuple[tuple[str, str], ...],
+    env_file: Path | None,
+    secrets: tuple[tuple[str, Path], ...],
     show_answer: bool,
     json_path: Path | None,
     junit_path: Path | None,
@@ -85,7 +90,9 @@ def command(
     printed, to_file = json_path == options.STDOUT, None if json_path == options.STDOUT else json_path
     given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
     given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": to_file}
-    given |= {"--ib-out": out, "--ib-artefacts": artefacts}
+    given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--ib-env-file": env_file}
+    given |= {"--ib-env": ["=".join(each) for each in environment]}
+    given |= {"--ib-secret": [f"{name}={path.absolute()}" for name, path in secrets]}
     store = options.open_store()
     folders = [find(name) for name in names]
     if not NAMES_ONLY.intersection(ctx.meta[WORDS]):

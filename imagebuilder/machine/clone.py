@@ -4,30 +4,27 @@ Before any program goes on, init gives a clone its own random numbers, clock, ho
 what the host has for it alone (``/run/instance``).
 """
 
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from secrets import token_bytes, token_hex
 
 from imagebuilder.errors import InputError
+from imagebuilder.machine.given import Given
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.launcher import Spawned
 from imagebuilder.machine.network import address_words
 from imagebuilder.machine.spec import Forward
 from imagebuilder.machine.suspend import Parked, go_on, load, load_and_go_on
 from imagebuilder.machine.template import Template
-from imagebuilder.words import counted
 
 SEED_BYTES = 32
-PART_BYTES = 256  # of a file, in one line to init
-ENVIRONMENT, USER_DATA = "environment", "user-data"
 MOST_NAME_BYTES = 64
-MOST_FILE_BYTES = 64 << 10  # init takes it line by line, before the programs go on
 
 
 def _mac() -> bytes:
     """An address of one machine (its first byte says: not from a vendor's list)."""
-    return b"\x02" + secrets.token_bytes(5)
+    return b"\x02" + token_bytes(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +32,37 @@ class Identity:
     """Who a clone is. What is not given is chosen at random."""
 
     hostname: str
-    seed: bytes = field(default_factory=lambda: secrets.token_bytes(SEED_BYTES), repr=False)
+    seed: bytes = field(default_factory=lambda: token_bytes(SEED_BYTES), repr=False)
     mac: bytes = field(default_factory=_mac)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Written to ``/run/instance/environment``, a line ``NAME=VALUE`` each."""
     user_data: bytes = b""
     """Written to ``/run/instance/user-data``."""
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Written to ``/run/credentials/NAME``, which the application's user alone reads."""
 
     def __post_init__(self) -> None:
         """Raises InputError for what a guest could not be given."""
         if not 0 < len(self.hostname.encode()) <= MOST_NAME_BYTES or any(c.isspace() for c in self.hostname):
             raise InputError(f"{self.hostname!r} is no host name: 1 to {MOST_NAME_BYTES} bytes without spaces")
-        for name, value in self.environment.items():
-            if not name or "=" in name or "\n" in name + value or "\0" in name + value:
-                raise InputError(f"the variable {name!r} cannot be given to a clone: NAME=VALUE in one line")
-        for what, size in (("the environment", len(self._lines)), ("the user data", len(self.user_data))):
-            if size > MOST_FILE_BYTES:
-                raise InputError(
-                    f"{what} of a clone has {counted(size, 'byte')}, and at most {MOST_FILE_BYTES:,} can be given"
-                )
+        self._given  # noqa: B018 - it refuses what cannot be given
 
     @property
-    def _lines(self) -> bytes:
-        return "".join(f"{name}={value}\n" for name, value in self.environment.items()).encode()
+    def _given(self) -> Given:
+        return Given(self.environment, self.user_data, self.secrets)
 
     @classmethod
     def of(
-        cls, template: Template, *, environment: Mapping[str, str] | None = None, user_data: bytes = b""
+        cls,
+        template: Template,
+        *,
+        environment: Mapping[str, str] | None = None,
+        user_data: bytes = b"",
+        secrets: Mapping[str, bytes] | None = None,
     ) -> "Identity":
         """A new machine of this template, of a name of its own."""
-        hostname = f"{template.name[: MOST_NAME_BYTES - 13]}-{secrets.token_hex(6)}"
-        return cls(hostname, environment=environment or {}, user_data=user_data)
+        hostname = f"{template.name[: MOST_NAME_BYTES - 13]}-{token_hex(6)}"
+        return cls(hostname, environment=environment or {}, user_data=user_data, secrets=secrets or {})
 
     def words(self, address: str | None) -> Iterator[str]:
         """What init is told, line by line; a machine without a network has no address."""
@@ -73,9 +70,7 @@ class Identity:
         yield f"hostname {self.hostname}"
         if address is not None:
             yield f"network {self.mac.hex()} {address}"
-        for name, content in ((ENVIRONMENT, self._lines), (USER_DATA, self.user_data)):
-            for begin in range(0, len(content), PART_BYTES):
-                yield f"file {name} {content[begin : begin + PART_BYTES].hex()}"
+        yield from self._given.words()
 
 
 @asynccontextmanager

@@ -149,6 +149,8 @@ def _words(spec: MachineSpec, launch: Launch, wiring: Wiring | None) -> Iterator
         # One that is counted is asked when it rests, and whoever looks meanwhile is counted too.
         if spec.forwards and launch.icount is None:
             yield "ib.listen=1"
+        if spec.given:
+            yield "ib.given=1"
 
 
 def _qmp_args(wiring: Wiring | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from imagebuilder.machine.child import Child
 from imagebuilder.machine.diagnosis import last_words
 from imagebuilder.machine.ending import Exit
 from imagebuilder.machine.failures import PortTaken, check_files, explain
+from imagebuilder.machine.given import START, check_secrets
 from imagebuilder.machine.launch import COLD, Launch
 from imagebuilder.machine.launcher import Launcher, Spawned
 from imagebuilder.machine.messages import GuestMemory
@@ -64,6 +65,8 @@ class Instance(Observed):
         (PortTaken among them, for a port that the caller chose).
         """
         check_files(spec, launch)
+        if not launch.incoming and not spec.foreign:
+            check_secrets(spec.name, spec.secrets, spec.given, kept=launch.memory_file is not None)
         instance = await cls._start(spec, launch, launcher, on_console)
         try:
             yield instance
@@ -211,6 +214,9 @@ class Instance(Observed):
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self.terminal, sock=self._transport.console)
         await loop.create_unix_connection(lambda: self.channel, sock=self._transport.channel)
+        if self.spec.given and not self.launch.incoming:
+            for words in (*self.spec.given.words(), START):
+                self.channel.send(words)  # init takes it when it has opened its port
         try:
             async with asyncio.timeout(START_S):  # wait_for of Python 3.11 can lose that it was cancelled
                 await launcher.meet(self.spec, self.launch, self.monitor, self._transport.qmp, self._greeted)

@@ -11,6 +11,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.images import Media
 from imagebuilder.images.direct import media_of
 from imagebuilder.machine import clock
+from imagebuilder.machine.given import Given
 from imagebuilder.recipe.values import Egress
 from imagebuilder.words import counted
 
@@ -62,7 +63,8 @@ class MachineSpec:
     ``firmware`` replaces QEMU's own. A ``foreign`` guest has no init of ours, and gets no words for it. ``tsc_khz``
     is the rate of this host's time stamp counter, where it is known. ``cpu_model`` replaces the accelerator's;
     ``properties`` of the machine and ``global_properties`` of its devices (``DRIVER.PROPERTY``) stand behind our own,
-    and the last one counts. ``image`` is the digest of the image that it boots, where it boots one.
+    and the last one counts. ``image`` is the digest of the image that it boots, where it boots one. ``secrets`` are the
+    names of those that its application needs, ``given`` is what it gets for its start.
     """
 
     machine: MachineType
@@ -86,6 +88,8 @@ class MachineSpec:
     properties: tuple[tuple[str, str], ...] = ()
     global_properties: tuple[tuple[str, str], ...] = ()
     image: str = ""
+    secrets: tuple[str, ...] = ()
+    given: Given | None = None
 
     @property
     def scratch(self) -> tuple[Disk, ...]:
@@ -102,10 +106,11 @@ def spec_of(
     egress: Egress | None = None,
     forwards: Iterable[Forward] = (),
     media: Media | None = None,
+    given: Given | None = None,
 ) -> MachineSpec:
     """The machine that an image expects; ``memory_mib``, ``cpus`` and ``egress`` override it, ``forwards`` say which
-    host ports. ``media`` of an artifact is what it starts from, instead of the bundle. Raises InputError for what the
-    image cannot use."""
+    host ports; ``given`` is what its application gets for its start. ``media`` of an artifact is what it starts from,
+    instead of the bundle. Raises InputError for what the image cannot use."""
     boot = bundle.image.boot
     forwards = tuple(forwards)
     _check(bundle.image, cpus or boot.cpus, forwards, egress)
@@ -127,6 +132,8 @@ def spec_of(
         name=bundle.image.name,
         tsc_khz=clock.host_tsc_khz(),
         image=bundle.image.digest,
+        secrets=bundle.image.recipe.secrets,
+        given=given or None,
     )
 
 

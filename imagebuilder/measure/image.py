@@ -6,6 +6,7 @@ from pathlib import Path
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
 from imagebuilder.events import Say, silent
+from imagebuilder.machine.given import Given
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
 from imagebuilder.measure import instructions, memory, size, startup
 from imagebuilder.measure.budget import Measured, rows
@@ -34,6 +35,7 @@ class ImageOptions:
     memory_mib: int | None = None
     cpus: int | None = None
     initcalls: bool = False
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,13 @@ class Work:
     def spec(self) -> MachineSpec:
         """The machine that the image expects."""
         options = self.options
-        return spec_of(self.bundle, accelerator=options.accelerator, memory_mib=options.memory_mib, cpus=options.cpus)
+        return spec_of(
+            self.bundle,
+            accelerator=options.accelerator,
+            memory_mib=options.memory_mib,
+            cpus=options.cpus,
+            given=options.given,
+        )
 
     @property
     def ready(self) -> Ready:

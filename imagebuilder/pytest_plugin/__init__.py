@@ -65,6 +65,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     text = "what runs the machines: auto takes KVM only when a guest really ran under it"
     group.addoption("--ib-accel", choices=["auto", "kvm", "tcg"], default="auto", help=text)
     group.addoption("--ib-memory", type=_positive, metavar="MIB", help="memory, instead of the recipe's")
+    text = "a variable of the application; again for several"
+    group.addoption("--ib-env", action="append", metavar="NAME=VALUE", help=text)
+    group.addoption("--ib-env-file", metavar="FILE", help="a file of such variables, one a line")
+    text = "a secret that FILE holds, as /run/credentials/NAME; again for several"
+    group.addoption("--ib-secret", action="append", metavar="NAME=FILE", help=text)
     group.addoption("--ib-cpus", type=_positive, metavar="N", help="processors, instead of the recipe's")
     group.addoption(
         "--ib-kernel", action="append", metavar="KERNEL", help="another kernel than the recipe's; again for several"

@@ -67,6 +67,7 @@ def imagebuilder_session(
 ) -> "Iterator[Session]":
     """What the tests of the session share. Tests of recipes need it seldom."""
     from imagebuilder.events import silent
+    from imagebuilder.machine.given import given_by
     from imagebuilder.pytest_plugin.session import Session, Settings, Shape
 
     option, here = request.config.getoption, request.config.invocation_params.dir
@@ -82,6 +83,7 @@ def imagebuilder_session(
         option("--ib-initcalls"),
         option("--ib-refresh"),
         request.config.stash.get(SAY, silent),
+        given_by(option("--ib-env") or (), option("--ib-env-file"), option("--ib-secret") or (), here),
     )
     session = Session(settings)
     try:

@@ -14,6 +14,7 @@ from imagebuilder.errors import ImagebuilderError, InputError, OutputError
 from imagebuilder.events import Say, silent
 from imagebuilder.machine.accel import Choice, choose
 from imagebuilder.machine.cloner import Cloner
+from imagebuilder.machine.given import Given
 from imagebuilder.machine.spec import MachineSpec, spec_of
 from imagebuilder.machine.template import Template, Wanted
 from imagebuilder.machine.template_create import found_or_made
@@ -55,7 +56,7 @@ class Shape:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the options of the session say. ``shared`` is a folder that all workers of the session have; ``minimum`` and
-    ``initcalls`` are measured too; ``say`` is told how building and measuring go."""
+    ``initcalls`` are measured too; ``say`` is told how building and measuring go; each cold start is ``given`` this."""
 
     shape: Shape
     runs: int
@@ -66,6 +67,7 @@ class Settings:
     initcalls: bool = False
     refresh: bool = False
     say: Say = silent
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ class Session:
     def spec(self, image: Bundle, shape: Shape) -> MachineSpec:
         """The image's machine in that shape. Raises KvmUnusable, ToolMissing."""
         accelerator = self.choice(shape).accelerator
-        return spec_of(image, accelerator=accelerator, memory_mib=shape.memory_mib, cpus=shape.cpus)
+        given = self.settings.given
+        return spec_of(image, accelerator=accelerator, memory_mib=shape.memory_mib, cpus=shape.cpus, given=given)
 
     def template(self, image: Bundle, shape: Shape) -> Template:
         """The template of the image's machine in that shape, made when it is missing or stale. Raises what making it
@@ -183,6 +186,7 @@ class Session:
             shape.memory_mib,
             shape.cpus,
             initcalls=settings.initcalls,
+            given=settings.given,
         )
 
     def figures_folder(self, image: Bundle) -> Path:

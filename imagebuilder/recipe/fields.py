@@ -33,6 +33,7 @@ LINE = r"^[^\x00-\x1f\x7f]*$"
 PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?$"
 RELEASE = r"^[a-z][a-z0-9-]*$"
 MODE = r"^[0-7]{3,4}$"
+SECRET = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 URL_PATH = r"^/[!-~]*$"
 SHA256 = r"^[0-9a-f]{64}$"
@@ -48,6 +49,7 @@ PATTERNS = {
     RELEASE: "the name of a Debian release",
     MODE: "a file mode in octal, as in '0644'",
     VARIABLE: "a name of letters, digits and '_' that begins with no digit",
+    SECRET: "a name of at most 64 letters, digits, '.', '_' and '-'",
     URL_PATH: "the path of a URL, as in '/'",
     SHA256: "a SHA-256 of 64 digits in hexadecimal",
     GLOB: "an absolute path in the image, or a pattern for such",
@@ -191,6 +193,7 @@ Version = Annotated[str, Field(pattern=VERSION)]
 Text = Annotated[str, Field(pattern=TEXT)]
 Line = Annotated[str, Field(pattern=LINE)]
 Variable = Annotated[str, Field(pattern=VARIABLE)]
+SecretName = Annotated[str, Field(pattern=SECRET)]
 Package = Annotated[str, Field(pattern=PACKAGE)]
 Release = Annotated[str, Field(pattern=RELEASE, examples=["bookworm", "trixie"]), AfterValidator(_release)]
 Command = Annotated[tuple[Text, ...], Field(min_length=1, max_length=64), AfterValidator(_command)]

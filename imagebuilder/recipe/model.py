@@ -88,12 +88,16 @@ class Application(RecipeTable):
     """How long it may take to end before it is killed, in ms."""
     limits: Mapping[LimitName, fields.LimitValue] = {}
     """Resource limits: a number, "unlimited" or "soft:hard"."""
+    secrets: tuple[fields.SecretName, ...] = Field(default=(), max_length=16)
+    """Names of secrets that it needs (``run --secret NAME=FILE``): each is the file /run/credentials/NAME, in memory,
+    which its user alone reads; CREDENTIALS_DIRECTORY names the folder."""
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        """No capability twice."""
-        given = raw.get("capabilities")
-        yield from repeated(list(enumerate(given)), "capabilities") if isinstance(given, list | tuple) else ()
+        """No capability and no secret twice."""
+        for key in ("capabilities", "secrets"):
+            given = raw.get(key)
+            yield from repeated(list(enumerate(given)), key) if isinstance(given, list | tuple) else ()
 
 
 class FileEntry(RecipeTable):

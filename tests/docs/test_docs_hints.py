@@ -76,6 +76,10 @@ FOLLOWED = {
     "docker login, podman login or skopeo login keeps them where imagebuilder finds them":
         "oci/test_registry.py::test_a_user_and_a_password",
     "imagebuilder template create {}": "cli/test_template.py::test_from_create_to_rm",
+    "start it cold: imagebuilder run {} --secret {}=FILE":
+        "build/test_given.py::test_the_application_alone_reads_its_secrets",
+    "imagebuilder run {} --secret {}=FILE; test takes it too":
+        "build/test_given.py::test_the_application_alone_reads_its_secrets",
     "if it needs longer, give it more with timeout_s under [[prepare]]":
         "build/test_prepare.py::test_a_command_that_needs_longer_gets_it_by_the_hint",
     "give it more with memory_mib under [[prepare]]: three quarters of it can be written":

@@ -345,6 +345,8 @@ NET = ["", "", "", "", "10.0.2.15", "255.255.255.0"]
         ("console=ttyS0 ib.channel=1 ib.hostname=web quiet\n", ["web", "1", "", ""]),
         ("ib.channel=vport0p1 ib.listen=1", ["", "vport0p1", "listen", ""]),
         ("ib.learn=/dev/vda", ["", "", "", "/dev/vda"]),
+        ("ib.given=1", ["", "", "", "given"]),
+        ("ib.given=0", ["", "", "", ""]),
         ("ib.acpi=1 ib.channel=0", ["", "", "", ""]),
         ("ib.ip=10.0.2.15/24,10.0.2.2,10.0.2.3", [*NET, "10.0.2.2", "0", "10.0.2.3"]),
         ("ib.ip=10.0.2.15/24", [*NET, "0.0.0.0", "0"]),

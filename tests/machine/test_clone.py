@@ -151,7 +151,7 @@ def test_variables_that_cannot_be_given(name: str, value: str) -> None:
 
 
 def test_more_than_can_be_given() -> None:
-    with pytest.raises(InputError, match="the user data of a clone has 65,537 bytes, and at most 65,536"):
+    with pytest.raises(InputError, match="the user data of a machine has 65,537 bytes, and at most 65,536"):
         Identity("a", user_data=b"x" * 65537)
 
 

@@ -46,7 +46,8 @@ DEBIAN: Mapping[str, Node] = {
 # A root that cannot be written: the folder that init makes in /dev is one for all, and takes no mount of its own.
 READ_ONLY: Mapping[str, Node] = {
     "/dev/shm": TEMPORARY,
-    "/run/instance": directory(),  # what the host has for a clone
+    "/run/credentials": directory(),  # secrets
+    "/run/instance": directory(),  # what else the host has for this machine
     "/tmp": symlink("/dev/shm"),
     "/var/tmp": symlink("/tmp"),
 }

@@ -217,6 +217,23 @@ static void commands_read(void (*command)(char *line))
     }
 }
 
+bool channel_take(void (*command)(char *line), const bool *enough, int limit_ms)
+{
+    const struct timespec tick = {.tv_nsec = NS_PER_MS};
+    long long until_ns = now_ns() + (long long)limit_ms * NS_PER_MS;
+
+    channel_claim();
+    flush();
+    while (!*enough && port >= 0 && now_ns() < until_ns) {
+        struct pollfd entry = {.fd = port, .events = POLLIN};
+        if (poll(&entry, 1, MOST_WAIT_MS) > 0 && entry.revents & POLLIN)
+            commands_read(command);
+        else
+            nanosleep(&tick, NULL);  /* nobody holds the other end yet */
+    }
+    return *enough;
+}
+
 static void back_off(void)
 {
     wait_ms = wait_ms * 2 < MOST_WAIT_MS ? wait_ms * 2 : MOST_WAIT_MS;

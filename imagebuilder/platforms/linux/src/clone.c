@@ -45,14 +45,19 @@ void clone_freeze(void)
     kill(-1, SIGSTOP);
 }
 
-/* All programs stand still, and this machine is about to be kept: what its clones need is made ready here, once. */
-void clone_detach(void)
+void instance_folder(void)
 {
-    random_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
     mkdir("/run", 0755);
     if (mkdir(FOLDER, 0755) && access(FOLDER, W_OK) && errno == EROFS &&
         mount("tmpfs", FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755"))
         FAIL("cannot make ", FOLDER, " on a root that cannot be written: ", REASON);
+}
+
+/* All programs stand still, and this machine is about to be kept: what its clones need is made ready here, once. */
+void clone_detach(void)
+{
+    random_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    instance_folder();
     hosts_open();
     address_leave();
 }
@@ -109,8 +114,7 @@ void clone_network(char *words)
     address_change((const uint8_t *)words, ip);
 }
 
-/* NAME HEX: what the host gives to this clone alone, part by part, in /run/instance. */
-void clone_file(char *words)
+void file_take(const char *folder, char *words, const struct owner *owner)
 {
     char *hex = strchr(words, ' ');
     struct text path = {0};
@@ -121,11 +125,17 @@ void clone_file(char *words)
     *hex++ = '\0';
     if ((size = hex_read(hex)) < 0)
         FAIL("file ", words, " is not in hexadecimal digits");
-    text_join(&path, FOLDER, "/", words, NULL);
-    fd = open(path.s, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (fd < 0 || write(fd, hex, (size_t)size) != size)
+    text_join(&path, folder, "/", words, NULL);
+    fd = open(path.s, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, owner->mode);
+    if (fd < 0 || write(fd, hex, (size_t)size) != size || fchown(fd, owner->uid, owner->gid))
         FAIL("cannot write ", path.s, ": ", REASON);
     close(fd);
+}
+
+/* What the host gives to this machine alone, in /run/instance. */
+void clone_file(char *words)
+{
+    file_take(FOLDER, words, &(struct owner){0, 0, 0644});
 }
 
 /* PATH: a program of the image that sees the new machine before the application does. */

@@ -81,7 +81,7 @@ struct lease {  /* addresses in network byte order, 0: not known */
     uint32_t address, mask, gateway, server, dns[MOST_DNS];
     int dns_count, mtu;
 };
-struct boot { const char *ip, *hostname, *channel, *learn; bool listen; };
+struct boot { const char *ip, *hostname, *channel, *learn; bool listen, given; };
 
 void boot_read(struct boot *boot, char *cmdline);  /* boot points into cmdline afterwards */
 bool lease_read(struct lease *lease, const char *words);  /* ADDRESS/PREFIX[,GATEWAY[,DNS…]] */
@@ -133,6 +133,7 @@ void channel_phase(const char *name, long long at_ns);
 void channel_poll(struct pollfd *entry);       /* what to wait for */
 int channel_timeout_ms(void);                  /* -1: nothing to try again */
 void channel_ready(short events, void (*command)(char *line));
+bool channel_take(void (*command)(char *line), const bool *enough, int limit_ms);  /* until it is enough */
 void channel_drain(void);                      /* the same, before there is more to say than is kept */
 void channel_end(void);                        /* sends what is kept (bounded wait), so that the host has it */
 
@@ -173,7 +174,15 @@ void clone_hostname(char *name);
 void clone_network(char *words);
 void clone_file(char *words);
 void clone_hook(const struct conf *conf, char *path);
+void instance_folder(void);                    /* /run/instance, on whichever root */
+struct owner { uid_t uid; gid_t gid; mode_t mode; };
+void file_take(const char *folder, char *words, const struct owner *owner);  /* NAME HEX, part by part */
 void clone_thaw(pid_t application, char *signal);
+
+/* --- given.c: what the host has for this start alone --------------------------------------------------------------- */
+
+void given_take(struct conf *conf);            /* before anything is started */
+void secret_take(const struct conf *conf, char *words);
 
 /* --- start.c, loop.c, main.c --------------------------------------------------------------------------------------- */
 

@@ -115,6 +115,11 @@ static void hook(char *path)
     clone_hook(conf, path);
 }
 
+static void secret(char *words)
+{
+    secret_take(conf, words);
+}
+
 static void thaw(char *rest)
 {
     clone_thaw(application, rest);
@@ -126,6 +131,7 @@ static const struct { const char *name; void (*act)(char *rest); } COMMANDS[] = 
     {"sockets", sockets},
     {"freeze", freeze}, {"detach", detach}, {"seed", clone_seed}, {"clock", clone_clock}, {"hostname", clone_hostname},
     {"network", clone_network}, {"file", clone_file}, {"hook", hook}, {"thaw", thaw},
+    {"secret", secret},
 };
 
 static void command(char *line)

@@ -199,6 +199,8 @@ int main(void)
     ioctl(0, TIOCSCTTY, 1);  /* the console may be none, or none that can be a terminal */
     if (!conf.uid || conf.capabilities || conf.helpers)
         channel_claim();
+    if (boot.given)
+        given_take(&conf);
     if (conf.helpers)
         helpers_start(&conf);
     pid_t pid = application_start(&conf);

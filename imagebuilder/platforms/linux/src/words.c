@@ -24,6 +24,8 @@ static void word_read(struct boot *boot, const char *word)
         boot->channel = strcmp(value, "0") ? value : NULL;
     else if ((value = after(ours, "listen=")))
         boot->listen = *value == '1';
+    else if ((value = after(ours, "given=")))
+        boot->given = *value == '1';
     else if ((value = after(ours, "learn=")))
         boot->learn = value;
 }
