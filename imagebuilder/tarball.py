@@ -142,12 +142,19 @@ class _Bounded:
 
 def members(stream: IO[bytes], name: str, most_bytes: int, *, sparse: bool = False) -> Members:
     """The members of an unpacked tar archive, one after the other; those that are ``sparse`` only for who asks for
-    them, and then reads the content of each. Raises SourceError where it is too much."""
+    them, and then reads the content of each. Behind the last one padding may be missing: `umoci insert` 0.4.7 writes
+    such layers, and Go's archive/tar takes them. Raises SourceError where it is too much."""
     bounded: Any = _Bounded(stream, name, most_bytes, most_of_headers=MOST_HEADERS_BYTES if sparse else None)
     count = names_bytes = sparse_bytes = 0
+    member: tarfile.TarInfo | None = None
     with tarfile.open(fileobj=bounded, mode="r|", bufsize=BUFFER_BYTES, tarinfo=_Header) as archive:
         while True:
-            member = archive.next()  # the first one was read when it was opened
+            try:
+                member = archive.next()  # the first one was read when it was opened
+            except tarfile.ReadError:
+                if member is None or not _lacks_padding_alone(member, archive, bounded.read_bytes):
+                    raise
+                return
             bounded.most_of_headers = None
             if member is None:
                 return
@@ -167,6 +174,14 @@ def members(stream: IO[bytes], name: str, most_bytes: int, *, sparse: bool = Fal
                 raise SourceError(f"{name} is refused: it unpacks to more than {most_bytes:,} bytes")
             yield member, archive
             bounded.most_of_headers = bounded.read_bytes + MOST_HEADERS_BYTES if sparse else None
+
+
+def _lacks_padding_alone(last: tarfile.TarInfo, archive: tarfile.TarFile, read_bytes: int) -> bool:
+    """Whether the stream ends behind the content of the last member, before a multiple of 512 bytes."""
+    parts: Any = last.sparse  # what of a sparse file is there: offset and size
+    size = last.size if parts is None else sum(size for _, size in parts)
+    end: int = archive.offset
+    return end - -size % tarfile.BLOCKSIZE <= read_bytes < end
 
 
 def places(stream: IO[bytes], name: str) -> Iterator[tuple[str, Place]]:

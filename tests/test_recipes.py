@@ -22,7 +22,7 @@ from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 from imagebuilder.tree import Kind
 
-RECIPES = ("hello", "nginx", "python", "redis")
+RECIPES = ("from-container", "hello", "nginx", "python", "redis")
 SHELLS = ("sh", "bash", "dash", "busybox", "apt", "dpkg", "sshd", "login")
 pytestmark = [pytest.mark.vm, pytest.mark.network]
 Boot = Callable[[str], AbstractAsyncContextManager[Instance]]

@@ -52,10 +52,10 @@ class Running:
         """As the name of an image has it."""
         return f"127.0.0.1:{self.port}"
 
-    def push(self, layout: Path, name: str, *words: str) -> None:
-        """Push the image ``v1`` of an OCI layout."""
+    def push(self, layout: Path, name: str, *words: str, tag: str = "v1") -> None:
+        """Push an image of an OCI layout."""
         argv = ["skopeo", "--insecure-policy", "copy", "-q", "--all", "--dest-tls-verify=false", *words]
-        process.run([*argv, f"oci:{layout}:v1", f"docker://{self.host}/{name}"], timeout_s=300)
+        process.run([*argv, f"oci:{layout}:{tag}", f"docker://{self.host}/{name}"], timeout_s=300)
 
     def put(self, name: str, reference: str, document: bytes, kind: str) -> None:
         """Put a manifest or an index as it is, whose contents are there."""

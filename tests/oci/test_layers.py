@@ -66,6 +66,17 @@ def test_an_upper_layer_over_a_lower(tmp_path: Path, upper: list[Member], expect
     assert " ".join(f"{path}={said}" if said != "<directory>" else path for path, said in found.items()) == expected
 
 
+@pytest.mark.parametrize("last", [b"x", b"y" * 600, b""], ids=len)
+def test_padding_behind_the_last_member_may_be_missing(tmp_path: Path, last: bytes) -> None:
+    """As `umoci insert` writes layers; a content that is cut off is refused all the same."""
+    archive = tar([Member("a", "a"), Member("b", last.decode())])
+    end = 3 * tarfile.BLOCKSIZE + len(last)
+    assert shown(applied(tmp_path, archive[:end])) == {"a": "a", "b": last.decode()}
+    for cut in (end - 1, 2 * tarfile.BLOCKSIZE + 7):
+        with pytest.raises(SourceError, match="layer 0 is damaged"):
+            applied(tmp_path, archive[:cut])
+
+
 def test_a_folder_that_is_hidden_and_made_again_by_what_is_in_it_is_as_one_makes_it(tmp_path: Path) -> None:
     lower = [Member("d", type=tarfile.DIRTYPE, mode=0o700, ids=(5, 6)), Member("d/a", "a")]
     opaque = applied(tmp_path, tar(lower), tar([Member("d/.wh..wh..opq")]))
