@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from imagebuilder import documents
 from imagebuilder.errors import InputError, OutputError
-from imagebuilder.platforms.linux.config import MOST_LINES, MOST_PAGE, MOST_PARTS, Ahead
+from imagebuilder.platforms.values import MOST_PAGE, Ahead, MostAhead
 from imagebuilder.tree import Node, Tree
 
 SCHEMA: Literal["imagebuilder.pages/1"] = "imagebuilder.pages/1"
@@ -103,15 +103,15 @@ def write(pages: PageList, path: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def learned(tree: Tree, paths: Sequence[str], found: Mapping[int, Iterable[Range]]) -> PageList:
+def learned(tree: Tree, paths: Sequence[str], found: Mapping[int, Iterable[Range]], most: MostAhead) -> PageList:
     """The list for files of an image, of which those ranges were in memory (by the number of the file).
 
-    Small gaps are closed, larger ones only when there are more ranges than init has room for.
+    Small gaps are closed, larger ones only when there are more ranges than ``most`` has room for.
     """
     fitting = {path: [each for each in found.get(n, ()) if sum(each) <= MOST_PAGE] for n, path in enumerate(paths)}
     for gap in count(GAP_PAGES):
         joint = {path: joined(ranges, gap) for path, ranges in fitting.items()}
-        if sum(len(_requests(ranges)) for ranges in joint.values()) <= MOST_PARTS - MOST_LINES:
+        if sum(len(_requests(ranges)) for ranges in joint.values()) <= most.parts - most.files:
             break  # files of another content have a part each
     files = (FilePages(path=path, sha256=tree[path].content.digest, pages=joint[path]) for path in sorted(joint))
     return PageList(files=tuple(files))

@@ -18,9 +18,9 @@ from imagebuilder.events import silent
 from imagebuilder.kernel import config
 from imagebuilder.machine.spec import Forward, check_network
 from imagebuilder.paths import cache_dir, source_date_epoch_s
-from imagebuilder.platforms.linux import Mount
 from imagebuilder.platforms.linux.covered import copied
-from imagebuilder.platforms.linux.layer import Surroundings, defaults
+from imagebuilder.platforms.linux.layer import defaults
+from imagebuilder.platforms.values import Mount, Surroundings
 from imagebuilder.recipe import new
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree, file

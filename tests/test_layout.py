@@ -213,6 +213,15 @@ def test_a_room_knows_only_the_rooms_before_it(path: Path) -> None:
     assert not others, f"{relative(path)} knows {others}"
 
 
+def test_a_platform_is_known_by_its_row_alone() -> None:
+    preparing = {"build/planner.py", "build/steps/prepare.py"}  # commands of an image's sources are programs of Linux
+    others = [
+        path for path in MODULES if not relative(path).startswith("platforms/") and relative(path) not in preparing
+    ]
+    known = [(relative(path), name) for path in others for name in imports(path)]
+    assert [each for each in known if each[1].startswith("imagebuilder.platforms.linux")] == []
+
+
 def test_rooms_do_not_know_each_other_in_turn() -> None:
     TopologicalSorter(BELOW).prepare()
 

@@ -12,7 +12,9 @@ from imagebuilder.build.walk import Build
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Event, Warned
 from imagebuilder.pages import GAP_PAGES, REQUEST_PAGES, PageList, Range, joined, learned
-from imagebuilder.platforms.linux.config import MOST_LINES, MOST_PARTS, Ahead
+from imagebuilder.platforms.linux.config import MOST_LINES, MOST_PARTS
+from imagebuilder.platforms.table import PLATFORMS, USUAL
+from imagebuilder.platforms.values import Ahead
 from imagebuilder.recipe.load import load
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree, file
@@ -21,6 +23,7 @@ from tests.app import lay_down, recipe_text
 PAGE = 4096
 LARGE, SMALL = file(b"\1" * PAGE * 400), file(b"\2" * (PAGE + 1))
 TREE = Tree({"/bin/large": LARGE, "/bin/small": SMALL, "/empty": file(b"")})
+MOST = PLATFORMS[USUAL].most_ahead
 PATHS = ("/bin/small", "/bin/large")
 HINT = "`imagebuilder learn app` writes it again"
 
@@ -48,14 +51,14 @@ def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, one: list[Range], two: list[Range]
 ) -> None:
     path = tmp_path_factory.mktemp("list") / "pages.json"
-    made = learned(TREE, PATHS, {0: one, 1: two})
+    made = learned(TREE, PATHS, {0: one, 1: two}, MOST)
     pages.write(made, path)
     assert pages.read(path, hint=HINT) == made
     assert [each.name for each in path.parent.iterdir()] == ["pages.json"]
 
 
 def test_the_text_has_a_line_for_each_file_in_the_order_of_their_paths(tmp_path: Path) -> None:
-    made = learned(TREE, PATHS, {1: [(60, 2), (0, 3), (9, 1)]})
+    made = learned(TREE, PATHS, {1: [(60, 2), (0, 3), (9, 1)]}, MOST)
     assert made.text == (
         '{"schema": "imagebuilder.pages/1", "files": [\n'
         f'  {{"path": "/bin/large", "sha256": "{LARGE.content.digest}", "pages": [[0, 10], [60, 2]]}},\n'
@@ -66,7 +69,7 @@ def test_the_text_has_a_line_for_each_file_in_the_order_of_their_paths(tmp_path:
 
 
 def test_more_ranges_than_init_has_room_for_are_joined() -> None:
-    made = learned(TREE, PATHS, {0: [(page, 1) for page in range(0, 16_000, 8)], 1: [(70_000, 1), (3, 1)]})
+    made = learned(TREE, PATHS, {0: [(page, 1) for page in range(0, 16_000, 8)], 1: [(70_000, 1), (3, 1)]}, MOST)
     told = pages.ahead(TREE, PATHS, made)
     assert sum(len(each.parts) for each in told) <= MOST_PARTS - MOST_LINES
     assert covered(told[0].parts) >= set(range(0, 16_000, 8))
@@ -74,7 +77,7 @@ def test_more_ranges_than_init_has_room_for_are_joined() -> None:
 
 
 def test_what_the_disk_gives_at_once_is_one_part() -> None:
-    made = learned(TREE, PATHS, {1: [(0, 400)]})
+    made = learned(TREE, PATHS, {1: [(0, 400)]}, MOST)
     assert pages.ahead(TREE, PATHS, made)[1] == Ahead("/bin/large", ((0, REQUEST_PAGES), (REQUEST_PAGES, 80)))
 
 
@@ -84,14 +87,14 @@ def test_without_a_list_the_beginning_is_read() -> None:
 
 
 def test_a_file_of_another_content_is_read_from_its_beginning() -> None:
-    made = learned(TREE, PATHS, {0: [(1, 1)], 1: [(5, 7)]})
+    made = learned(TREE, PATHS, {0: [(1, 1)], 1: [(5, 7)]}, MOST)
     newer = TREE.put("/bin/large", file(b"\3" * PAGE))
     assert pages.unknown(TREE, PATHS, made) == []
     assert pages.unknown(newer, PATHS, made) == ["/bin/large"]
     assert pages.ahead(newer, PATHS, made) == (Ahead("/bin/small", ((1, 1),)), Ahead("/bin/large", ((0, 1),)))
 
 
-GOOD = learned(TREE, PATHS, {1: [(0, 3), (60, 2)]}).text
+GOOD = learned(TREE, PATHS, {1: [(0, 3), (60, 2)]}, MOST).text
 
 
 @pytest.mark.parametrize(
@@ -146,13 +149,13 @@ def test_what_init_is_told_for_a_list(application: Path, tmp_path: Path) -> None
     assert lines == [f"ahead {PROGRAM}", f"part 0 {whole}"]
 
     (folder / "recipe.toml").write_text(recipe_text("wait", more=ON_DISK + 'pages = "pages.json"\n'))
-    pages.write(learned(plain.root, plain.ahead_paths, {0: [(0, 2), (60, 3)]}), folder / "pages.json")
+    pages.write(learned(plain.root, plain.ahead_paths, {0: [(0, 2), (60, 3)]}, MOST), folder / "pages.json")
     listed, lines, said = built(folder, cache)
     assert lines == [f"ahead {PROGRAM}", "part 0 2", "part 60 3"]
     assert not [event for event in said if isinstance(event, Warned)]
     assert listed.plan.bundle.id != plain.plan.bundle.id
 
-    pages.write(learned(plain.root, plain.ahead_paths, {0: [(0, 9)]}), folder / "pages.json")
+    pages.write(learned(plain.root, plain.ahead_paths, {0: [(0, 9)]}, MOST), folder / "pages.json")
     assert built(folder, cache)[1] == [f"ahead {PROGRAM}", "part 0 9"], "another list, another image"
 
 
@@ -160,7 +163,7 @@ def test_a_list_for_another_program_is_told_and_left_aside(application: Path, tm
     text = recipe_text("wait", more=ON_DISK + 'pages = "pages.json"\n')
     folder = lay_down(tmp_path / "app", application, text)
     other = Tree({PROGRAM: file(b"an older one")})
-    pages.write(learned(other, (PROGRAM,), {0: [(0, 1)]}), folder / "pages.json")
+    pages.write(learned(other, (PROGRAM,), {0: [(0, 1)]}, MOST), folder / "pages.json")
     _, lines, said = built(folder, tmp_path / "cache")
     assert lines == [f"ahead {PROGRAM}", f"part 0 {-(-application.stat().st_size // PAGE)}"]
     (warning,) = (event for event in said if isinstance(event, Warned))

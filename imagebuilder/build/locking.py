@@ -12,7 +12,6 @@ from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Note, Say, Warned
 from imagebuilder.lockfile import Change, Choices, Lock, LockedInit, LockedKernel
 from imagebuilder.paths import is_file
-from imagebuilder.platforms.table import LINUX, PLATFORMS
 from imagebuilder.recipe.lookup import FILE, typed
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.sources.kind import LOCKFILE, Context
@@ -110,7 +109,7 @@ def chosen(planner: Planner) -> Choices:
     """All that a lockfile has of a recipe: of the kernel, of the recipe's own."""
     own = replace(planner, kernel_name=None, smp=False)
     name, key, digest = kernels.identity(own.definition, own.fragments)
-    platform = PLATFORMS[LINUX]
+    platform = planner.platform
     return Choices(
         init=LockedInit(key=platform.key(), sha256=platform.digest()),
         kernel=LockedKernel(name=name, key=key, sha256=digest),

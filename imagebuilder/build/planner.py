@@ -29,7 +29,7 @@ from imagebuilder.images import IMAGES
 from imagebuilder.pages import PageList
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.platforms.linux.preparer import preparer_key
-from imagebuilder.platforms.table import LINUX, PLATFORMS
+from imagebuilder.platforms.table import PLATFORMS, USUAL, Platform
 from imagebuilder.recipe.completed import completed
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.listening import IPV6, ipv6_listener
@@ -73,7 +73,7 @@ class Planner:
             pack=PackInputs(source_date_epoch_s()),
             bundle=BundleInputs(
                 describe(self.complete),
-                LINUX,
+                self.platform_name,
                 self.definition.name,
                 self.definition.product(Firmware.DIRECT),
                 self.definition.boot,
@@ -95,6 +95,16 @@ class Planner:
             prepare_kernel=KernelInputs(self._prepare_kernel, ()) if self.recipe.prepare else None,
         )
         return plan(self.recipe.name, inputs, self.code)
+
+    @property
+    def platform_name(self) -> str:
+        """What runs the application: a row of ``PLATFORMS``."""
+        return USUAL
+
+    @property
+    def platform(self) -> Platform:
+        """That row."""
+        return PLATFORMS[self.platform_name]
 
     @cached_property
     def code(self) -> Code:
@@ -146,7 +156,7 @@ class Planner:
     @property
     def folder_name(self) -> str:
         """``NAME``, or ``NAME@KERNEL`` for another kernel than the recipe's."""
-        usual = self._kernel_for(PLATFORMS[LINUX].kernel_requirements(self.recipe)).definition
+        usual = self._kernel_for(self.platform.kernel_requirements(self.recipe)).definition
         chosen = kernels.name_of(self.definition, self.fragments[len(self._named_fragments) :] if self.smp else ())
         return self.recipe.name if chosen == usual.name else f"{self.recipe.name}@{chosen}"
 
@@ -178,7 +188,7 @@ class Planner:
 
     @property
     def _requirements(self) -> Mapping[str, str]:
-        return PLATFORMS[LINUX].kernel_requirements(self.recipe, smp=self.smp)
+        return self.platform.kernel_requirements(self.recipe, smp=self.smp)
 
     @property
     def _slim(self) -> SlimInputs:
@@ -187,6 +197,7 @@ class Planner:
         programs = (application.command, recipe.template.hook, *(each.command[0] for each in recipe.helper))
         arguments = (*application.arguments, *(word for each in recipe.helper for word in each.command[1:]))
         return SlimInputs(
+            platform=self.platform_name,
             roots=tuple(filter(None, programs)),
             arguments=tuple(word for word in arguments if "/" in word),
             transforms=self._transforms(Stage.SOURCES),
@@ -244,8 +255,8 @@ class Planner:
             root=recipe.root,
             network=recipe.machine.network,
             egress=recipe.machine.egress,
-            platform=LINUX,
-            init=PLATFORMS[LINUX].key(),
+            platform=self.platform_name,
+            init=self.platform.key(),
             kernel=self._abilities,
             files=self._files,
             source_owners=tuple(each.owner for each in self.sources if hasattr(each, "owner")),

@@ -25,7 +25,6 @@ from imagebuilder.filesystems.common import replacing
 from imagebuilder.images import Artifact
 from imagebuilder.kernel import Choice
 from imagebuilder.paths import real
-from imagebuilder.platforms.table import LINUX, PLATFORMS
 from imagebuilder.preparation import Outcome, Preparation
 from imagebuilder.recipe.lookup import typed
 from imagebuilder.recipe.model import Recipe
@@ -158,7 +157,7 @@ class Build:
         """The files of which init reads ahead, in its order: what the application is made of."""
         from imagebuilder.closure.slimming import needed
 
-        return needed(self.root, self.planner.complete.application.command)[: PLATFORMS[LINUX].most_ahead]
+        return needed(self.root, self.planner.complete.application.command)[: self.planner.platform.most_ahead.files]
 
     @cached_property
     def plan(self) -> Plan:

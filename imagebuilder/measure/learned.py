@@ -57,7 +57,7 @@ def learned(
         _check(recipe, bundle)
         with step(say, f"learn {recipe.name}", f"see which pages {recipe.name} uses"):
             found = run(learn(spec_of(bundle, accelerator=accelerator), bundle.ready))
-    made = pages.learned(build.root, build.ahead_paths, found)
+    made = pages.learned(build.root, build.ahead_paths, found, build.planner.platform.most_ahead)
     file = recipe.folder / (recipe.root.pages or USUAL)
     pages.write(made, file)
     if recipe.root.pages:

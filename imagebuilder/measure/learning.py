@@ -7,7 +7,7 @@ from dataclasses import replace
 from imagebuilder.machine.instance import Instance
 from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.machine.suspend import rest
-from imagebuilder.platforms.linux.configuration import ROOT_DISK
+from imagebuilder.platforms.table import PLATFORMS, USUAL
 from imagebuilder.recipe.model import Ready
 
 ANSWER_S = 60.0  # emulated, on a busy host
@@ -35,4 +35,4 @@ async def learn(spec: MachineSpec, ready: Ready) -> Ranges:
 
 def learning(spec: MachineSpec) -> MachineSpec:
     """The machine that learns. Programs lie at fixed addresses, so that it finds the same each time."""
-    return replace(spec, cmdline=f"{spec.cmdline} ib.learn={ROOT_DISK} norandmaps")
+    return replace(spec, cmdline=f"{spec.cmdline} ib.learn={PLATFORMS[USUAL].root_disk} norandmaps")

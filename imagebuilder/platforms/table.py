@@ -1,14 +1,15 @@
 """What runs the application inside the machine: a row for each."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from imagebuilder.events import Say
-from imagebuilder.platforms.linux import build, config, configuration, layer
-from imagebuilder.platforms.linux.configuration import Orders
+from imagebuilder.platforms.linux import build, config, configuration, covered, layer, writes
+from imagebuilder.platforms.users import User
+from imagebuilder.platforms.values import MostAhead, Mount, Orders, Surroundings
 from imagebuilder.recipe.model import Recipe
-from imagebuilder.recipe.values import RootFormat
+from imagebuilder.recipe.values import Capability, RootFormat
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree
 
@@ -34,13 +35,26 @@ class Platform:
     """What its own programs depend on. Fast, and without a compiler."""
     digest: Callable[[], str | None]
     """Of its own program as it is kept prebuilt; nothing where it is not."""
+    defaults: Callable[[tuple[User, ...], Surroundings], Tree]
+    """What lies under the application's files: folders and files that programs expect, and the users."""
+    mount_points: Callable[[Sequence[Mount]], Tree]
+    """The folders that are mounted on."""
+    copied: Callable[[Tree, Sequence[Mount], Tree], tuple[str, ...]]
+    """The mount points onto which is copied what a tree has there, but for the ``defaults``. Raises InputError for what
+    nobody would find any more."""
+    could_write: Callable[[Tree, User, Collection[Capability], Collection[str]], bool]
+    """Whether the user may write to anything of a tree that is not below the places that are mounted."""
+    program: str
+    """The path of what starts the application, in the ``layer``."""
     layer: Callable[[Orders, Store, Say], Tree]
     """What lies over the application's files: what starts it, and its orders. May compile; raises ToolMissing."""
     cmdline: Cmdline
     filesystems: tuple[RootFormat, ...]
     """The roots that it can be started from."""
-    most_ahead: int
-    """Of how many of the application's files it reads ahead."""
+    root_disk: str
+    """The name of the root's disk in the guest."""
+    most_ahead: MostAhead
+    """How much of the application's files it reads ahead."""
     reports: bool
     """Whether it tells the host how far it is and how the application ended."""
 
@@ -50,12 +64,18 @@ PLATFORMS: Mapping[str, Platform] = {
         kernel_requirements=configuration.kernel_requirements,
         key=build.init_key,
         digest=build.init_digest,
+        defaults=layer.defaults,
+        mount_points=covered.mount_points,
+        copied=covered.copied,
+        could_write=writes.could_write,
+        program=layer.PROGRAM,
         layer=layer.starting,
         cmdline=configuration.cmdline,
         filesystems=(RootFormat.INITRAMFS, RootFormat.MEMORY, RootFormat.EROFS, RootFormat.SQUASHFS),
-        most_ahead=config.MOST_LINES,
+        root_disk=configuration.ROOT_DISK,
+        most_ahead=MostAhead(config.MOST_LINES, config.MOST_PARTS),
         reports=True,
     ),
 }
-LINUX = "linux"
-"""What images have."""
+USUAL = "linux"
+"""What images have: a recipe names none."""

@@ -37,7 +37,7 @@ APPLICATION = Application(command="/usr/bin/app")
 MICRO = load_definition("micro")
 GIVEN = Inputs(
     sources=[SourceInputs(FILES, Locked(None, {"sha256": number})) for number in range(2)],
-    slim=SlimInputs(roots=("/usr/bin/app",), arguments=()),
+    slim=SlimInputs(platform="linux", roots=("/usr/bin/app",), arguments=()),
     kernel=KernelInputs(MICRO, ()),
     root=RootInputs("app", APPLICATION, Root(), True, Egress.NONE, "linux", "init-1", KernelAbilities("micro")),
     pack=PackInputs(0),
@@ -57,6 +57,7 @@ BELOW = {
 # For every step each of its inputs, and another value for it.
 CHANGES: dict[StepKind, dict[str, Any]] = {
     StepKind.SLIM: {
+        "platform": "other",
         "roots": ("/usr/bin/other",),
         "arguments": ("/etc/x",),
         "transforms": {"slim": ChosenTransform(TRANSFORMS["slim"], SlimOptions(include=("/usr/share/**",)))},

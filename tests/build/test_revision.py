@@ -51,7 +51,7 @@ MESSAGES = [
     ("closure/bytecode.py", "byte code is made by", "byte code comes from"),
     ("build/steps/slim.py", "not done here is", "left out is"),
     ("sources/build.py", "the command ended well but did not make", "nobody made"),
-    ("platforms/linux/users.py", "adds a user of this name", "makes one"),
+    ("platforms/users.py", "adds a user of this name", "makes one"),
     ("kernel/__init__.py", "the kernel is then compiled", "it is compiled"),
     ("recipe/fields.py", "is behind a link that leads out of", "leads out of"),
     *((f"{path.relative_to(PACKAGE)}", '"""', '"""Other. ') for path in (PACKAGE / "closure").glob("*.py")),

@@ -13,9 +13,10 @@ from imagebuilder.errors import KernelError
 from imagebuilder.events import silent
 from imagebuilder.kernel import asks_for, load_definition
 from imagebuilder.platforms.linux.config import Sysctl
-from imagebuilder.platforms.linux.configuration import MOUNTS, Orders, init_config
-from imagebuilder.platforms.linux.users import User
-from imagebuilder.platforms.table import LINUX, PLATFORMS
+from imagebuilder.platforms.linux.configuration import MOUNTS, init_config
+from imagebuilder.platforms.table import PLATFORMS, USUAL
+from imagebuilder.platforms.users import User
+from imagebuilder.platforms.values import Orders
 from imagebuilder.recipe.load import load
 from imagebuilder.recipe.model import Recipe
 from imagebuilder.recipe.values import MountType, RootFormat
@@ -40,7 +41,7 @@ def test_low_ports(user: User, free: bool, sysctls: tuple[Sysctl, ...]) -> None:
 
 
 def test_the_row_starts_from_each_root_that_a_recipe_can_ask_for() -> None:
-    row = PLATFORMS[LINUX]
+    row = PLATFORMS[USUAL]
     assert {*row.filesystems, RootFormat.AUTO} == {*RootFormat}
     for root_format in row.filesystems:
         words = " ".join(row.cmdline("quiet", root_format, has_ports=False, own="own=1")).split()
@@ -51,15 +52,15 @@ def test_the_row_starts_from_each_root_that_a_recipe_can_ask_for() -> None:
 def test_the_layer_holds_init_and_its_orders(tmp_path: Path) -> None:
     application = load(paths.shipped("recipes") / "nginx").application
     orders = Orders(application=application, user=User("root", 0, 0), hostname="nginx", network=True)
-    tree = PLATFORMS[LINUX].layer(orders, Store(tmp_path), silent)
+    tree = PLATFORMS[USUAL].layer(orders, Store(tmp_path), silent)
     assert set(tree) == {"/", "/init", "/init.conf"} and tree["/init"].mode == 0o755
     assert b"arg /usr/sbin/nginx\n" in tree["/init.conf"].content.read()
 
 
 def test_more_than_one_processor_can_be_asked_for_besides() -> None:
     recipe = load(paths.shipped("recipes") / "hello")
-    assert "SMP" not in PLATFORMS[LINUX].kernel_requirements(recipe)
-    assert PLATFORMS[LINUX].kernel_requirements(recipe, smp=True)["SMP"] == "more than one processor"
+    assert "SMP" not in PLATFORMS[USUAL].kernel_requirements(recipe)
+    assert PLATFORMS[USUAL].kernel_requirements(recipe, smp=True)["SMP"] == "more than one processor"
 
 
 @pytest.mark.parametrize("kind", MountType)

@@ -3,9 +3,9 @@
 import pytest
 
 from imagebuilder.errors import InputError
-from imagebuilder.platforms.linux import Mount
 from imagebuilder.platforms.linux.covered import copied, mount_points
-from imagebuilder.platforms.linux.layer import Surroundings, defaults, hosts
+from imagebuilder.platforms.linux.layer import defaults, hosts
+from imagebuilder.platforms.values import Mount, Surroundings
 from imagebuilder.tree import Tree, directory, file, symlink
 
 SYSTEM = defaults((), Surroundings(debian=True))

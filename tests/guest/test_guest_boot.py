@@ -8,8 +8,9 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.filesystems import FILESYSTEMS
-from imagebuilder.platforms.linux import Limit, Mount
-from imagebuilder.platforms.linux.config import Ahead, Sysctl
+from imagebuilder.platforms.linux import Limit
+from imagebuilder.platforms.linux.config import Sysctl
+from imagebuilder.platforms.values import Ahead, Mount
 from imagebuilder.tree import Blob, Tree, directory, file
 
 from .conftest import HERE, Make

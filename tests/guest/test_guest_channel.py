@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.platforms.linux import Mount
+from imagebuilder.platforms.values import Mount
 from imagebuilder.recipe.values import Capability
 
 from .conftest import Make

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.platforms.linux.config import Await, HelperConfig, Mount
+from imagebuilder.platforms.linux.config import Await, HelperConfig
+from imagebuilder.platforms.values import Mount
 
 from .conftest import Make
 from .guest_boot import NEEDS, Guest, boot, running

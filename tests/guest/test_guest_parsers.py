@@ -14,15 +14,14 @@ from imagebuilder.errors import InputError
 from imagebuilder.platforms.linux.build import INIT
 from imagebuilder.platforms.linux.config import (
     LIMIT_NAMES,
-    Ahead,
     Await,
     HelperConfig,
     InitConfig,
     Limit,
-    Mount,
     Sysctl,
     init_conf,
 )
+from imagebuilder.platforms.values import Ahead, Mount
 
 pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.filesystems import FILESYSTEMS
-from imagebuilder.platforms.linux import Mount
+from imagebuilder.platforms.values import Mount
 from imagebuilder.recipe.values import Capability
 from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from imagebuilder.errors import InputError
-from imagebuilder.platforms.linux.users import User, group, passwd, resolve
+from imagebuilder.platforms.users import User, group, passwd, resolve
 
 KNOWN = {"www-data": (33, 33), "games": (5, 60)}
 

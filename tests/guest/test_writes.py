@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from imagebuilder.platforms.linux.users import User
 from imagebuilder.platforms.linux.writes import could_write
+from imagebuilder.platforms.users import User
 from imagebuilder.recipe.values import Capability
 from imagebuilder.tree import Node, Tree, directory, file, symlink
 

@@ -15,7 +15,8 @@ from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.paths import cache_dir
 from imagebuilder.platforms.linux import InitConfig, provide_init
 from imagebuilder.platforms.linux.build import INIT
-from imagebuilder.platforms.linux.layer import Surroundings, defaults, init_layer
+from imagebuilder.platforms.linux.layer import defaults, init_layer
+from imagebuilder.platforms.values import Surroundings
 from imagebuilder.recipe.model import Budget, Ready
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, file

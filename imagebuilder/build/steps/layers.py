@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from imagebuilder.platforms.linux.users import Ids, resolve
+from imagebuilder.platforms.users import Ids, resolve
 from imagebuilder.sources.debian import known_users
 from imagebuilder.sources.layer import Layer
 

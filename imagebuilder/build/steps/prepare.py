@@ -11,9 +11,10 @@ from imagebuilder.build.steps.layers import owned_layers, users_of
 from imagebuilder.build.steps.source import SourceResult
 from imagebuilder.errors import SourceError
 from imagebuilder.filesystems import FILESYSTEMS
-from imagebuilder.platforms.linux.layer import Surroundings, defaults
+from imagebuilder.platforms.linux.layer import defaults
 from imagebuilder.platforms.linux.preparer import SKIPPED, Orders, prepare_conf, provide_preparer
-from imagebuilder.platforms.linux.users import User, resolve
+from imagebuilder.platforms.users import User, resolve
+from imagebuilder.platforms.values import Surroundings
 from imagebuilder.preparation import HEAD_BYTES, MIB_BYTES, NotPrepared, Outcome, Preparation, Preparer
 from imagebuilder.recipe.model import Prepare
 from imagebuilder.recipe.values import Egress

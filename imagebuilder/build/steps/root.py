@@ -13,13 +13,9 @@ from imagebuilder.closure.groups import Group
 from imagebuilder.errors import InputError
 from imagebuilder.events import Say, Warned
 from imagebuilder.pages import PageList
-from imagebuilder.platforms.linux.config import Ahead
-from imagebuilder.platforms.linux.configuration import Orders, mounts_of
-from imagebuilder.platforms.linux.covered import copied, mount_points
-from imagebuilder.platforms.linux.layer import Surroundings, defaults
-from imagebuilder.platforms.linux.users import User, resolve
-from imagebuilder.platforms.linux.writes import could_write
 from imagebuilder.platforms.table import PLATFORMS
+from imagebuilder.platforms.users import User, resolve
+from imagebuilder.platforms.values import Ahead, Orders, Surroundings, mounts_of
 from imagebuilder.recipe.model import Application, Helper, Root
 from imagebuilder.recipe.values import Capability, Egress
 from imagebuilder.sources.kind import Context
@@ -115,28 +111,30 @@ def run(inputs: RootInputs, needs: tuple[SlimResult, KernelResult], context: Con
     slimmed, kernel = needs
     user, owners, files = _users_and_files(inputs, slimmed)
     helpers = _helpers(inputs, slimmed)
-    mounts = mounts_of(inputs.root)
-    above = (slimmed.tree, files, kernel.modules, mount_points(mounts))
+    platform, mounts = PLATFORMS[inputs.platform], mounts_of(inputs.root)
+    above = (slimmed.tree, files, kernel.modules, platform.mount_points(mounts))
     chosen = _format(inputs, kernel, above)
     if inputs.root.pages and chosen in IN_MEMORY:
         context.say(Warned(f"root.pages has no effect on a root that is in memory ({chosen})"))
     on_disk = chosen != "initramfs"
     others = tuple(each for _, each in helpers)
     writes = _writes(inputs, (user, *others), above)
-    system = tree = defaults((user, *owners, *others), _surroundings(inputs, slimmed, read_only=on_disk and not writes))
+    given = _surroundings(inputs, slimmed, read_only=on_disk and not writes)
+    system = tree = platform.defaults((user, *owners, *others), given)
     for part in above[:-1]:
         tree, _ = overlay(tree, part)
-    copies = copied(tree, mounts, system)
+    copies = platform.copied(tree, mounts, system)
     tree, _ = overlay(tree, above[-1])
     packed = _transformed(inputs, tree, context)
     ahead = () if chosen in IN_MEMORY else _ahead(inputs, packed, context.say)
     orders = _orders(inputs, user, kernel, copies=copies, ahead=ahead, has_overlay=on_disk and writes)
     orders = replace(orders, helpers=helpers)
-    layer = PLATFORMS[inputs.platform].layer(orders, context.store, context.say)
+    layer = platform.layer(orders, context.store, context.say)
     tree = tree.merge(layer)
+    rest = Tree({path: node for path, node in layer.items() if path != platform.program})
     added = {
-        ("imagebuilder: init", "starts the application"): Tree({"/init": layer["/init"]}),
-        ("imagebuilder: configuration", "every image has it"): system.merge(Tree({"/init.conf": layer["/init.conf"]})),
+        ("imagebuilder: init", "starts the application"): Tree({platform.program: layer[platform.program]}),
+        ("imagebuilder: configuration", "every image has it"): system.merge(rest),
         ("recipe: data", "the recipe adds it"): files,
         (f"{inputs.kernel.name}: kernel module", "the kernel needs it"): kernel.modules,
     }
@@ -204,6 +202,7 @@ def _writes(inputs: RootInputs, users: Sequence[User], parts: Sequence[Tree]) ->
     mounted = [mount.target for mount in mounts_of(inputs.root)]
     granted = (inputs.application.capabilities, *(() for _ in users[1:]))
     pairs = tuple(zip(users, granted, strict=True))
+    could_write = PLATFORMS[inputs.platform].could_write
     return any(could_write(part, user, rights, mounted) for part in parts for user, rights in pairs)
 
 
@@ -249,7 +248,7 @@ def _ahead(inputs: RootInputs, packed: Tree, say: Say) -> tuple[Ahead, ...]:
     from imagebuilder.closure.slimming import needed
 
     known = inputs.pages
-    paths = needed(packed, inputs.application.command)[: PLATFORMS[inputs.platform].most_ahead]
+    paths = needed(packed, inputs.application.command)[: PLATFORMS[inputs.platform].most_ahead.files]
     if known and (others := pages.unknown(packed, paths, known)):
         hint = pages.learn_hint(inputs.name)
         say(Warned(f"{inputs.root.pages} is of another {some(others)}: {hint}"))

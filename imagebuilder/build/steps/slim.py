@@ -9,8 +9,9 @@ from imagebuilder.build.steps.result import contents_of_tree
 from imagebuilder.build.steps.source import SourceResult
 from imagebuilder.closure.groups import Group
 from imagebuilder.events import Warned
-from imagebuilder.platforms.linux.layer import Surroundings, defaults
-from imagebuilder.platforms.linux.users import Ids
+from imagebuilder.platforms.table import PLATFORMS
+from imagebuilder.platforms.users import Ids
+from imagebuilder.platforms.values import Surroundings
 from imagebuilder.sources.debian import package_with
 from imagebuilder.sources.kind import Context, Package
 from imagebuilder.sources.maintainer import Setup, joined
@@ -22,10 +23,11 @@ from imagebuilder.tree import Node, Tree
 
 @dataclass(frozen=True)
 class SlimInputs:
-    """``roots`` are the programs that must run, ``added`` the recipe's files (as far as the closure reads them),
-    ``search`` what of the application's environment says what is looked for and where, ``releases``
-    those of Debian in which a missing library may be, ``packages`` those that the recipe names."""
+    """``roots`` are the programs that must run, on that ``platform``, ``added`` the recipe's files (as far as the
+    closure reads them), ``search`` what of the application's environment says what is looked for and where,
+    ``releases`` those of Debian in which a missing library may be, ``packages`` those that the recipe names."""
 
+    platform: str
     roots: tuple[str, ...]
     arguments: tuple[str, ...]
     transforms: Mapping[str, ChosenTransform] = field(default_factory=dict)
@@ -85,7 +87,7 @@ def run(inputs: SlimInputs, needs: Sequence[SourceResult], context: Context) -> 
     known = users_of(needs)
     layers = owned_layers(needs, known)
     added = dict(inputs.added)
-    below = defaults((), Surroundings(debian=any(layer.packages for layer in layers)))
+    below = PLATFORMS[inputs.platform].defaults((), Surroundings(debian=any(layer.packages for layer in layers)))
 
     def package_of(library: str) -> str | None:
         return _package_with(library, inputs.releases, context)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from imagebuilder.errors import InputError
+from imagebuilder.platforms.values import MOST_PAGE, Ahead, Mount
 from imagebuilder.words import counted, whole_number
 
 # What the reader has room for; it refuses more, so the writer does.
@@ -18,7 +19,6 @@ MOST_HELPER_WORDS = 64
 MOST_CAPABILITY = 63
 MOST_BYTES = 65_535
 MOST_ID = 2**32 - 2
-MOST_PAGE = 2**16 - 1
 MOST_LIMIT = 2**64 - 1
 MOST_GRACE_MS = 2**31 - 1
 MOST_PORT = 2**16 - 1
@@ -29,15 +29,6 @@ LIMIT_NAMES = (
 )  # fmt: skip
 T = TypeVar("T")
 OVERLAY = re.compile(r"yes|[0-9]+[kKmMgG%]?")
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A file system to mount. ``options`` as in fstab; ``source=PATH`` names a disk, else the type stands for it."""
-
-    type: str
-    target: str
-    options: str = "defaults"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +46,6 @@ class Sysctl:
 
     path: str
     value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """A file, and what is read ahead of it: first page of 4 KiB, count."""
-
-    path: str
-    parts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

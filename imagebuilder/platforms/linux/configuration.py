@@ -1,11 +1,11 @@
 """What a recipe's words come to in the guest: init's orders, and the kernel's command line. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
-from imagebuilder.platforms.linux.config import Ahead, Await, HelperConfig, InitConfig, Limit, Mount, Sysctl
-from imagebuilder.platforms.linux.users import User
-from imagebuilder.recipe.model import Application, Helper, Recipe, Root
+from imagebuilder.platforms.linux.config import Await, HelperConfig, InitConfig, Limit, Sysctl
+from imagebuilder.platforms.users import User
+from imagebuilder.platforms.values import Orders
+from imagebuilder.recipe.model import Helper, Recipe
 from imagebuilder.recipe.values import MountType, Restart
 
 MANY_PROCESSORS = "SMP"
@@ -69,26 +69,6 @@ def cmdline(kernels: str, root_format: str, *, has_ports: bool, own: str) -> Ite
     yield own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What init does before, with and after the application; in its kernel ``low_ports`` are free for all users, and
-    a ``listen_signal`` is sent."""
-
-    application: Application
-    user: User
-    hostname: str
-    network: bool
-    mounts: tuple[Mount, ...] = ()
-    modules: tuple[str, ...] = ()
-    overlay: bool = False
-    copies: tuple[str, ...] = ()
-    ahead: tuple[Ahead, ...] = ()
-    low_ports: bool = False
-    listen_signal: bool = False
-    helpers: tuple[tuple[Helper, User], ...] = ()
-    """Each with whom it runs as."""
-
-
 def init_config(orders: Orders) -> InitConfig:
     """The orders as init reads them."""
     application, user = orders.application, orders.user
@@ -131,11 +111,6 @@ def _helper(helper: Helper, user: User) -> HelperConfig:
 
 def _variables(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in sorted(environment.items()))
-
-
-def mounts_of(root: Root) -> tuple[Mount, ...]:
-    """The root's mounts, each ``TYPE TARGET [OPTIONS]``."""
-    return tuple(Mount(*words.split(" ")) for words in root.mounts)
 
 
 def _limit(name: str, value: int | str) -> Limit:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from imagebuilder.errors import InputError
-from imagebuilder.platforms.linux.config import Mount
+from imagebuilder.platforms.values import Mount
 from imagebuilder.tree import Kind, Node, Tree, directory
 from imagebuilder.words import whole_number
 

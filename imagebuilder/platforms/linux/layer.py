@@ -1,13 +1,13 @@
 """The OS layer as a Tree: init and its configuration, the users, the few folders and files that programs expect."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from imagebuilder.events import Say
 from imagebuilder.platforms.linux.build import provide_init
 from imagebuilder.platforms.linux.config import InitConfig, init_conf
-from imagebuilder.platforms.linux.configuration import Orders, init_config
-from imagebuilder.platforms.linux.users import User, group, passwd
+from imagebuilder.platforms.linux.configuration import init_config
+from imagebuilder.platforms.users import User, group, passwd
+from imagebuilder.platforms.values import Orders, Surroundings
 from imagebuilder.recipe.values import Egress
 from imagebuilder.store import Store
 from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file, symlink
@@ -20,6 +20,7 @@ OWN_ADDRESS = "127.0.1.1"
 RESOLV: Mapping[Egress, bytes] = {Egress.NONE: b"", Egress.FULL: b"nameserver 10.0.2.3\n"}
 NSSWITCH = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
 TEMPORARY = directory(mode=0o1777)
+PROGRAM = "/init"
 
 # Programs find these; what a package brings at the same path stands. Each costs an initramfs 16,000 instructions.
 FOLDERS: Mapping[str, Node] = {
@@ -54,22 +55,6 @@ READ_ONLY: Mapping[str, Node] = {
 READ_ONLY_DEBIAN: Mapping[str, Node] = {"/run/lock": symlink("/dev/shm")}
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the OS layer depends on: the host's name, whether there is a network and a way out, whether the application
-    came in packages of Debian, whether its root cannot be written, where something is mounted, and the lines of the
-    accounts that packages make, by name."""
-
-    hostname: str = "localhost"
-    network: bool = True
-    egress: Egress = Egress.NONE
-    debian: bool = False
-    read_only: bool = False
-    mounted: tuple[str, ...] = ()
-    passwd_lines: Mapping[str, str] = field(default_factory=dict)
-    group_lines: Mapping[str, str] = field(default_factory=dict)
-
-
 def defaults(users: tuple[User, ...], given: Surroundings) -> Tree:
     """What lies under the application's own files."""
     texts = {
@@ -102,4 +87,4 @@ def starting(orders: Orders, store: Store, say: Say) -> Tree:
 
 def init_layer(init: Blob, config: InitConfig) -> Tree:
     """What lies over everything: init, and what it is to do."""
-    return Tree({"/init": file(init, mode=0o755), "/init.conf": file(init_conf(config))})
+    return Tree({PROGRAM: file(init, mode=0o755), "/init.conf": file(init_conf(config))})

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from imagebuilder.platforms.linux.users import User
+from imagebuilder.platforms.users import User
 from imagebuilder.recipe.values import Capability
 from imagebuilder.tree import Kind, Node, Tree
 

@@ -16,6 +16,7 @@ from imagebuilder.machine.diagnosis import Seen, failed
 from imagebuilder.machine.ending import Facts, judge
 from imagebuilder.machine.qmp import Qmp
 from imagebuilder.measure import initcalls
+from imagebuilder.platforms.values import MostAhead
 from imagebuilder.recipe.model import Http, Tcp
 from imagebuilder.tree import Tree, file
 from tests.fuzz.doors.door import Door
@@ -65,7 +66,8 @@ def _channel(data: bytes, _folder: Path) -> None:
         channel.reports.phases_ns(not_before_ns=0)
         channel.reports.clone_phases_ns(resumed_ns=0)
         tree, names = Tree({"/a": file(b"x" * 9000)}), ["/a"]
-        pages.learned(tree, names, {each.file: each.ranges for each in channel.reports.pages if each.file < len(names)})
+        found = {each.file: each.ranges for each in channel.reports.pages if each.file < len(names)}
+        pages.learned(tree, names, found, MostAhead(files=64, parts=512))
         channel.connection_lost(None)
         assert memory.done()
 
