@@ -69,7 +69,8 @@ def slim(
     """
     around = around or Around()
     merged = linked(merge([Layer(around.below, dict.fromkeys(around.below, SYSTEM), slim=True), *layers]))
-    tree, added = overlay(merged.tree, around.above)
+    files = dict.fromkeys(around.above, "[[files]]")
+    tree, added = overlay(merged.tree, around.above, below=merged.origins, above=files)
     dropped = {path: why for path, why in _dropped(exclude, tree).items() if path not in added}
     walk = Walk(tree, dropped, around.environment, around.package_with)
     for root in roots:
@@ -131,7 +132,8 @@ def merge(layers: Sequence[Layer]) -> Merged:
     whole: set[str] = set()
     lenient: set[str] = set()
     for layer in layers:
-        tree, placed = overlay(_without(tree, layer.removed), layer.tree)
+        rest = _without(tree, layer.removed)
+        tree, placed = overlay(rest, layer.tree, below=origins, above=layer.origins, is_source=True)
         origins = {where: origin for where, origin in origins.items() if where in tree}
         whole.intersection_update(tree)
         origins = {where: origin for where, origin in origins.items() if where not in placed}

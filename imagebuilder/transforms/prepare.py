@@ -35,7 +35,7 @@ def changes(stream: IO[bytes], base: Tree, *, name: str, most_bytes: int, keep: 
         written = tarball.nodes_of(tarball.members(stream, name, most_bytes), name, keep)
     except tarball.DAMAGED as error:
         raise SourceError(f"{name} is refused: its stream of changes is damaged ({error})") from error
-    removed = {path: None for path, node in written.items() if _hides(node) and path in base}
+    removed = {path: None for path, node in written.items() if path in base and _hides(node, base[path])}
     nodes = {}
     for path, node in written.items():
         if _is_removal(node):
@@ -59,9 +59,11 @@ def _is_removal(node: Node) -> bool:
     return node.kind is Kind.CHARACTER and node.device == REMOVED
 
 
-def _hides(node: Node) -> bool:
-    """Whether nothing of before is seen at its path: it was removed, or is a folder that was replaced by a new one."""
-    return _is_removal(node) or any(name == OPAQUE for name, _ in node.xattrs)
+def _hides(node: Node, before: Node) -> bool:
+    """Whether nothing of before is seen at its path: it was removed, is a folder that was replaced by a new one, or
+    something else where a folder stood."""
+    replaced = before.kind is Kind.DIRECTORY and node.kind is not Kind.DIRECTORY
+    return replaced or _is_removal(node) or any(name == OPAQUE for name, _ in node.xattrs)
 
 
 def _plain(node: Node, before: Node | None) -> Node:

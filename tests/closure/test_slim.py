@@ -110,6 +110,34 @@ def test_a_later_layer_stands_over_an_earlier_one_through_its_links() -> None:
 
 
 @pytest.mark.parametrize(
+    ("earlier", "later", "said"),
+    [
+        ({"/a": file(b"x")}, {"/a/b": file(b"y")}, "/a is a folder in app.tar, and a file in nginx"),
+        ({"/a/b": file(b"x")}, {"/a": file(b"y")}, "/a is a file in app.tar, and a folder in nginx"),
+        ({"/a/b": file(b"x")}, {"/a": symlink("/c")}, "/a is a symlink in app.tar, and a folder in nginx"),
+        ({"/a": file(b"x"), "/l": symlink("/a")}, {"/l": directory(mode=0o700)},
+         "/l is a folder in app.tar, and a file in nginx"),
+    ],
+)  # fmt: skip
+def test_two_sources_at_odds_are_told_with_both_names(
+    earlier: dict[str, Node], later: dict[str, Node], said: str
+) -> None:
+    one = Layer(Tree(earlier), dict.fromkeys(earlier, "nginx"))
+    with pytest.raises(InputError) as raised:
+        merge([one, Layer(Tree(later), dict.fromkeys(later, "app.tar"))])
+    assert raised.value.message == said
+
+
+def test_an_empty_folder_makes_place_and_what_is_removed_is_not_at_odds() -> None:
+    empty = Layer(Tree({"/a": directory()}), {"/a": "nginx"})
+    over = Layer(Tree({"/a": symlink("/c")}), {"/a": "app.tar"})
+    assert merge([empty, over]).tree["/a"].kind is Kind.SYMLINK
+    full = Layer(Tree({"/a/b": file(b"x")}), {"/a/b": "nginx"})
+    changed = Layer(Tree({"/a": file(b"y")}), {"/a": "prepare"}, removed=("/a",))
+    assert {*merge([full, changed]).tree} == {"/", "/a"}
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"runpath": "$ORIGIN/../lib/private"},
