@@ -54,6 +54,11 @@ class Place:
         return self.folder / "cache"
 
     @property
+    def said(self) -> Path:
+        """The errors of the last that was killed."""
+        return self.folder / "said"
+
+    @property
     def environment(self) -> dict[str, str]:
         temporary = str(self.folder / self.token)
         return {"IMAGEBUILDER_CACHE": str(self.cache), "TMPDIR": temporary, "PYTEST_ADDOPTS": OTHERS}
@@ -62,8 +67,9 @@ class Place:
         """Start us with these words and end that after so long; nothing of it runs any more. Returns its status."""
         argv = [sys.executable, "-m", "imagebuilder", *words]
         given = {**os.environ, **self.environment}
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        run = subprocess.Popen(argv, cwd=self.folder, env=given, **quiet)  # type: ignore[call-overload]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        with self.said.open("wb") as said:
+            run = subprocess.Popen(argv, cwd=self.folder, env=given, stderr=said, **quiet)  # type: ignore[call-overload]
         time.sleep(after_s)
         run.send_signal(number)
         status: int = run.wait(timeout=PATIENCE_S)
@@ -111,6 +117,7 @@ def test_nothing_is_left_behind(cli: Cli, place: Place, times: int) -> None:
         words = (*VERBS[number % len(VERBS)], "--accel", "tcg")
         ending = SIGNALS[number // len(VERBS) % len(SIGNALS)]
         place.kill(words, after_s=moments.uniform(0, LONGEST_S), number=ending)
+        tell(number + 1, f"of {times * len(VERBS)} killed")
     place.check()
     ran = cli("test", "app", "--accel", "tcg", "--runs", "1", env=place.environment)
     assert ran.status == 0, ran
@@ -124,6 +131,12 @@ inputs = ["app"]
 command = ["cp", "app", "copy"]
 outputs = { copy = "/usr/bin/copy" }
 """
+
+
+def tell(number: int, words: str) -> None:
+    """How far a test is that takes long (pytest -s)."""
+    if number % 10 == 0:
+        print(f"{number} {words}", flush=True)
 
 
 IN_A_ROW = 4  # killed builds, each on what those before it left
@@ -155,8 +168,9 @@ def test_a_build_after_killed_ones_gives_the_same_bytes(cli: Cli, place: Place, 
             rounds += 1
             assert rounds <= ROUNDS_PER_KILL * times, f"{killed} of {rounds} builds were killed before they ended"
             status = place.kill(("build", "app"), after_s=moments.uniform(0.2, took_s), number=signal.SIGKILL)
-            assert status in (0, -signal.SIGKILL)
+            assert status in (0, -signal.SIGKILL), place.said.read_text()
             killed += status == -signal.SIGKILL
+            tell(rounds, f"rounds, {killed} of {times} killed")
             if status == 0:  # all is in the cache, and what is left of a build takes next to no time
                 break
         ran = cli("build", "app", env=place.environment)

@@ -131,6 +131,8 @@ async def test_an_application_that_wants_out(tmp_path: Path, granted: tuple[Capa
         bundle = image(tmp_path, host.ports, granted)
         before = files(tmp_path)
         ours, qemu, console = await attacked(bundle, seconds)
+    ours_mib, qemu_mib = ((each.most - each.first) / (1 << 20) for each in (ours, qemu))
+    print(f"{seconds} s: our process grew by {ours_mib:.1f} MiB, QEMU by {qemu_mib:.1f} MiB", flush=True)
     tried = dict(line.rsplit(": ", 1) for line in console.partition("that was all")[0].splitlines() if ": " in line)
     assert len(tried) > 20, console[:2000]
     if not granted:
