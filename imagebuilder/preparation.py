@@ -32,7 +32,11 @@ PROCESSOR = "Haswell-v1,-pcid,-tsc-deadline,-invpcid,-x2apic,-hle,-rtm,-rdrand,-
 # 2**2 ns for each instruction: a processor of 250 MHz, whose clock goes no faster than the emulator on most hosts.
 COUNTED = ("-icount", "shift=2,sleep=off")
 TRANSLATED_MIB = 256
+# On a full disk QEMU would stop its guest and wait for somebody who makes room.
+REPORTED = "werror=report,rerror=report"
 MORE_MEMORY = "give it more with memory_mib under [[prepare]]: three quarters of it can be written"
+MORE_ROOM = "free some disk space where the cache is"
+UNWRITTEN = "cannot write "  # how its first program says that the host's disk took no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def argv(wanted: Preparation, wire: tuple[int, int] | None = None) -> list[str]:
         *("-kernel", str(wanted.kernel), "-initrd", str(wanted.root)),
         *("-append", f"{wanted.cmdline} root=memory ro init=/init"),
         *("-serial", "stdio"),
-        *("-drive", f"if=none,id=changes,{_disk(wanted)}", "-device", "virtio-blk-device,drive=changes"),
+        *("-drive", f"if=none,id=changes,{_disk(wanted)}", "-device", f"virtio-blk-device,drive=changes,{REPORTED}"),
         *("-seed", "1"),
         *(_network_args(wire) if wanted.network else (*COUNTED, "-rtc", f"base={begin},clock=vm")),
     ]
@@ -110,7 +114,9 @@ def outcome(wanted: Preparation, console: Sequence[str]) -> Outcome:
     if found is None:
         raise NotPrepared("did not end: its machine did before", (*console,), hint=MORE_MEMORY)
     if found["why"] is not None:
-        raise NotPrepared(f"was given up: {found['why'].decode()}", (*console,), hint=MORE_MEMORY)
+        why = found["why"].decode()
+        is_full = why.startswith(UNWRITTEN)
+        raise NotPrepared(f"was given up: {why}", (*console,), hint=MORE_ROOM if is_full else MORE_MEMORY)
     return Outcome(int(found["status"]), int(found["bytes"]), (*console,))
 
 

@@ -80,6 +80,9 @@ FOLLOWED = {
         "build/test_given.py::test_the_application_alone_reads_its_secrets",
     "imagebuilder run {} --secret {}=FILE; test takes it too":
         "build/test_given.py::test_the_application_alone_reads_its_secrets",
+    "give it less with memory_mib under [[prepare]]": "build/test_prepare.py::test_more_memory_than_a_file_can_have",
+    "free some disk space where the cache is":
+        "build/test_prepare.py::test_a_full_disk_of_this_host_is_said_and_not_waited_for",
     "if it needs longer, give it more with timeout_s under [[prepare]]":
         "build/test_prepare.py::test_a_command_that_needs_longer_gets_it_by_the_hint",
     "give it more with memory_mib under [[prepare]]: three quarters of it can be written":

@@ -187,8 +187,12 @@ def _further_groups(tree: Tree, user: User) -> list[int]:
 def _preparation(inputs: PrepareInputs, root: Path, kernel: Path, changes: Path) -> Preparation:
     memory_mib = inputs.prepare.memory_mib
     changes_mib = int(memory_mib * WRITABLE) + HEADERS_MIB
-    with changes.open("wb") as stream:
-        stream.truncate(changes_mib * MIB_BYTES)
+    try:
+        with changes.open("wb") as stream:
+            stream.truncate(changes_mib * MIB_BYTES)
+    except OSError as error:
+        why = f"its disk for a memory of {memory_mib:,} MiB cannot be made: {error.strerror}"
+        raise SourceError(f"{inputs.title}: {why}", hint="give it less with memory_mib under [[prepare]]") from error
     return Preparation(
         name=inputs.name,
         kernel=kernel,
