@@ -189,6 +189,7 @@ def _preparation(inputs: PrepareInputs, root: Path, kernel: Path, changes: Path)
     changes_mib = int(memory_mib * WRITABLE) + HEADERS_MIB
     try:
         with changes.open("wb") as stream:
+            stream.write(bytes(HEAD_BYTES))  # so that there is room to say how it went
             stream.truncate(changes_mib * MIB_BYTES)
     except OSError as error:
         why = f"its disk for a memory of {memory_mib:,} MiB cannot be made: {error.strerror}"
