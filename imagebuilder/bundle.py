@@ -108,7 +108,7 @@ class DiskShape(_ImageObject):
     size_mib: fields.Mebibytes
 
 
-class Boot(_ImageObject):
+class BootSettings(_ImageObject):
     """How to boot: the machine that the image expects, and the command line words that depend on the accelerator."""
 
     machine: MachineType
@@ -162,7 +162,7 @@ class Image(_ImageObject):
     kernel: KernelFile
     root: RootFile
     cmdline: fields.Line
-    boot: Boot
+    boot: BootSettings
     ready: Annotated[model.Ready, PlainSerializer(_table)]
     budget: Annotated[model.Budget, PlainSerializer(_table)]
     recipe: Annotated[RecipeView, PlainSerializer(_as_written)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.arch import MachineType
-from imagebuilder.bundle import Boot, Bundle, Image, KernelFile, RecipeView, RootFile, standing, write
+from imagebuilder.bundle import BootSettings, Bundle, Image, KernelFile, RecipeView, RootFile, standing, write
 from imagebuilder.errors import CacheError, InputError
 from imagebuilder.recipe.describe import describe
 from imagebuilder.recipe.load import load
@@ -35,7 +35,7 @@ def image_of(store: Store, *, root: bytes = b"root", cmdline: str = "quiet") -> 
         kernel=KernelFile(name="micro", file="vmlinux", bytes=6, sha256=store.put(b"kernel")),
         root=RootFile(format="erofs", file="root.erofs", bytes=len(root), sha256=store.put(root)),
         cmdline=cmdline,
-        boot=Boot(machine=MachineType.MICROVM, acpi=False, memory_mib=32, cpus=1, ports=(80,)),
+        boot=BootSettings(machine=MachineType.MICROVM, acpi=False, memory_mib=32, cpus=1, ports=(80,)),
         ready=Ready(exit=0),
         budget=Budget(),
         recipe=RecipeView.model_validate({"name": "app"}),

@@ -11,10 +11,10 @@ from imagebuilder.cli.drawing import stdout
 from imagebuilder.cli.names import FilePath
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.measure.render import words
-from imagebuilder.measure.render.given import Given, read
+from imagebuilder.measure.render.load_untrusted import UntrustedReport, read
 from imagebuilder.paths import real
 
-Reports = tuple[Given, ...]
+Reports = tuple[UntrustedReport, ...]
 Target = FilePath(allow_dash=True)
 
 

@@ -11,7 +11,7 @@ from imagebuilder.machine.evidence import Evidence
 from imagebuilder.machine.launch import Launch
 from imagebuilder.machine.probed import ProbedInstance
 from imagebuilder.machine.qmp import Qmp, QmpEvent
-from imagebuilder.machine.ready import Answer
+from imagebuilder.machine.ready import ProbeAnswer
 from imagebuilder.machine.spec import Forward, MachineSpec
 from imagebuilder.machine.transport import Transport
 from imagebuilder.machine.usage import HostMemory
@@ -46,7 +46,7 @@ class Observed:
         self.probed = ProbedInstance(spec, launch, self.monitor, self.channel, self.terminal, self.evidence)
         self._listening_ns: int | None = None
         self._waited_ns: int | None = None
-        self.answer: Answer | None = None
+        self.answer: ProbeAnswer | None = None
         """What was answered last when that was wanted, or when it is all that was looked at."""
 
     @property

@@ -87,7 +87,7 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeAnswer:
     """What an application answered, of much the beginning; ``status`` is HTTP's."""
 
     content: bytes
@@ -101,7 +101,7 @@ class Attempts:
     last: str = "has not answered"
     curious: bool = False
     """The answer itself is wanted too."""
-    answer: Answer | None = None
+    answer: ProbeAnswer | None = None
     at_once: bool = False
     """The application listened before (a clone's): the first connection need not wait until somebody says so."""
     reachable: bool = False
@@ -122,7 +122,7 @@ class Attempts:
 
     def keep(self, answer: bytes, status: int | None = None) -> None:
         """What was answered."""
-        self.answer = Answer(answer, status)
+        self.answer = ProbeAnswer(answer, status)
 
     def open(self, ask: Ask) -> asyncio.Task[int]:
         """Ask once more."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from imagebuilder.arch import TARGET, MachineType
-from imagebuilder.bundle import Boot, Bundle, Image
+from imagebuilder.bundle import BootSettings, Bundle, Image
 from imagebuilder.errors import InputError
 from imagebuilder.images import Media
 from imagebuilder.images.direct import media_of
@@ -157,7 +157,7 @@ def check_network(name: str, forwards: tuple[Forward, ...], egress: Egress | Non
         raise InputError(f"{name}: {asked} was asked for, and its machine has no network", hint=hint)
 
 
-def _cmdline(words: str, boot: Boot, accelerator: Accelerator) -> str:
+def _cmdline(words: str, boot: BootSettings, accelerator: Accelerator) -> str:
     more = {Accelerator.KVM: boot.cmdline_kvm, Accelerator.TCG: boot.cmdline_tcg}[accelerator]
     return " ".join(part for part in (words.strip(), more.strip()) if part)
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as xml
 
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.checks import GETS_READY, promise
-from imagebuilder.measure.render.given import plain
+from imagebuilder.measure.render.load_untrusted import plain
 from imagebuilder.measure.report import Check, ImageReport, Report
 
 

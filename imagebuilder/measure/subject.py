@@ -132,7 +132,7 @@ class Hardware(RecipeTable):
     """Properties of its devices (-global), each DRIVER.PROPERTY."""
 
 
-class ForeignBoot(RecipeTable):
+class ForeignStart(RecipeTable):
     """What the machine starts. Without a kernel its firmware starts the first disk."""
 
     kernel: File | None = None
@@ -154,7 +154,7 @@ class Foreign(RecipeTable):
     """What is in it."""
     machine: Hardware = Hardware()
     """The virtual machine."""
-    boot: ForeignBoot = ForeignBoot()
+    boot: ForeignStart = ForeignStart()
     """What it starts."""
     disks: tuple[ForeignDisk, ...] = ()
     """Its disks, in order."""

@@ -18,7 +18,7 @@ from imagebuilder.errors import CacheError, OutputError, SourceError
 from imagebuilder.events import Progress, Say, Unit, step
 from imagebuilder.oci.content import Descriptor, Hash, in_store
 from imagebuilder.oci.failures import Failure
-from imagebuilder.oci.transport import CHUNK_BYTES, Answer, Limits
+from imagebuilder.oci.transport import CHUNK_BYTES, Limits, RegistryResponse
 from imagebuilder.store import Store
 
 AT_A_TIME = 4
@@ -26,7 +26,7 @@ MEANT_ANEW_BYTES = 1 << 20  # so much more is worth as many attempts as there we
 TOLD_EVERY_S = 0.1
 DO_NOT_TRUST = "try again; do not trust it"
 
-Ask = Callable[[Descriptor, int], AbstractContextManager[Answer]]
+Ask = Callable[[Descriptor, int], AbstractContextManager[RegistryResponse]]
 """Asks a server for a content from this byte on."""
 
 
@@ -187,7 +187,7 @@ class _Receiving:
         return found
 
 
-def _goes_on(answer: Answer, begin: int) -> bool:
+def _goes_on(answer: RegistryResponse, begin: int) -> bool:
     """Whether an answer begins where it was asked to: a server may send all of it instead."""
     return answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-")
 

@@ -32,7 +32,7 @@ from imagebuilder.oci.content import (
 from imagebuilder.oci.failures import LOG_IN_AGAIN, Failure, of_redirected, of_status, said_in
 from imagebuilder.oci.mirrors import Place
 from imagebuilder.oci.reference import DOCKER_HUB, DOCKER_HUB_SERVER, Reference, is_loopback
-from imagebuilder.oci.transport import Answer, Client, Limits
+from imagebuilder.oci.transport import Client, Limits, RegistryResponse
 from imagebuilder.store import Store
 from imagebuilder.words import shortened, whole_number
 
@@ -146,7 +146,7 @@ class Registry:
         return descriptor, data
 
     @contextmanager
-    def _blob(self, server: _Server, descriptor: Descriptor, begin: int) -> Iterator[Answer]:
+    def _blob(self, server: _Server, descriptor: Descriptor, begin: int) -> Iterator[RegistryResponse]:
         headers = {"Range": f"bytes={begin}-"} if begin else {}
         with self._asked(server, f"blobs/{descriptor.digest}", headers, others=(206, 416)) as answer:
             yield answer
@@ -154,7 +154,7 @@ class Registry:
     @contextmanager
     def _asked(
         self, server: _Server, path: str, headers: Mapping[str, str], *, others: Sequence[int] = ()
-    ) -> Iterator[Answer]:
+    ) -> Iterator[RegistryResponse]:
         """An answer that is one: the server was convinced where it asked for that. Raises Failure."""
         for last in (False, False, True):
             sent = server.authorization.headers
@@ -171,7 +171,7 @@ class Registry:
             elif answer.status != 401 or not is_ours or last or not server.authorization.convince(challenge, sent):
                 raise failure
 
-    def _failure(self, server: _Server, answer: Answer, path: str) -> Failure:
+    def _failure(self, server: _Server, answer: RegistryResponse, path: str) -> Failure:
         code, message = said_in(answer.body(MOST_DOCUMENT_BYTES))
         place, said = server.place, server.authorization.hidden(message)
         kind, _, reference = path.partition("/")
@@ -204,7 +204,7 @@ class Registry:
         hint = f"it has {', '.join(shortened(each) for each in near)}" if near else None
         return Failure(f"{place.host}/{place.name} has no tag {reference}", hint=hint, status=404)
 
-    def _warn(self, server: _Server, answer: Answer) -> None:
+    def _warn(self, server: _Server, answer: RegistryResponse) -> None:
         """Say what a server wants to be said (distribution-spec, "Warnings"), once."""
         for text in WARNING.findall(answer.headers.get("Warning", "")):
             with self._lock:
@@ -237,7 +237,7 @@ class Registry:
         raise AssertionError("the last attempt raised")
 
 
-def _document(answer: Answer, what: str) -> bytes:
+def _document(answer: RegistryResponse, what: str) -> bytes:
     data = answer.body(MOST_DOCUMENT_BYTES)
     if data is None:
         raise Failure(

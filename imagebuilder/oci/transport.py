@@ -50,7 +50,7 @@ class Limits:
             raise failure
 
 
-class Answer:
+class RegistryResponse:
     """What a server said: its head is read, its body is to be."""
 
     def __init__(self, response: requests.Response, url: str, deadline: Deadline, limits: Limits) -> None:
@@ -114,7 +114,9 @@ class Client:
         self._open: set[Deadline] = set()
 
     @contextmanager
-    def get(self, url: str, headers: Mapping[str, str], *, form: Mapping[str, str] | None = None) -> Iterator[Answer]:
+    def get(
+        self, url: str, headers: Mapping[str, str], *, form: Mapping[str, str] | None = None
+    ) -> Iterator[RegistryResponse]:
         """Ask for a URL, and follow redirects; ``Authorization`` goes to the first server alone. ``form`` is posted
         instead, and then nothing is followed. Raises Failure."""
         given, first = dict(headers), _origin(url)
@@ -141,7 +143,7 @@ class Client:
         self._session.close()
 
     @contextmanager
-    def _send(self, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None) -> Iterator[Answer]:
+    def _send(self, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None) -> Iterator[RegistryResponse]:
         host = urlsplit(url).netloc
         deadline = Deadline(self.limits.connect_s + self.limits.answer_s)
         with self._lock:
@@ -154,7 +156,7 @@ class Client:
                     late_s = self.limits.answer_s if deadline.passed else None
                     raise of_exception(error, host, late_s=late_s) from None
                 with response:
-                    yield Answer(response, url, deadline, self.limits)
+                    yield RegistryResponse(response, url, deadline, self.limits)
         finally:
             deadline.cancel()
             with self._lock:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.arch import MachineType
-from imagebuilder.bundle import Boot, Bundle, DiskShape, Image, KernelFile, RootFile
+from imagebuilder.bundle import BootSettings, Bundle, DiskShape, Image, KernelFile, RootFile
 from imagebuilder.errors import InputError
 from imagebuilder.machine import clock
 from imagebuilder.machine.command_line import Wiring, argv
@@ -98,7 +98,7 @@ def test_an_open_forward_has_no_command_line() -> None:
 
 def bundle(root: RootFile) -> Bundle:
     """A bundle that stands nowhere."""
-    boot = Boot(
+    boot = BootSettings(
         machine=MachineType.MICROVM,
         acpi=False,
         memory_mib=32,

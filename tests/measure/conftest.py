@@ -9,7 +9,7 @@ import pytest
 
 from imagebuilder import kernel as kernels
 from imagebuilder import process
-from imagebuilder.bundle import SCHEMA, Boot, Bundle, Image, KernelFile, RecipeView, RootFile, write
+from imagebuilder.bundle import SCHEMA, BootSettings, Bundle, Image, KernelFile, RecipeView, RootFile, write
 from imagebuilder.events import silent
 from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.paths import cache_dir
@@ -52,7 +52,7 @@ def make(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
             kernel=KernelFile(name=kernel.name, file="vmlinux", **_stored(kernel.image, store)),
             root=RootFile(format="initramfs", file="root.cpio", **_stored(root, store)),
             cmdline=kernel.cmdline,
-            boot=Boot(
+            boot=BootSettings(
                 machine=kernel.machine,
                 acpi=kernel.acpi,
                 memory_mib=MEMORY_MIB,

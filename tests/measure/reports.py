@@ -8,7 +8,7 @@ from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.change import Change, Verdict
 from imagebuilder.measure.compare import Comparison
 from imagebuilder.measure.host import Host
-from imagebuilder.measure.render.given import Given
+from imagebuilder.measure.render.load_untrusted import UntrustedReport
 from imagebuilder.measure.report import Check, ImageReport, MachineShape, Memory, Parts, Report, Startup
 from imagebuilder.measure.statistics import Summary
 
@@ -70,10 +70,10 @@ FULL = ImageReport(
 BARE = ImageReport(name="bare", checks=(Check(name="builds", holds=False, message="no such package"),))
 
 
-def given(*images: ImageReport, label: str = "r.json", made: datetime | None = None, **host: Any) -> Given:
+def given(*images: ImageReport, label: str = "r.json", made: datetime | None = None, **host: Any) -> UntrustedReport:
     """A report of some images; ``host`` is what differs in its host."""
     document = Report(schema="imagebuilder.report/1", host=replace(HOST, **host), images=images, pinned=(1,), made=made)
-    return Given(label, document)
+    return UntrustedReport(label, document)
 
 
 def ready_after(*samples_ms: float) -> ImageReport:

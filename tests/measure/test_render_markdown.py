@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from markdown_it import MarkdownIt
 
 from imagebuilder.measure.render import markdown
-from imagebuilder.measure.render.given import plain
+from imagebuilder.measure.render.load_untrusted import plain
 
 from .reports import BARE, FULL, given, ready_after
 

@@ -14,7 +14,7 @@ import zstandard
 
 from imagebuilder import process
 from imagebuilder.arch import MachineType
-from imagebuilder.bundle import Boot, Bundle, ContentLine, Image, KernelFile, RecipeView, RootFile, write
+from imagebuilder.bundle import BootSettings, Bundle, ContentLine, Image, KernelFile, RecipeView, RootFile, write
 from imagebuilder.events import Begun, Ended, Event, Progress
 from imagebuilder.measure import size
 from imagebuilder.recipe.model import Budget, Ready
@@ -38,7 +38,7 @@ def bundle_in(folder: Path, store: Store, *, root: bytes = ROOT, contents: tuple
         kernel=KernelFile(name="micro", file="vmlinux", bytes=len(KERNEL), sha256=kernel),
         root=RootFile(format="initramfs", file="root.cpio", bytes=len(root), sha256=packed),
         cmdline="quiet",
-        boot=Boot(machine=MachineType.MICROVM, acpi=False, memory_mib=32, cpus=1),
+        boot=BootSettings(machine=MachineType.MICROVM, acpi=False, memory_mib=32, cpus=1),
         ready=Ready(exit=0),
         budget=Budget(),
         recipe=RecipeView(),

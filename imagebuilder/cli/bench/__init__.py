@@ -10,7 +10,7 @@ import click
 
 from imagebuilder.cli import options
 from imagebuilder.cli.bench import density, modes, reference, starts, template
-from imagebuilder.cli.bench.given import Given
+from imagebuilder.cli.bench.request import BenchRequest
 from imagebuilder.cli.names import KERNEL, RECIPE, REFERENCE, FilePath
 from imagebuilder.measure.change import WITHIN
 from imagebuilder.measure.rounds import FURTHER, RUNS
@@ -54,6 +54,6 @@ def command(ctx: click.Context, /, **words: Any) -> None:
     """Start each NAME and each machine again and again, in turn with an empty machine, and report medians, intervals,
     and with --vs whether it is faster, slower, the same, or undecided."""
     modes.check(modes.given(ctx), MODES)
-    given = Given(**words)
+    given = BenchRequest(**words)
     options.check_writable(given.json_path)
     raise SystemExit(starts.run(given) if given.density is None else density.run(given, given.density))

@@ -6,8 +6,8 @@ import click
 
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.bench import density_table, reference
-from imagebuilder.cli.bench.given import Given, selected
 from imagebuilder.cli.bench.modes import Mode
+from imagebuilder.cli.bench.request import BenchRequest, selected
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.measure import bench
 from imagebuilder.measure.density import DensityOptions
@@ -37,7 +37,7 @@ class Clones(click.ParamType[DensityOptions]):
         return DensityOptions.of(count)
 
 
-def run(given: Given, wanted: DensityOptions) -> int:
+def run(given: BenchRequest, wanted: DensityOptions) -> int:
     """Measure, show, write; returns the exit status."""
     wanted = replace(wanted, copies=not given.no_fork_server)
     with selected(given) as (selection, why):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from imagebuilder.cli.bench.given import Given
 from imagebuilder.cli.bench.modes import Mode
+from imagebuilder.cli.bench.request import BenchRequest
 from imagebuilder.measure.against import Against
 from imagebuilder.measure.change import Verdict
 from imagebuilder.measure.report import ImageReport
@@ -15,7 +15,7 @@ FELL_SHORT, UNDECIDED = 1, 4
 MODE = Mode("--vs", owns=("--max-runs", "--within", "--fail-slower", "--fail-undecided"))
 
 
-def wanted(given: Given) -> Against | None:
+def wanted(given: BenchRequest) -> Against | None:
     """What the options ask for. Raises UsageError."""
     if given.most is not None and given.most < given.runs:
         raise click.UsageError(f"--max-runs {given.most} is less than --runs {given.runs}")

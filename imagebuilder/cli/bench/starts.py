@@ -4,7 +4,7 @@ import click
 
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.bench import reference, table, template
-from imagebuilder.cli.bench.given import Given, selected
+from imagebuilder.cli.bench.request import BenchRequest, selected
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.measure import bench, instructions
 from imagebuilder.measure.bench import Bench
@@ -12,7 +12,7 @@ from imagebuilder.measure.rounds import Schedule
 from imagebuilder.words import counted
 
 
-def run(given: Given) -> int:
+def run(given: BenchRequest) -> int:
     """Measure, show, write; returns the exit status. Raises UsageError, and what interrupted it."""
     counts = instructions.RUNS if given.count else 0
     schedule = Schedule(given.runs, (), counts, given.artefacts, given.bare, given.initcalls)
@@ -41,7 +41,7 @@ def _measured(prepared: Bench) -> BaseException | None:
     return None
 
 
-def _tell_interrupted(prepared: Bench, given: Given) -> None:
+def _tell_interrupted(prepared: Bench, given: BenchRequest) -> None:
     done = len(prepared.taken[0].boots) if prepared.taken else 0
     unwritten = f"; {given.json_path} was not written" if given.json_path else ""
     click.echo(f"interrupted after {done} of {counted(prepared.schedule.runs, 'round')}{unwritten}", err=True)

@@ -1,12 +1,12 @@
 """``imagebuilder bench --template``: clones beside the cold starts."""
 
-from imagebuilder.cli.bench.given import Given
 from imagebuilder.cli.bench.modes import Mode
+from imagebuilder.cli.bench.request import BenchRequest
 from imagebuilder.measure.clones import Clones
 
 MODE = Mode("--template", owns=("--no-fork-server",))
 
 
-def wanted(given: Given) -> Clones | None:
+def wanted(given: BenchRequest) -> Clones | None:
     """What the options ask for."""
     return Clones(copies=not given.no_fork_server) if given.cloned else None

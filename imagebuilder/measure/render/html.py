@@ -7,12 +7,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import imagebuilder
 from imagebuilder.measure.render import figures, lines, series, words
-from imagebuilder.measure.render.given import Given
+from imagebuilder.measure.render.load_untrusted import UntrustedReport
 
 TEMPLATE = "page.html.j2"
 
 
-def page(reports: Sequence[Given]) -> str:
+def page(reports: Sequence[UntrustedReport]) -> str:
     """The page. The same reports give the same text. Every text of a report is escaped: by jinja2, or in pictures by
     ElementTree."""
     found = lines.places(reports)

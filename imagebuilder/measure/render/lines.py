@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from imagebuilder.measure.host import Host
-from imagebuilder.measure.render.given import Given
+from imagebuilder.measure.render.load_untrusted import UntrustedReport
 from imagebuilder.measure.report import ImageReport
 
 # What makes a place, by the name of its field, and in words. Where one of the first three is not known, nobody can
@@ -58,9 +58,9 @@ class Place:
     """When the last of them was."""
 
 
-def places(reports: Sequence[Given]) -> tuple[Place, ...]:
+def places(reports: Sequence[UntrustedReport]) -> tuple[Place, ...]:
     """The reports by place, in the order in which the places first appear."""
-    apart: dict[Any, list[Given]] = {}
+    apart: dict[Any, list[UntrustedReport]] = {}
     for index, given in enumerate(reports):
         apart.setdefault(_place(given.report.host, index), []).append(given)
     return tuple(_of_one(reports) for reports in apart.values())
@@ -85,7 +85,7 @@ def _place(host: Host, index: int) -> Any:
     return tuple(getattr(host, name) for name in PLACE) if known else index
 
 
-def _of_one(reports: Sequence[Given]) -> Place:
+def _of_one(reports: Sequence[UntrustedReport]) -> Place:
     lines: dict[Any, list[Point]] = {}
     for given in reports:
         for image in given.report.images:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from imagebuilder.measure.render import lines, words
-from imagebuilder.measure.render.given import Given
 from imagebuilder.measure.render.lines import Line, Place
+from imagebuilder.measure.render.load_untrusted import UntrustedReport
 from imagebuilder.measure.report import ImageReport
 from imagebuilder.words import counted
 
@@ -23,7 +23,7 @@ COLUMNS: Mapping[str, Callable[[ImageReport], str]] = {
 }
 
 
-def page(reports: Sequence[Given]) -> str:
+def page(reports: Sequence[UntrustedReport]) -> str:
     """The text. Where several reports have the same image, its last figures stand beside its first."""
     found = lines.places(reports)
     apart = lines.apart(found)

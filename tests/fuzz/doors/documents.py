@@ -17,7 +17,7 @@ from imagebuilder.machine.ports import with_ports
 from imagebuilder.machine.spec import Accelerator, spec_of
 from imagebuilder.machine.template import Template, templates
 from imagebuilder.measure import budget, reference, report, subject
-from imagebuilder.measure.render import given
+from imagebuilder.measure.render import load_untrusted
 from imagebuilder.pytest_plugin.exchange import Measured, figures_at
 from imagebuilder.sources.kind import LOCKFILE
 from imagebuilder.store import Store, canonical, key_of
@@ -125,7 +125,7 @@ def _lock(data: bytes, folder: Path) -> None:
 
 def _report(data: bytes, folder: Path) -> None:
     (folder / "report.json").write_bytes(data)
-    reports = given.read([folder / "report.json"])
+    reports = load_untrusted.read([folder / "report.json"])
     for write in WRITERS.values():
         write(reports)
     for show in (figures.show, bench_table.show):

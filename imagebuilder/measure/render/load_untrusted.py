@@ -20,17 +20,17 @@ INSTEAD = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class UntrustedReport:
     """A report, and what it is called among others."""
 
     label: str
     report: Report
 
 
-def read(paths: Sequence[Path]) -> tuple[Given, ...]:
+def read(paths: Sequence[Path]) -> tuple[UntrustedReport, ...]:
     """The reports in some files, in this order. Raises InputError, one sentence about the first that is not right."""
     reports = [tamed(load(path), where=str(path)) for path in paths]
-    return tuple(Given(label, report) for label, report in zip(labels(paths), reports, strict=True))
+    return tuple(UntrustedReport(label, report) for label, report in zip(labels(paths), reports, strict=True))
 
 
 def labels(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from imagebuilder.measure.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class BenchRequest:
     """The words of the command line, by the names of its options."""
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Given:
 
 
 @contextmanager
-def selected(given: Given) -> Iterator[tuple[Selection, str]]:
+def selected(given: BenchRequest) -> Iterator[tuple[Selection, str]]:
     """The selection, and why it has its accelerator; what is done with it is shown as it goes on."""
     names = given.names if given.names or given.machines else options.or_this_folder("a NAME, or --machine FILE.toml")
     store = options.open_store()

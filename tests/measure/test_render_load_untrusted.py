@@ -9,7 +9,7 @@ import pytest
 
 from imagebuilder.errors import InputError
 from imagebuilder.measure.render import html
-from imagebuilder.measure.render.given import labels, plain, read, tamed
+from imagebuilder.measure.render.load_untrusted import labels, plain, read, tamed
 
 from .reports import FULL, given
 
