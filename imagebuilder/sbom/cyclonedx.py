@@ -8,11 +8,12 @@ from cyclonedx.model import HashAlgorithm, HashType, Property, XsUri
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType, Diff, Patch, PatchClassification, Pedigree
 from cyclonedx.model.dependency import Dependency
-from cyclonedx.model.license import LicenseExpression
+from cyclonedx.model.license import DisjunctiveLicense, License, LicenseExpression
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
+from imagebuilder.sbom.expressions import expression
 from imagebuilder.sbom.inventory import Inventory, KernelFacts, OwnedFile
 from imagebuilder.sources.kind import Material
 
@@ -58,10 +59,18 @@ def _material(material: Material, files: Iterable[OwnedFile], name: str) -> Comp
         bom_ref=f"material:{name}",
         purl=PackageURL.from_string(material.purl) if material.purl else None,
         hashes=[_sha256(material.sha256)] if material.sha256 else (),
-        # One expression in all: CycloneDX takes no second beside it.
-        licenses=[LicenseExpression(" AND ".join(map(_bracketed, material.licences)))] if material.licences else (),
+        licenses=_licences(material.licences),
         components=[_file(each) for each in files],
     )
+
+
+def _licences(declared: tuple[str, ...]) -> list[License]:
+    """One expression of all, beside which CycloneDX takes no second; each by its name where one is no expression."""
+    expressions = [expression(words) for words in declared]
+    known = [each for each in expressions if each is not None]
+    if len(known) < len(declared):
+        return [DisjunctiveLicense(name=words) for words in declared]
+    return [LicenseExpression(" AND ".join(map(_bracketed, known)))] if known else []
 
 
 def _kernel(kernel: KernelFacts) -> Component:

@@ -26,12 +26,12 @@ from spdx_tools.spdx.model import (
 )
 from spdx_tools.spdx.spdx_element_utils import calculate_package_verification_code
 
+from imagebuilder.sbom.expressions import REFERENCE, expression, reference
 from imagebuilder.sbom.inventory import Inventory, OwnedFile
 from imagebuilder.sources.kind import Material
 from imagebuilder.store import key_of
 
 NAMESPACE = "https://spdx.org/spdxdocs/imagebuilder"  # a name, and no address: nothing is there
-REFERENCE = "LicenseRef-"
 
 
 def document(inventory: Inventory) -> bytes:
@@ -91,7 +91,7 @@ def _material(identity: str, material: Material, files: list[File], licences: "_
     package.checksums = _checksums(material.sha256)
     package.external_references = _purl(material.purl)
     if material.licences:
-        package.license_declared = licences.parsed(" AND ".join(f"({each})" for each in material.licences))
+        package.license_declared = licences.all_of(material.licences)
     if files:
         package.files_analyzed = True
         package.verification_code = calculate_package_verification_code(files)
@@ -135,9 +135,18 @@ class _Licences:
         """Each licence that SPDX has no name for; its words stand in the package's copyright file."""
         return [each for _, each in sorted(self._references.items())]
 
-    def parsed(self, expression: str) -> Any:
+    def all_of(self, declared: Iterable[str]) -> Any:
+        """An expression of all that a package declares; what is no expression is said in its own words."""
+        found = {words: expression(words) or reference(words) for words in declared}
+        made = self.parsed(" AND ".join(f"({each})" for each in found.values()))
+        for words, key in found.items():
+            if expression(words) is None:
+                self._references[key] = ExtractedLicensingInfo(key, words, words)
+        return made
+
+    def parsed(self, words: str) -> Any:
         """The expression as the library has it."""
-        found = spdx_licensing.parse(expression)
+        found = spdx_licensing.parse(words)
         for key in _references(found.literals):
             text = "the words of this licence are in the package's copyright file, /usr/share/doc/PACKAGE/copyright"
             self._references[key] = ExtractedLicensingInfo(key, text, key.removeprefix(REFERENCE))

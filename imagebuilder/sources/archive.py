@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import ConfigDict
 from pydantic_core import InitErrorDetails
@@ -20,7 +20,7 @@ from imagebuilder.recipe import fields
 from imagebuilder.recipe.base import mistake_at
 from imagebuilder.recipe.cross_checks import exactly_one
 from imagebuilder.sources.hints import did_you_mean
-from imagebuilder.sources.kind import Context, Locked, SourceTable
+from imagebuilder.sources.kind import Context, Locked, Material, SourceTable
 from imagebuilder.store import sha256_file
 from imagebuilder.tree import Kind, Node, Tree
 
@@ -66,6 +66,8 @@ class ArchiveSource(SourceTable):
     """The folder in the image under which they stand."""
     owner: fields.User = "root"
     """Their owner, whoever packed them: a name, "uid", "uid:gid" or "name:uid"."""
+    licence: fields.Line = ""
+    """Its licence as an SPDX expression, for the bill of materials."""
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
@@ -82,7 +84,7 @@ def resolve(source: ArchiveSource, context: Context) -> Locked:
         digest = _digest(context.folder / source.path)
         if source.sha256 not in (None, digest):
             raise SourceError(f"{source.path} has the sha256 {digest}, and the recipe expects {source.sha256}")
-    key = {name: getattr(source, name) for name in ("type", "strip", "folder", "target", "owner")}
+    key = {name: getattr(source, name) for name in ("type", "strip", "folder", "target", "owner", "licence")}
     return Locked(source, {**key, "sha256": digest})
 
 
@@ -106,7 +108,15 @@ def fetch(locked: Locked, context: Context) -> "Layer":
     if owners:
         context.say(Note(f"{name}: what is of {len(owners)} other owners in it is {source.owner}'s in the image"))
     tree = {f"{source.target.rstrip('/')}{path}": replace(node, uid=0, gid=0) for path, node in placed.items()}
-    return Layer(Tree(tree), dict.fromkeys(tree, name), owner=source.owner)
+    return Layer(Tree(tree), dict.fromkeys(tree, name), owner=source.owner, materials={name: _material(name, locked)})
+
+
+def _material(name: str, locked: Locked) -> Material:
+    """The archive for the bill of materials. Where it comes from is no part of it, as of the image."""
+    digest: str = locked.key["sha256"]
+    purl = f"pkg:generic/{quote(name, safe='')}?checksum=sha256:{digest}"
+    licences = (locked.source.licence,) if locked.source.licence else ()
+    return Material(name, purl=purl, licences=licences, sha256=digest)
 
 
 def read(stream: IO[bytes], name: str, keep: "Keep") -> dict[str, Node]:

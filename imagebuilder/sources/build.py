@@ -25,7 +25,7 @@ from imagebuilder.recipe.base import mistake_at
 from imagebuilder.recipe.cross_checks import repeated
 from imagebuilder.sources.files import collect, node_of, with_mode
 from imagebuilder.sources.hints import did_you_mean
-from imagebuilder.sources.kind import Context, Locked, SourceTable
+from imagebuilder.sources.kind import Context, Locked, Material, SourceTable
 from imagebuilder.store import key_of, sha256_file
 from imagebuilder.tree import Kind, Node, Tree
 
@@ -71,6 +71,8 @@ class BuildSource(SourceTable):
     """The outputs' permissions in octal (folders may be entered by whoever may read them); else as the command set."""
     owner: fields.User = "root"
     """The outputs' owner: a name, "uid", "uid:gid" or "name:uid"."""
+    licence: fields.Line = ""
+    """Their licence as an SPDX expression, for the bill of materials."""
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
@@ -94,6 +96,7 @@ def resolve(source: BuildSource, context: Context) -> Locked:
         "tool": _identity(source.command[0], inputs),
         "mode": source.mode,
         "owner": source.owner,
+        "licence": source.licence,
         "outputs": [[*output] for output in source.outputs.items()],  # in their order: the later one stands
         "environment": {**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(source_date_epoch_s()), **source.environment},
         "passed": [*source.pass_environment],  # names alone: what a proxy is called here makes no other image
@@ -114,7 +117,8 @@ def fetch(locked: Locked, context: Context) -> "Layer":
         _run(source, context, work, home)
         made = dict(each for output in source.outputs for each in _output(source, output, work, context))
     nodes = {path: with_mode(node, source.mode) for path, node in made.items()}
-    return Layer(Tree(nodes), dict.fromkeys(nodes, "build"), owner=source.owner)
+    own = Material("build", licences=(source.licence,) if source.licence else ())
+    return Layer(Tree(nodes), dict.fromkeys(nodes, "build"), owner=source.owner, materials={"build": own})
 
 
 def environment(source: BuildSource, work: Path, home: Path) -> dict[str, str]:

@@ -55,7 +55,7 @@ MADE = {
     "config.json",
 }
 """Files that a page names and that the tree has not."""
-VARIABLE = re.compile(r"""(?:environ(?:\.get\(|\[)"|= "(?=IMAGEBUILDER_))([A-Z_]+)\"""")
+VARIABLE = re.compile(r"""(?:environ(?:\.get\(|\[)"|= "(?=IMAGEBUILDER_)|"(?=PIP_|XDG_CONFIG_DIRS))([A-Z_]+)\"""")
 BY_LIBRARIES = {"NO_COLOR", "COLUMNS"}
 """Read by rich and click."""
 

@@ -13,6 +13,7 @@ from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDi
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from imagebuilder.sbom import DOCUMENTS
+from imagebuilder.sbom.expressions import expression, reference
 from imagebuilder.sbom.inventory import Inventory, KernelFacts, OwnedFile, owned
 from imagebuilder.sources.kind import Material
 from imagebuilder.sources.licences import spdx
@@ -67,6 +68,26 @@ def read_statement(document: Any) -> Any:
     from in_toto_attestation.v1 import statement_pb2
 
     return ParseDict(document, statement_pb2.Statement())
+
+
+def test_words_that_are_no_licence_of_spdx_are_a_named_one() -> None:
+    odd = replace(INVENTORY.materials["app"], licences=("SEE LICENSE IN a.txt", "mit", "("))
+    made = documents(replace(INVENTORY, materials={**INVENTORY.materials, "app": odd}))
+    component = next(each for each in made["sbom.cdx.json"]["components"] if each["name"] == "app")
+    names = sorted(each["license"]["name"] for each in component["licenses"])
+    assert names == ["(", "SEE LICENSE IN a.txt", "mit"]
+    package = next(each for each in made["sbom.spdx.json"]["packages"] if each.get("versionInfo") == "1.2-3")
+    words = {each["licenseId"]: each["extractedText"] for each in made["sbom.spdx.json"]["hasExtractedLicensingInfos"]}
+    assert sorted(words.values())[0] == "(" and "SEE LICENSE IN a.txt" in words.values()
+    assert package["licenseDeclared"].count("LicenseRef-") == 2 and " AND MIT AND " in package["licenseDeclared"]
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_any_words_are_an_expression_or_none(words: str) -> None:
+    found = expression(words)
+    assert found is None or expression(found) == found
+    assert expression(reference(words)) == reference(words)
 
 
 def test_whose_each_file_is() -> None:

@@ -156,6 +156,14 @@ def test_strip_folder_and_target(context: Context, words: dict[str, object], pat
     assert all(layer.tree[path] for path in paths)
 
 
+def test_what_the_bill_of_materials_knows_of_it(context: Context) -> None:
+    (context.folder / "app.tar").write_bytes(tar(SEVERAL))
+    digest = sha256_file(context.folder / "app.tar")
+    (material,) = provided(source(licence="MIT"), context).materials.values()
+    assert (material.name, material.licences, material.sha256) == ("app.tar", ("MIT",), digest)
+    assert material.purl == f"pkg:generic/app.tar?checksum=sha256:{digest}"
+
+
 def test_the_key_is_what_is_in_it(context: Context) -> None:
     (context.folder / "app.tar").write_bytes(tar(SEVERAL))
     (context.folder / "b.tar").write_bytes(tar(SEVERAL))

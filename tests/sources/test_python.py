@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -122,6 +124,32 @@ def test_no_index_that_can_be_asked(context: Context, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/secret")
     said = refusal(context, f"app==1.0 --hash=sha256:{'0' * 64}")
     assert said.startswith("no package index that pip is configured for can be asked") and "secret" not in said
+
+
+class Closed(BaseHTTPRequestHandler):
+    """An index that shows its pages to those whom it knows."""
+
+    def do_GET(self) -> None:
+        self.send_error(int(self.path.split("/")[1]))
+
+    def log_message(self, *_words: object) -> None:
+        """Quiet."""
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_index_that_wants_credentials_says_so(
+    context: Context, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "0")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Closed) as serving:
+        Thread(target=serving.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{serving.server_port}"
+        monkeypatch.setenv("PIP_INDEX_URL", f"{index}/{status}")
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"{index}/404")
+        said = refusal(context, f"app==1.0 --hash=sha256:{'0' * 64}")
+        serving.shutdown()
+    assert f"refuses what it has of app (HTTP {status})" in said and "~/.netrc" in said and "127.0.0.1" not in said
 
 
 def test_what_pip_is_configured_for(tmp_path: Path) -> None:

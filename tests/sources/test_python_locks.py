@@ -75,6 +75,15 @@ def test_the_best_wheel_comes_first() -> None:
 # pylock.toml
 
 
+def test_a_newer_format_is_read_with_a_warning_of_ours(events: list[Event], capfd: pytest.CaptureFixture[str]) -> None:
+    text = packages(listed("a", "a-1.0-py3-none-any.whl")).replace('lock-version = "1.0"', 'lock-version = "1.9"')
+    assert [pin.name for pin in of_pylock(text, say=events.append)] == ["a"]
+    assert [each.text for each in events if isinstance(each, Warned)] == [
+        "pylock.toml has the format 1.9: of it is read what 1.0 has too"
+    ]
+    assert capfd.readouterr().err == ""
+
+
 def test_a_lock_means_wheels_for_this_python() -> None:
     text = packages(
         listed("zoo", "zoo-1.0-py3-none-any.whl"),

@@ -195,7 +195,7 @@ def _pins(source: PythonSource, python: "Python", context: Context) -> "tuple[Pi
 
     if source.lock is not None:
         text = locks.read(context.folder / source.lock)
-        return locks.of_pylock(text, source.lock, python, extras=source.extras, groups=source.groups)
+        return locks.of_pylock(text, source.lock, python, extras=source.extras, groups=source.groups, say=context.say)
     if source.requirements is not None:
         text = locks.read(context.folder / source.requirements)
         return locks.of_requirements(text, source.requirements, python, context.say)

@@ -26,7 +26,14 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 MOST_BYTES = 64 << 20  # of one page: projects with the most files have a third
 MOST_FILES = 200_000
 TIMEOUT_S = 30
-KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert", "trusted-host")
+VARIABLES: Mapping[str, str] = {
+    "index-url": "PIP_INDEX_URL",
+    "extra-index-url": "PIP_EXTRA_INDEX_URL",
+    "find-links": "PIP_FIND_LINKS",
+    "no-index": "PIP_NO_INDEX",
+    "cert": "PIP_CERT",
+    "trusted-host": "PIP_TRUSTED_HOST",
+}
 UNREACHABLE = "check the network, and what pip is configured for: pip config list"
 
 
@@ -62,9 +69,7 @@ class Settings:
             for section in ("global", "install", "download"):
                 if parser.has_section(section):
                     found |= {key.replace("_", "-"): value for key, value in parser.items(section)}
-        for key in KEYS:
-            if value := environment.get(f"PIP_{key.upper().replace('-', '_')}"):
-                found[key] = value
+        found |= {key: value for key, name in VARIABLES.items() if (value := environment.get(name))}
         no_index = found.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t")
         indexes = (*found.get("index-url", PYPI).split(), *found.get("extra-index-url", "").split())
         return cls(
@@ -92,6 +97,14 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
         yield Path(named)
 
 
+class _Refused(Exception):
+    """An index shows a page to those whom it knows only, by its HTTP status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 @dataclass
 class Index:
     """The indexes and folders; each is asked once for a package."""
@@ -116,13 +129,24 @@ class Index:
 
     def _of_indexes(self, name: str, *, anything: bool) -> Iterator[Offer]:
         failed: list[str] = []
+        refused = 0
         pages = [f"{index.rstrip('/')}/{name}/" for index in self.settings.indexes]
         pages += [link for link in self.settings.find_links if link.startswith(("http://", "https://"))]
         for url in pages:
             try:
-                yield from (each for each in self._page(url) if _is_of(each.filename, name))
+                for each in self._page(url):
+                    if _is_of(each.filename, name):
+                        anything = True
+                        yield each
+            except _Refused as error:
+                refused = error.status
             except SourceError as error:
                 failed.append(error.message)
+        if refused and not anything:
+            raise SourceError(
+                f"a package index refuses what it has of {name} (HTTP {refused}): it wants a name and a password, in "
+                "its URL where pip is configured for it, or in ~/.netrc"
+            )
         if failed and len(failed) == len(pages) and not anything:
             raise SourceError(
                 f"no package index that pip is configured for can be asked: {failed[0]}", hint=UNREACHABLE
@@ -140,8 +164,10 @@ class Index:
             verify: Any = self.settings.cert or True
             headers = {"Accept": ACCEPT}
             with requests.get(url, headers=headers, timeout=TIMEOUT_S, stream=True, verify=verify) as answer:
-                if answer.status_code in (404, 403, 401, 410):
+                if answer.status_code in (404, 410):
                     return ()
+                if answer.status_code in (401, 403):
+                    raise _Refused(answer.status_code)
                 answer.raise_for_status()
                 data = answer.raw.read(MOST_BYTES + 1, decode_content=True)
                 if len(data) > MOST_BYTES:

@@ -1,6 +1,7 @@
 """Which versions of which packages a project is locked to: ``pylock.toml`` (PEP 751), or a ``requirements.txt`` with
 hashes as ``pip install --require-hashes`` takes it."""
 
+import logging
 import re
 import shlex
 from collections import Counter
@@ -19,7 +20,7 @@ from packaging.version import Version
 
 from imagebuilder import documents
 from imagebuilder.errors import SourceError
-from imagebuilder.events import Say, Warned
+from imagebuilder.events import Say, Warned, silent
 from imagebuilder.recipe.local_files import relative
 from imagebuilder.sources.python.target import Python
 from imagebuilder.words import counted
@@ -28,6 +29,8 @@ MOST_BYTES = 16 << 20
 MOST_PINS, MOST_VALUES = 10_000, 500_000
 UNDEFINED = (UndefinedComparison, UndefinedEnvironmentName)  # of markers
 SHA256 = re.compile(r"[0-9a-f]{64}")
+KNOWN = Version("1.0")  # of pylock.toml
+logging.getLogger("packaging.pylock").setLevel(logging.ERROR)  # it warns of newer ones on stderr; we do so in our way
 ANEW = "lock it anew, as with: uv export --format pylock.toml, or uv pip compile --generate-hashes"
 
 
@@ -57,7 +60,13 @@ def read(path: Path) -> str:
 
 
 def of_pylock(
-    text: str, name: str, python: Python, *, extras: tuple[str, ...] = (), groups: tuple[str, ...] | None = None
+    text: str,
+    name: str,
+    python: Python,
+    *,
+    extras: tuple[str, ...] = (),
+    groups: tuple[str, ...] | None = None,
+    say: Say = silent,
 ) -> tuple[Pin, ...]:
     """What a ``pylock.toml`` has for this Python. Raises SourceError for one that is damaged, is for another Python, or
     has something that is no wheel."""
@@ -75,6 +84,8 @@ def of_pylock(
         raise SourceError(f"{name} has no wheels for {python.title}: {_line(error)}", hint=ANEW) from error
     except (*UNDEFINED, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # of values in it
         raise SourceError(f"{name} is no pylock.toml (PEP 751), or a damaged one: {_line(error)}") from error
+    if lock.lock_version > KNOWN:
+        say(Warned(f"{name} has the format {lock.lock_version}: of it is read what {KNOWN} has too"))
     return _once(pins, name)
 
 
