@@ -7,6 +7,7 @@ ready. The digest covers what boots: kernel, root, command line and machine; not
 import os
 import shutil
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -175,6 +176,11 @@ class Image(_ImageObject):
         """The image with its digest."""
         covered = (self.kernel.sha256, self.root.sha256, self.root.format, self.cmdline, self.boot.model_dump())
         return self.model_copy(update={"digest": key_of(covered)})
+
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of all that a machine needs, by the files' names and in their order."""
+        made = {name: sha256(content).hexdigest() for name, content in _texts(self).items()}
+        return dict(sorted({**made, self.kernel.file: self.kernel.sha256, self.root.file: self.root.sha256}.items()))
 
     def to_json(self) -> bytes:
         """``image.json``, to be read by people too."""

@@ -9,6 +9,7 @@
     │   ├── NotExecutable        a program whose mode does not let us run it
     │   ├── SourceError          what a source was asked for cannot be given
     │   └── ClosureError         a file that the application needs is not in the image
+    ├── Refused                  a signature, or what it vouches for, is not as it has to be
     ├── MachineLacks             this machine has not what was asked for
     │   ├── ToolMissing          another program is not installed
     │   └── KvmUnusable          no guest runs under KVM here
@@ -20,8 +21,8 @@
         ├── NotReady             the instance did not get ready within its time
         └── GuestFailed          the guest said, or showed, that it failed
 
-Exit statuses: 1 an image did not do what was promised, 2 the input is wrong, 3 this machine lacks something. (4 is for
-a comparison that is undecided; that is no error.)
+Exit statuses: 1 an image is not, or did not do, what was promised, 2 the input is wrong, 3 this machine lacks
+something. (4 is for a comparison that is undecided; that is no error.)
 """
 
 from collections.abc import Mapping
@@ -100,6 +101,12 @@ class SourceError(InputError):
 
 class ClosureError(InputError):
     """A file that the application needs is not in the image."""
+
+
+class Refused(ImagebuilderError):
+    """A signature, or what it vouches for, is not as it has to be."""
+
+    exit_status = 1
 
 
 class MachineLacks(ImagebuilderError):

@@ -34,6 +34,8 @@ class Session:
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self.answers: list[tuple[str, str]] = []
+        self.outcomes: dict[str, bool] = {}
+        """Whether each test passed, by its name; those that were skipped are not among them."""
         self._quiet = quiet
         self._verbose = verbose
         self.ended_by: int | None = None
@@ -102,6 +104,8 @@ class Session:
             self.answers.append((answer[0], answer[1]))
         if report.when == "call" or not report.passed:
             self._bars.close()
+            if not report.skipped:
+                self.outcomes[self._named(report.nodeid)[1]] = report.passed
             if self._config is not None and self._draws(self._config):
                 stdout().print(self._line(report), soft_wrap=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from imagebuilder.cli.names import KERNEL, RECIPE, FilePath
-from imagebuilder.errors import OutputError
+from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Say
 from imagebuilder.paths import cache_dir
 from imagebuilder.store import Store
@@ -195,6 +195,23 @@ def built(name: str, out: Path, *, kernel: str | None, say: Say, cpus: int | Non
     from imagebuilder.recipe.load import load
 
     return Build(load(name), open_store(), say, kernel_name=kernel).able(cpus).run(out)
+
+
+def standing(name: str, out: Path) -> "Bundle":
+    """An image that was built already, as it stands: of a recipe in ``out``, or in a folder of its own. Nothing is
+    built, and its files are not looked at. Raises InputError when there is none."""
+    from imagebuilder.bundle import IMAGE_JSON, Bundle
+
+    for folder in (Path(name), out / name):
+        if (folder / IMAGE_JSON).is_file():
+            return Bundle.open(folder, check=False)
+    from imagebuilder.recipe.load import load
+
+    recipe = load(name)
+    folder = out / recipe.name
+    if not (folder / IMAGE_JSON).is_file():
+        raise InputError(f"there is no image of {recipe.name} in {out}", hint=f"imagebuilder build {name}")
+    return Bundle.open(folder, check=False)
 
 
 def megabytes(size_bytes: float) -> str:

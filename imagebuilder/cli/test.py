@@ -1,7 +1,7 @@
 """``imagebuilder test``: the boot tests of images, their measured starts among them; by pytest itself."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,8 @@ class WithWords(click.Command):
 @click.option("--show-answer", is_flag=True, help="Print what the application answers.")
 @options.report
 @click.option("--junit", "junit_path", type=Target, metavar="FILE", help="Write the tests as JUnit XML.")
+@click.option("--attest", "attest_path", type=Target, metavar="FILE",
+              help="Write the result as an in-toto statement about the image, of one NAME.")  # fmt: skip
 @options.out
 @options.artefacts
 @options.refresh
@@ -73,6 +75,7 @@ def command(
     show_answer: bool,
     json_path: Path | None,
     junit_path: Path | None,
+    attest_path: Path | None,
     artefacts: Path,
     out: Path,
     refresh: bool,
@@ -85,8 +88,10 @@ def command(
 
     Arguments after -- go to pytest: imagebuilder test nginx -- -x -k answers
     """
-    for path in (json_path, junit_path):
+    for path in (json_path, junit_path, attest_path):
         options.check_writable(path)
+    if attest_path is not None and (len(names) > 1 or len(kernels) > 1):
+        raise click.UsageError("--attest is about one image: give one NAME, and one --kernel at most")
     printed, to_file = json_path == options.STDOUT, None if json_path == options.STDOUT else json_path
     given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
     given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": to_file}
@@ -110,6 +115,10 @@ def command(
         _show(session, report, why, answers=show_answer)
         if junit_path and as_junit is not None:  # shown before: what cannot be written was measured all the same
             options.write(as_junit, junit_path)
+        if attest_path is not None:
+            if report is None:
+                raise InputError(f"{attest_path} is not written: no test that measures an image was run")
+            options.write(_attested(report, session.outcomes, out, kernels), attest_path)
     if report is None and printed:
         click.echo("no report is printed: no test that measures an image was run", err=True)
         status = status or InputError.exit_status
@@ -146,6 +155,19 @@ def _show(session: "Session", report: "Report | None", why: str, *, answers: boo
         from imagebuilder.cli import figures
 
         figures.show(stdout(), report, why=why)
+
+
+def _attested(report: "Report", outcomes: Mapping[str, bool], out: Path, kernels: Sequence[str]) -> bytes:
+    """The result as a statement about the files of the image that was tested."""
+    from imagebuilder.attestation.boot_tests import statement
+    from imagebuilder.attestation.signing import subjects
+    from imagebuilder.bundle import Bundle
+
+    (image,) = report.images
+    bundle = Bundle.open(out / "@".join((image.name, *kernels)))
+    if bundle.image.digest != image.digest:
+        raise InputError(f"the image in {bundle.folder} is not the one that was tested: test it again")
+    return statement(report, outcomes, subjects(bundle)).to_bytes()
 
 
 def _show_answers(answers: Iterable[tuple[str, str]]) -> None:

@@ -40,9 +40,9 @@ class OwnedFile:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All of one image. ``subjects`` are the files that boot by name with their digest, ``materials`` by name what the
-    image's files are of, ``parameters`` what was asked for (the recipe), ``sources`` what each of its sources came to,
-    ``builder`` our version."""
+    """All of one image. ``subjects`` are the files that a machine needs by name with their digest,
+    ``materials`` by name what the image's files are of, ``parameters`` what was asked for (the recipe), ``sources``
+    what each of its sources came to, ``builder`` our version."""
 
     name: str
     version: str

@@ -1,13 +1,12 @@
 """How an image was made: an in-toto Statement (https://github.com/in-toto/attestation, version 1) with SLSA provenance
 (https://slsa.dev/spec/v1.2/provenance). No time and no machine is in it: the same inputs give the same bytes."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from imagebuilder.attestation.statement import Statement
 from imagebuilder.sbom.inventory import Inventory
 
-STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:imagebuilder:build:1"  # docs/sbom.md says what its parameters are
 BUILDER = "urn:imagebuilder"
@@ -22,18 +21,8 @@ def document(inventory: Inventory) -> bytes:
         "resolvedDependencies": [*_dependencies(inventory)],
     }
     builder = {"id": BUILDER, "version": {"imagebuilder": inventory.builder}}
-    return statement(inventory.subjects, PREDICATE, {"buildDefinition": definition, "runDetails": {"builder": builder}})
-
-
-def statement(subjects: Mapping[str, str], predicate_type: str, predicate: Any) -> bytes:
-    """A statement of that type about files: their digests (SHA-256) by name."""
-    made = {
-        "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()],
-        "predicateType": predicate_type,
-        "predicate": predicate,
-    }
-    return json.dumps(made, indent=1, ensure_ascii=False).encode() + b"\n"
+    predicate = {"buildDefinition": definition, "runDetails": {"builder": builder}}
+    return Statement(inventory.subjects, PREDICATE, predicate).to_bytes()
 
 
 def _dependencies(inventory: Inventory) -> Iterator[dict[str, Any]]:

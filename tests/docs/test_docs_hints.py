@@ -20,6 +20,11 @@ Scope = Mapping[str, Sequence[ast.expr]]
 
 HERE = "test_hints.py::"
 FOLLOWED = {
+    "{} writes one": "attestation/test_signing.py::test_keys_that_are_none",
+    "pip install 'imagebuilder[sign]'": "cli/test_sign.py::test_the_libraries_are_an_extra",
+    "imagebuilder sign NAME --key FILE writes it": "cli/test_sign.py::test_what_is_missing_is_said_and_each_hint_works",
+    "put its passphrase into ${}": "cli/test_sign.py::test_a_key_with_a_passphrase",
+    "imagebuilder build {}": "cli/test_sign.py::test_what_is_missing_is_said_and_each_hint_works",
     "such as 1767225600, as date +%s prints it": f"{HERE}test_a_time",
     "such as 10G, 500M or none": f"{HERE}test_a_size",
     "set IMAGEBUILDER_CACHE to a folder": f"{HERE}test_a_place_for_the_cache",

@@ -33,6 +33,7 @@ OTHERS_OPTIONS = {
 }
 """Options of other programs."""
 MADE = {
+    "result.json",
     "provenance.json",
     "sbom.cdx.json",
     "sbom.spdx.json",

@@ -85,7 +85,7 @@ def _inventory(
         digest=image.digest,
         epoch_s=inputs.epoch_s,
         builder=inputs.version,
-        subjects={each.file: each.sha256 for each in (image.kernel, image.root)},
+        subjects=image.digests(),
         kernel=_facts(definition, inputs.kernel),
         materials={name: known.get(name, Material(name)) for name in owners},
         files=files,

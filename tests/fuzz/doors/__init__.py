@@ -6,9 +6,9 @@ door refuses with: an ImagebuilderError of one sentence, or one of ``refusals``.
 
 from collections.abc import Mapping
 
-from tests.fuzz.doors import documents, guests, images, kernels, machines, packages, projects, recipes
+from tests.fuzz.doors import claims, documents, guests, images, kernels, machines, packages, projects, recipes
 from tests.fuzz.doors.door import ROOT, Door, is_refusal
 
 __all__ = ["DOORS", "ROOT", "Door", "is_refusal"]
-ROOMS = (recipes, documents, kernels, packages, images, projects, guests, machines)
+ROOMS = (recipes, documents, claims, kernels, packages, images, projects, guests, machines)
 DOORS: Mapping[str, Door] = {row.name: row for room in ROOMS for row in room.ROWS}

@@ -1,0 +1,39 @@
+"""What is claimed of images: envelopes, and the statements in them."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner
+
+from imagebuilder import documents
+from imagebuilder.attestation.envelope import opened, sign
+from imagebuilder.attestation.statement import Statement
+from tests.fuzz.doors.door import Door
+
+STATEMENT = Statement({"vmlinux": "a" * 64, "cmdline": "b" * 64}, "https://slsa.dev/provenance/v1", {"a": [1, None]})
+KEY = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
+
+
+def _envelope(data: bytes, _folder: Path) -> object:
+    payload = opened(data, [KEY.public_key])
+    return None if payload is None else Statement.of_bytes(payload)
+
+
+ROWS = (
+    Door(
+        "envelope",
+        "signed envelopes",
+        _envelope,
+        (sign(STATEMENT.to_bytes(), KEY),),
+        (b'"sig":"AA=="', b'"payload":"', b"===", b'"keyid":""', b"-_"),
+        (documents.Damaged,),
+    ),
+    Door(
+        "statement",
+        "in-toto statements",
+        lambda data, _folder: Statement.of_bytes(data),
+        (STATEMENT.to_bytes(),),
+        (b'"digest": {}', b'"subject": [', b'"name": null', b"sha512"),
+        (documents.Damaged,),
+    ),
+)
