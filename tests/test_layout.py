@@ -78,7 +78,7 @@ BELOW = {
     "bundle": ("errors", "store", "recipe"),
     "attestation/statement": ("errors",),
     "attestation": ("errors", "bundle", "store", "measure"),
-    "sbom": ("store", "tree", "sources", "attestation/statement"),
+    "sbom": ("errors", "store", "tree", "sources", "attestation/statement"),
     "images": ("errors", "process", "store", "tree", "filesystems", "bundle"),
     "lacking": ("errors", "closure", "store", "tree"),
     "machine": (
@@ -137,6 +137,7 @@ BELOW = {
         "recipe",
         "build",
         "machine",
+        "sbom",
     ),
     "fleet": ("errors", "events", "paths", "store", "bundle", "recipe", "build", "machine", "measure"),
     "pytest_plugin": (

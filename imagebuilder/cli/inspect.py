@@ -11,6 +11,7 @@ from rich.text import Text
 from imagebuilder.bundle import Bundle, ContentLine
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener, stdout
+from imagebuilder.cli.names import FilePath
 from imagebuilder.cli.tables import show
 from imagebuilder.tree import Kind, Tree
 from imagebuilder.words import counted
@@ -27,19 +28,39 @@ BAR_CELLS = 24
     is_flag=True,
     help="Pack it, to report how many bytes one would send: some seconds for ten megabytes, once.",
 )
+@click.option("--html", "html_path", type=FilePath(dir_okay=False, allow_dash=True), metavar="FILE",
+              help="Write it as one self-contained page, with a picture; - is standard output.")  # fmt: skip
 @options.kernel
 @options.out
 @options.as_json
 @options.talk
 def command(
-    name: str, largest: int, packed: bool, kernel: str | None, out: Path, as_json: bool, quiet: bool, verbose: bool
+    name: str,
+    largest: int,
+    packed: bool,
+    html_path: Path | None,
+    kernel: str | None,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
-    """Show what is in the image NAME and why, and what was left out (it is built when it is missing)."""
+    """Show what is in the image NAME and why, and what was left out (it is built when it is missing). With --html only
+    the page is written."""
     from imagebuilder.measure.inspection import inspect
 
+    options.check_writable(html_path)
+    if as_json and html_path == options.STDOUT:
+        raise click.UsageError("--json and --html - both print to standard output: give --html a file")
     store = options.open_store()
     with listener(quiet=quiet, verbose=verbose) as say:
         found = inspect(name, out=out, kernel=kernel, packed=packed, store=store, say=say)
+    if html_path is not None:
+        from imagebuilder.measure.render.contents import page
+
+        options.write(page(found.bundle, found.root, sent_bytes=found.sent_bytes).encode(), html_path)
+        if not as_json:
+            return
     if as_json:
         click.echo(json.dumps(found.describe(largest), indent=1))
         return

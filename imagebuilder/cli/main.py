@@ -44,6 +44,7 @@ VERBS: Mapping[str, Verb] = {
     "template": Verb("template", "Keep warm instances from which others are cloned in milliseconds"),
     "learn": Verb("learn", "Record the pages that a start uses, so that only these are read ahead"),
     "inspect": Verb("inspect", "Show what is in an image and why, by size"),
+    "diff": Verb("diff", "Show in what two images differ: packages, files, sizes, kernel options, start"),
     "sign": Verb("sign", "Sign what is known of an image: its provenance, bills of materials, test results"),
     "verify": Verb("verify", "Check that an image is the one that was signed"),
     "list": Verb("list", "List the available recipes"),

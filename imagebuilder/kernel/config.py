@@ -72,6 +72,11 @@ def check(requested: Mapping[str, RequestedValue], config: str) -> None:
         raise KernelError("the kernel cannot be configured as asked: " + "; ".join(sentences), hint=hint)
 
 
+def values(config: str) -> Mapping[str, str]:
+    """The symbols of a finished configuration by name; ``n`` for off."""
+    return _found(config)
+
+
 @lru_cache(maxsize=64)
 def _parsed(fragment: Path, text: str) -> Mapping[str, str]:
     """A build asks for the same fragments many times."""

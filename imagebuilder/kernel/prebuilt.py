@@ -169,6 +169,18 @@ def symbols_of(digest: str) -> str | None:
     return None
 
 
+def options_of(digest: str) -> dict[str, str]:
+    """The whole configuration of a prebuilt kernel, given the digest of its vmlinux: the values by symbol, ``n`` is
+    left out; of others nothing is known, and it is empty."""
+    for definition in list_definitions():
+        for extra in definition.variants:
+            record = read_record(definition, extra)
+            if record is not None and record.digest == digest:
+                found = config.values(configuration(definition, extra))
+                return {symbol: value for symbol, value in found.items() if value != "n"}
+    return {}
+
+
 def write(
     definition: KernelDefinition, built: "Built", store: Store, extra_fragments: Sequence[Path] = ()
 ) -> KernelRecord:

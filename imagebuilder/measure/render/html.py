@@ -17,7 +17,7 @@ def page(reports: Sequence[UntrustedReport]) -> str:
     ElementTree."""
     found = lines.places(reports)
     return (
-        _environment()
+        environment()
         .get_template(TEMPLATE)
         .render(
             places=found,
@@ -33,6 +33,7 @@ def page(reports: Sequence[UntrustedReport]) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What makes pages of the templates of this folder; all that is filled in is escaped."""
     loader = PackageLoader("imagebuilder.measure.render", ".")
     return Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)

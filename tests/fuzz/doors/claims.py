@@ -1,5 +1,6 @@
-"""What is claimed of images: envelopes, and the statements in them."""
+"""What is claimed of images: envelopes, the statements in them, bills of materials."""
 
+import json
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -8,10 +9,33 @@ from securesystemslib.signer import CryptoSigner
 from imagebuilder import documents
 from imagebuilder.attestation.envelope import opened, sign
 from imagebuilder.attestation.statement import Statement
+from imagebuilder.sbom import reading
 from tests.fuzz.doors.door import Door
 
 STATEMENT = Statement({"vmlinux": "a" * 64, "cmdline": "b" * 64}, "https://slsa.dev/provenance/v1", {"a": [1, None]})
 KEY = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
+BILL = {
+    "components": [
+        {"bom-ref": "kernel", "version": "6.12", "properties": [{"name": "imagebuilder:kernel:config", "value": "a"}]},
+        {
+            "bom-ref": "material:libc6",
+            "name": "libc6",
+            "version": "2.36",
+            "components": [
+                {
+                    "name": "/lib/libc.so.6",
+                    "hashes": [{"alg": "SHA-256", "content": "a" * 64}],
+                    "properties": [{"name": "imagebuilder:bytes", "value": "12"}],
+                }
+            ],
+        },
+    ]
+}
+
+
+def _bill(data: bytes, folder: Path) -> object:
+    (folder / reading.FILE).write_bytes(data)
+    return reading.read(folder)
 
 
 def _envelope(data: bytes, _folder: Path) -> object:
@@ -35,5 +59,12 @@ ROWS = (
         (STATEMENT.to_bytes(),),
         (b'"digest": {}', b'"subject": [', b'"name": null', b"sha512"),
         (documents.Damaged,),
+    ),
+    Door(
+        "bill",
+        "bills of materials beside images",
+        _bill,
+        (json.dumps(BILL).encode(),),
+        (b'"components": {}', b'"value": "1e9"', b'"bom-ref": "kernel"', b'"hashes": null'),
     ),
 )
