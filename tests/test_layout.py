@@ -76,9 +76,8 @@ BELOW = {
     "pages": ("errors", "platforms", "store", "tree"),
     "filesystems": ("errors", "events", "process", "store", "tree"),
     "bundle": ("errors", "store", "recipe"),
-    "attestation/statement": ("errors",),
-    "attestation": ("errors", "bundle", "store", "measure"),
-    "sbom": ("errors", "store", "tree", "sources", "attestation/statement"),
+    "attestation": ("errors", "bundle", "store", "sbom", "measure"),
+    "sbom": ("errors", "store", "tree", "sources"),
     "images": ("errors", "process", "store", "tree", "filesystems", "bundle"),
     "lacking": ("errors", "closure", "store", "tree"),
     "machine": (
@@ -191,7 +190,7 @@ def is_module(name: str) -> bool:
 
 def room_of(module: str) -> str:
     """The room of a module, by its name inside the package."""
-    if module == "attestation.statement":  # what sbom writes one of them as
+    if module == "sbom.statement":  # what sbom writes one of them as
         return "attestation/statement"
     return "recipe/fields" if ".".join(module.split(".")[:2]) in FIELDS else module.split(".")[0]
 

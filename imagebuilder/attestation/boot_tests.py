@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from imagebuilder.attestation.statement import Statement
+from imagebuilder.sbom.statement import Statement
 from imagebuilder.measure.report import Report
 
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagebuilder import documents
-from imagebuilder.attestation.statement import MOST_BYTES, PAYLOAD_TYPE
+from imagebuilder.sbom.statement import MOST_BYTES, PAYLOAD_TYPE
 from imagebuilder.errors import ImagebuilderError, InputError, ToolMissing
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagebuilder import documents
 from imagebuilder.attestation import envelope
-from imagebuilder.attestation.statement import MOST_BYTES, Statement
+from imagebuilder.sbom.statement import MOST_BYTES, Statement
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import InputError
 from imagebuilder.store import sha256_file

@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from imagebuilder.attestation.statement import Statement
+from imagebuilder.sbom.statement import Statement
 from imagebuilder.sbom.inventory import Inventory
 
 PREDICATE = "https://slsa.dev/provenance/v1"

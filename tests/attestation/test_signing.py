@@ -13,7 +13,7 @@ import pytest
 from imagebuilder.attestation.boot_tests import PREDICATE
 from imagebuilder.attestation.envelope import private_key, public_key
 from imagebuilder.attestation.signing import file_of, sign, subjects
-from imagebuilder.attestation.statement import PAYLOAD_TYPE, Statement
+from imagebuilder.sbom.statement import PAYLOAD_TYPE, Statement
 from imagebuilder.attestation.verifying import verify
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import InputError, Refused

@@ -14,7 +14,7 @@ from in_toto_attestation.v1.statement import Statement as Known
 from imagebuilder import documents
 from imagebuilder.attestation import boot_tests
 from imagebuilder.attestation.envelope import opened
-from imagebuilder.attestation.statement import Statement
+from imagebuilder.sbom.statement import Statement
 from tests.measure.reports import FULL
 from tests.measure.reports import given as reported
 

@@ -8,7 +8,7 @@ from securesystemslib.signer import CryptoSigner
 
 from imagebuilder import documents
 from imagebuilder.attestation.envelope import opened, sign
-from imagebuilder.attestation.statement import Statement
+from imagebuilder.sbom.statement import Statement
 from imagebuilder.sbom import reading
 from tests.fuzz.doors.door import Door
 
