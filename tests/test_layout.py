@@ -190,8 +190,6 @@ def is_module(name: str) -> bool:
 
 def room_of(module: str) -> str:
     """The room of a module, by its name inside the package."""
-    if module == "sbom.statement":  # what sbom writes one of them as
-        return "attestation/statement"
     return "recipe/fields" if ".".join(module.split(".")[:2]) in FIELDS else module.split(".")[0]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from imagebuilder.sbom.statement import Statement
 from imagebuilder.measure.report import Report
+from imagebuilder.sbom.statement import Statement
 
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 PASSED, FAILED = "PASSED", "FAILED"

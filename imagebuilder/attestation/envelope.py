@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagebuilder import documents
-from imagebuilder.sbom.statement import MOST_BYTES, PAYLOAD_TYPE
 from imagebuilder.errors import ImagebuilderError, InputError, ToolMissing
+from imagebuilder.sbom.statement import MOST_BYTES, PAYLOAD_TYPE
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner, SSlibKey

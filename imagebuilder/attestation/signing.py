@@ -6,9 +6,9 @@ from typing import Any
 
 from imagebuilder import documents
 from imagebuilder.attestation import envelope
-from imagebuilder.sbom.statement import MOST_BYTES, Statement
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import InputError
+from imagebuilder.sbom.statement import MOST_BYTES, Statement
 from imagebuilder.store import sha256_file
 
 PROVENANCE = "https://slsa.dev/provenance/v1"

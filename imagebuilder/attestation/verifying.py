@@ -8,9 +8,9 @@ from typing import Any
 from imagebuilder import documents
 from imagebuilder.attestation import boot_tests, envelope
 from imagebuilder.attestation.signing import BILLS, CYCLONEDX, PROVENANCE, SPDX, bill, check_subjects, file_of, subjects
-from imagebuilder.sbom.statement import MOST_BYTES, Statement
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import InputError, Refused
+from imagebuilder.sbom.statement import MOST_BYTES, Statement
 
 KINDS: Mapping[str, str] = {
     "provenance": PROVENANCE,

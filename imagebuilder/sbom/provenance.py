@@ -4,8 +4,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from imagebuilder.sbom.statement import Statement
 from imagebuilder.sbom.inventory import Inventory
+from imagebuilder.sbom.statement import Statement
 
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:imagebuilder:build:1"  # docs/sbom.md says what its parameters are

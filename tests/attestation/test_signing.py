@@ -13,10 +13,10 @@ import pytest
 from imagebuilder.attestation.boot_tests import PREDICATE
 from imagebuilder.attestation.envelope import private_key, public_key
 from imagebuilder.attestation.signing import file_of, sign, subjects
-from imagebuilder.sbom.statement import PAYLOAD_TYPE, Statement
 from imagebuilder.attestation.verifying import verify
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import InputError, Refused
+from imagebuilder.sbom.statement import PAYLOAD_TYPE, Statement
 from tests.attestation.conftest import Pair, openssl
 
 pytestmark = pytest.mark.tools

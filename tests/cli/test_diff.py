@@ -19,7 +19,7 @@ def test_two_builds_of_a_recipe(cli: Cli, recipe: Path, tmp_path: Path) -> None:
     assert ran.status == 0 and ran.out == "The images do not differ.\n"
     (tmp_path / "out").rename(tmp_path / "before")
     text = (recipe / "recipe.toml").read_text()
-    (recipe / "recipe.toml").write_text(f'{text}\n[[files]]\ntarget = "/srv/new"\ncontent = "new"\n')
+    (recipe / "recipe.toml").write_text(f'{text}\n[[files]]\npath = "/srv/new"\ntext = "new"\n')
     assert cli("build", "app").status == 0
     ran = cli("diff", "before/app", "app", "--exit-code")
     assert ran.status == 1 and "Files: 1 difference" in ran.out and "/srv/new" in ran.out

@@ -33,7 +33,6 @@ OTHERS_OPTIONS = {
 }
 """Options of other programs."""
 MADE = {
-    "result.json",
     "provenance.json",
     "sbom.cdx.json",
     "sbom.spdx.json",

@@ -82,7 +82,8 @@ def test_a_root_that_differs_in_no_content_is_named(made: Made) -> None:
         return image.model_copy(update={"root": image.root.model_copy(update={"sha256": image.kernel.sha256})})
 
     found = difference(made("one"), made("other", other))
-    assert found.notes == ("The roots differ in what is no file's content: owners, modes, links, times, or where it stands.",)  # fmt: skip
+    (note,) = found.notes
+    assert note == "The roots differ in what is no file's content: owners, modes, links, times, or where it stands."
 
 
 def test_the_options_of_kernels_that_ship(made: Made, tmp_path: Path) -> None:

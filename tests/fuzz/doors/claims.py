@@ -8,8 +8,8 @@ from securesystemslib.signer import CryptoSigner
 
 from imagebuilder import documents
 from imagebuilder.attestation.envelope import opened, sign
-from imagebuilder.sbom.statement import Statement
 from imagebuilder.sbom import reading
+from imagebuilder.sbom.statement import Statement
 from tests.fuzz.doors.door import Door
 
 STATEMENT = Statement({"vmlinux": "a" * 64, "cmdline": "b" * 64}, "https://slsa.dev/provenance/v1", {"a": [1, None]})
