@@ -152,7 +152,7 @@ class Session:
 def _options(given: Mapping[str, object]) -> list[str]:
     words: list[str] = []
     for option, value in given.items():
-        for each in value if isinstance(value, tuple) else (value,):
+        for each in value if isinstance(value, tuple | list) else (value,):
             if each not in (None, False):
                 words.append(option if each is True else f"{option}={each}")
     return words

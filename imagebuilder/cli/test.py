@@ -96,8 +96,8 @@ def command(
     given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
     given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": to_file}
     given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--ib-env-file": env_file}
-    given |= {"--ib-env": ["=".join(each) for each in environment]}
-    given |= {"--ib-secret": [f"{name}={path.absolute()}" for name, path in secrets]}
+    given |= {"--ib-env": tuple(map("=".join, environment))}
+    given |= {"--ib-secret": tuple(f"{name}={path.absolute()}" for name, path in secrets)}
     store = options.open_store()
     folders = [find(name) for name in names]
     if not NAMES_ONLY.intersection(ctx.meta[WORDS]):
