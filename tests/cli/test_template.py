@@ -26,7 +26,7 @@ WHO = Path(__file__).parent.parent / "machine" / "who"
         (("template", "rm"), "give a NAME or a KEY"),
         (("template", "rm", "nobody"), "there is no template of nobody"),
         (("template", "create", "nothing-of-this-name"), "there is no recipe of this name"),
-        (("run", "app", "--user-data", "app/recipe.toml"), "add --from-template"),
+        (("run", "app", "--env", "A=1", "--dry-run"), "stands on no command line to paste"),
         (("run", "app", "--from-template", "--env", "1A=1"), "is not NAME=VALUE"),
         (("run", "app", "--from-template", "--user-data", "gone"), "gone"),
         (("run", "app", "--from-template", "--dry-run"), "no command line to paste"),
