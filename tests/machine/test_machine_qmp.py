@@ -52,6 +52,33 @@ async def test_an_odd_event_hides_none_behind_it() -> None:
     ]
 
 
+async def test_of_many_events_the_last_are_kept() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    seen: list[int] = []
+    monitor = Qmp("busy", lambda event: seen.append(event.data["number"]))
+
+    async def qemu() -> None:
+        for (message,) in ANSWERS[:2]:
+            writer.write(json.dumps(message).encode() + b"\r\n")
+            await reader.read(4096)
+        for number in range(3 * qmp.MOST_EVENTS):
+            writer.write(json.dumps({**GOOD, "data": {"number": number}}).encode() + b"\r\n")
+        writer.write(json.dumps(RUNNING).encode() + b"\r\n")
+        await writer.drain()
+
+    peer = asyncio.create_task(qemu())
+    async with asyncio.timeout(120):
+        await monitor.connect(ours)
+        await monitor.execute("query-status")
+        await peer
+        writer.close()
+        await monitor.close()
+    assert seen == list(range(3 * qmp.MOST_EVENTS))
+    assert [event.data["number"] for event in monitor.events] == seen[-qmp.MOST_EVENTS :]
+
+
 @pytest.mark.vm
 async def test_a_qemu_that_is_stuck_holds_nobody_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lives and says nothing: each command ends in a sentence, whoever sent several has them all, and it is gone."""
