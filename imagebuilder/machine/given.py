@@ -38,6 +38,8 @@ class Given:
         for name, value in self.environment.items():
             if not name or "=" in name or "\n" in name + value or "\0" in name + value:
                 raise InputError(f"the variable {name!r} cannot be given to a machine: NAME=VALUE in one line")
+        if strange := [name for name, value in self.environment.items() if not _is_text(name + value)]:
+            raise InputError(f"the variable {strange[0]!r} cannot be given to a machine: it is no text in UTF-8")
         if unfit := [name for name in self.secrets if not SECRET.fullmatch(name)]:
             raise InputError(f"{unfit[0]!r} is no name of a secret: letters, digits, '.', '_' and '-', at most 64")
         if len(self.secrets) > MOST_SECRETS:
@@ -62,6 +64,15 @@ class Given:
             yield from _parts(f"file {name}", content) if content else ()
         for name, content in self.secrets.items():
             yield from _parts(f"secret {name}", content)
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written: a word of a command line may be any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parts(order: str, content: bytes) -> Iterator[str]:

@@ -30,6 +30,7 @@ def test_the_words_to_init() -> None:
     ("environment", "user_data", "secrets", "sentence"),
     [
         ({"A": "1\n2"}, b"", {}, "the variable 'A' cannot be given to a machine: NAME=VALUE in one line"),
+        ({"A": "\udcff"}, b"", {}, "the variable 'A' cannot be given to a machine: it is no text in UTF-8"),
         (
             {"A": "x" * 65_536},
             b"",

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -14,6 +15,7 @@ from imagebuilder.lockfile import Version
 from imagebuilder.sources import python
 from imagebuilder.sources.kind import Context
 from imagebuilder.sources.layer import Layer
+from imagebuilder.sources.python import index
 from imagebuilder.sources.python.index import PYPI, Settings, parsed
 from imagebuilder.store import Store
 
@@ -150,6 +152,63 @@ def test_an_index_that_wants_credentials_says_so(
         said = refusal(context, f"app==1.0 --hash=sha256:{'0' * 64}")
         serving.shutdown()
     assert f"refuses what it has of app (HTTP {status})" in said and "~/.netrc" in said and "127.0.0.1" not in said
+
+
+BROKEN = {
+    "packed": b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnone",
+    "short": b"Content-Type: text/html\r\nContent-Length: 9000\r\n\r\n<a href=x>",
+    "parts": b"Content-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n",
+    "declared": b"Content-Type: text/html\r\nContent-Length: 8\r\n\r\n<![foo[x",
+    "numbers": b'Content-Type: x/json\r\nContent-Length: 41\r\n\r\n{"files":[{"filename":5,"url":"http://a"}]',
+    "more": b'Content-Type: x/json\r\nContent-Length: 42\r\n\r\n{"files":[{"filename":5,"url":"http://a"}]}',
+    "leads": b"Location: http://[x/\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+class Odd(BaseHTTPRequestHandler):
+    """An index whose pages are broken in one way each."""
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        status = b"302 Found" if kind == "leads" else b"200 OK"
+        self.wfile.write(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\n" + BROKEN[kind])
+        self.close_connection = True
+
+    def log_message(self, *_words: object) -> None:
+        """Quiet."""
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_page_of_an_index_that_is_broken(context: Context, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "0")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as serving:
+        Thread(target=serving.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{serving.server_port}/{kind}")
+        said = refusal(context, f"app==1.0 --hash=sha256:{'0' * 64}")
+        serving.shutdown()
+    assert said.startswith("no package index that pip is configured for can be asked: ")
+
+
+def test_a_page_that_comes_slowly_ends(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Odd):
+        def do_GET(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100000\r\n\r\n")
+            with suppress(OSError):
+                while not over.wait(0.05):
+                    self.wfile.write(b"x")
+
+    over = Event()
+    monkeypatch.setenv("PIP_NO_INDEX", "0")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(index, "PAGE_S", 1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as serving:
+        Thread(target=serving.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{serving.server_port}")
+        said = refusal(context, f"app==1.0 --hash=sha256:{'0' * 64}")
+        over.set()
+        serving.shutdown()
+    assert said.endswith("a page of it does not come within 1 s")
 
 
 def test_what_pip_is_configured_for(tmp_path: Path) -> None:

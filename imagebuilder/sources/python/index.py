@@ -8,12 +8,13 @@ import configparser
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -21,11 +22,16 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from imagebuilder.errors import SourceError
 from imagebuilder.paths import home
 
+if TYPE_CHECKING:
+    from requests import Response
+
 PYPI = "https://pypi.org/simple"
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 MOST_BYTES = 64 << 20  # of one page: projects with the most files have a third
 MOST_FILES = 200_000
 TIMEOUT_S = 30
+PAGE_S = 300
+PIECE_BYTES = 1 << 16
 VARIABLES: Mapping[str, str] = {
     "index-url": "PIP_INDEX_URL",
     "extra-index-url": "PIP_EXTRA_INDEX_URL",
@@ -117,7 +123,7 @@ class Index:
     def offers(self, name: str) -> tuple[Offer, ...]:
         """The files of a package, of folders first. Raises SourceError where nothing can be asked."""
         if name not in self._asked:
-            folders = [each for each in self._folders if _is_of(each.filename, name)]
+            folders = [each for each in self._folders if is_of(each.filename, name)]
             self._asked[name] = (*folders, *self._of_indexes(name, anything=bool(folders)))
         return self._asked[name]
 
@@ -135,7 +141,7 @@ class Index:
         for url in pages:
             try:
                 for each in self._page(url):
-                    if _is_of(each.filename, name):
+                    if is_of(each.filename, name):
                         anything = True
                         yield each
             except _Refused as error:
@@ -159,6 +165,7 @@ class Index:
             page = local / "index.html" if local.is_dir() else local
             return parsed(page.read_bytes(), "text/html", f"{local.as_uri()}/") if page.is_file() else ()
         import requests
+        import urllib3
 
         try:
             verify: Any = self.settings.cert or True
@@ -169,12 +176,22 @@ class Index:
                 if answer.status_code in (401, 403):
                     raise _Refused(answer.status_code)
                 answer.raise_for_status()
-                data = answer.raw.read(MOST_BYTES + 1, decode_content=True)
-                if len(data) > MOST_BYTES:
-                    raise SourceError("a page of it has too many bytes")
-                return parsed(data, answer.headers.get("Content-Type", ""), answer.url)
-        except (requests.RequestException, OSError) as error:
+                return parsed(_whole(answer), answer.headers.get("Content-Type", ""), answer.url)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise SourceError(type(error).__name__) from error
+
+
+def _whole(answer: "Response") -> bytes:
+    """All of a page, which comes within some minutes. Raises SourceError, and what urllib3 raises of a broken one."""
+    data, until_s = bytearray(), time.monotonic() + PAGE_S
+    read = partial(getattr(answer.raw, "read1", answer.raw.read), PIECE_BYTES, decode_content=True)
+    while piece := read():
+        data += piece
+        if len(data) > MOST_BYTES:
+            raise SourceError("a page of it has too many bytes")
+        if time.monotonic() > until_s:
+            raise SourceError(f"a page of it does not come within {PAGE_S} s")
+    return bytes(data)
 
 
 def parsed(data: bytes, kind: str, url: str) -> tuple[Offer, ...]:
@@ -189,7 +206,10 @@ def parsed(data: bytes, kind: str, url: str) -> tuple[Offer, ...]:
             raise SourceError("a page of it is damaged") from error
     else:
         links = _Links()
-        links.feed(data.decode(errors="replace"))
+        try:
+            links.feed(data.decode(errors="replace"))
+        except AssertionError as error:  # of html.parser, for a declaration that is none
+            raise SourceError("a page of it is damaged") from error
         offers = [_of_link(link, url) for link in links.found]
     return tuple(offer for offer in offers[:MOST_FILES] if offer is not None)
 
@@ -209,16 +229,18 @@ class _Links(HTMLParser):
 
 
 def _of_link(link: str, page: str) -> Offer | None:
-    address, fragment = urldefrag(link)
-    name, _, digest = fragment.partition("=")
     try:
+        address, fragment = urldefrag(link)
+        name, _, digest = fragment.partition("=")
         filename = unquote(urlsplit(address).path.rpartition("/")[2])
     except ValueError:
         return None
     return _offer(filename, address, digest if name == "sha256" else None, page)
 
 
-def _offer(filename: str, address: str, digest: str | None, page: str) -> Offer | None:
+def _offer(filename: Any, address: Any, digest: Any, page: str) -> Offer | None:
+    if not isinstance(filename, str) or not isinstance(address, str) or not isinstance(digest, str | None):
+        raise TypeError("a file is told by texts")
     try:
         url = urljoin(page, address)
         local = _local(url) if page.startswith("file:") else None
@@ -229,7 +251,7 @@ def _offer(filename: str, address: str, digest: str | None, page: str) -> Offer 
     return Offer(filename, digest, url=url) if url.startswith(("http://", "https://")) else None
 
 
-def _is_of(filename: str, name: str) -> bool:
+def is_of(filename: str, name: str) -> bool:
     """Whether it is a file of this package: of its wheels for certain, of source distributions by how they begin."""
     try:
         return bool(parse_wheel_filename(filename)[0] == name)

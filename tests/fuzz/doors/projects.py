@@ -8,7 +8,7 @@ from pathlib import Path
 from imagebuilder.events import silent
 from imagebuilder.sources import archive
 from imagebuilder.sources.npm import lock, package, start
-from imagebuilder.sources.python import locks
+from imagebuilder.sources.python import index, locks
 from imagebuilder.sources.python import wheel as wheels
 from imagebuilder.tree import Blob, Tree
 from tests.fuzz.doors.door import Door
@@ -60,6 +60,10 @@ def _npm_project(data: bytes, folder: Path) -> None:
 
 
 PYLOCKS = (pylock(listed("a", "a-1.0-py3-none-any.whl")).encode(),)
+PAGES = (
+    b'<!DOCTYPE html><html><body>\n<a href="../f/app-1.0-py3-none-any.whl#sha256=0a" data-yanked="">x</a><br/>\n',
+    b'{"files": [{"filename": "app-1.0-py3-none-any.whl", "url": "../f/a.whl", "hashes": {"sha256": "0a"}}]}',
+)
 REQUIREMENTS = (f"a==1 ; python_version > '3' --hash=sha256:{A}\n".encode(),)
 WHEELS = (wheel(), wheel(files={"app-1.0.dist-info/entry_points.txt": "[console_scripts]\napp = app:main\n"}))
 
@@ -75,6 +79,12 @@ def _pylock(data: bytes, folder: Path) -> None:
     locks.of_pylock(locks.read(folder / "lock"), "lock", PYTHON)
 
 
+def _index(data: bytes, _folder: Path) -> None:
+    kind = "application/json" if data.startswith(b"{") else "text/html"
+    for offer in index.parsed(data, kind, "http://127.0.0.1/simple/app/"):
+        index.is_of(offer.filename, "app")
+
+
 def _requirements(data: bytes, folder: Path) -> None:
     (folder / "lock").write_bytes(data)
     locks.of_requirements(locks.read(folder / "lock"), "lock", PYTHON, silent)
@@ -87,5 +97,6 @@ ROWS = (
     Door("wheel", "wheels", _wheel, WHEELS),
     Door("pylock", "pylock.toml", _pylock, PYLOCKS),
     Door("requirements", "requirements with hashes", _requirements, REQUIREMENTS),
+    Door("index", "pages of package indexes", _index, PAGES, (b"<![", b"<!--", b"http://[", b"#sha256=", b"</a")),
     Door("project", "package.json", _npm_project, NPM_PROJECTS, (b'"scripts":{"start":"node a"},', b'"workspaces":[]')),
 )
