@@ -152,6 +152,8 @@ class Store:
             private.make_folder(path.parent)
         except OSError as error:
             raise self._full(error) from error
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            remove(path)
         return path
 
     def adopt(self, path: Path, digest: str) -> Path:

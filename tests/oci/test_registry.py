@@ -12,6 +12,7 @@ from imagebuilder.oci.reference import parse
 from imagebuilder.oci.registry import Registry
 from imagebuilder.oci.transport import Limits
 from imagebuilder.store import Store, sha256_file
+from tests.damage import DAMAGES
 from tests.oci import registries
 from tests.oci.registries import MANIFEST, PASSWORD, USER, Image, Running
 
@@ -50,6 +51,24 @@ def test_what_was_pushed_comes(served: Running, layout: Image, store: Store, eve
     begun, *came, ended = events
     assert isinstance(begun, Begun) and begun.total == sum(layout.sizes) and isinstance(ended, Ended)
     assert isinstance(came[-1], Progress) and came[-1].done == begun.total
+    assert not any((store.root / "partial").glob("*/*"))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "too long"])
+def test_a_damaged_part_of_a_layer_is_mended(served: Running, layout: Image, store: Store, damage: str) -> None:
+    """What a download that was broken off has left."""
+    pull(f"{served.host}/t/app:v1", store)
+    for digest in layout.layers:
+        name = digest.removeprefix("sha256:")
+        whole, part = store.place(name), store.partial(name)
+        part.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        if damage == "too long":
+            part.write_bytes(bytes(2 * whole.stat().st_size))
+        else:
+            DAMAGES[damage](part)
+        whole.unlink()
+    found = pull(f"{served.host}/t/app:v1", store)
+    assert all(digest == f"sha256:{sha256_file(path)}" for digest, path in found.items())
     assert not any((store.root / "partial").glob("*/*"))
 
 
