@@ -28,6 +28,15 @@ def opener(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
 
 
+def lock_opener(path: str, flags: int) -> int:
+    """The same for a file that is only locked, and so holds nothing: a folder in its place is removed."""
+    try:
+        return opener(path, flags)
+    except IsADirectoryError:
+        shutil.rmtree(path, ignore_errors=True)  # which leaves alone what another process has put there meanwhile
+        return opener(path, flags)
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file that only we can read, also where one that others could read stood. Raises OSError."""
     with open(path, "wb", opener=opener) as stream:

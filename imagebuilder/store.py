@@ -103,7 +103,7 @@ class Store:
         for name in FOLDERS:
             private.make_folder(self.root / name)
             private.close(self.root / name)
-        self._users = private.opener(str(self.root / "users"), os.O_RDWR | os.O_CREAT)
+        self._users = private.lock_opener(str(self.root / "users"), os.O_RDWR | os.O_CREAT)
         weakref.finalize(self, os.close, self._users)
         fcntl.flock(self._users, fcntl.LOCK_SH)
 
@@ -262,7 +262,7 @@ class Store:
         if self._unwritable:
             yield
             return
-        with open(self.root / "locks" / key, "ab", opener=private.opener) as stream:
+        with open(self.root / "locks" / key, "ab", opener=private.lock_opener) as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
@@ -285,7 +285,7 @@ class Store:
     def drop_locks(self) -> None:
         """Remove the files of locks, which are as many as there ever were steps. Only for who is alone."""
         for path in (self.root / "locks").iterdir():
-            path.unlink(missing_ok=True)
+            remove(path)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -238,6 +238,17 @@ def test_locks_exclude_and_are_dropped(store: Store) -> None:
     assert not list((store.root / "locks").iterdir())
 
 
+def test_a_folder_in_the_place_of_a_lock_is_removed(tmp_path: Path) -> None:
+    for path in ("users", "locks/scratch", "locks/step", "locks/other"):
+        (tmp_path / path / "full").mkdir(parents=True, mode=0o700)
+    store = Store(tmp_path)
+    with store.lock("step"), pytest.raises(BlockingIOError), (tmp_path / "locks/step").open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with store.alone() as alone:
+        store.drop_locks()
+    assert alone and not list((tmp_path / "locks").iterdir())
+
+
 def test_scratch_is_an_empty_folder_of_ours(store: Store) -> None:
     with store.scratch() as one, store.scratch() as two:
         assert one != two and one.parents[1] == two.parents[1] == store.root / "scratch"
