@@ -18,7 +18,7 @@ DOORS = {
     "click": ("cli/",),
     "rich": ("cli/",),
     "requests": ("kernel/", "sources/", "oci/", "publish/"),
-    "urllib3": ("oci/", "sources/download.py"),
+    "urllib3": ("oci/", "sources/download.py", "sources/python/index.py"),
     "elftools": ("closure", "kernel/"),
     "re2": ("patterns.py",),
     "cyclonedx": ("sbom/",),

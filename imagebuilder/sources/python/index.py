@@ -240,7 +240,7 @@ def _of_link(link: str, page: str) -> Offer | None:
 
 def _offer(filename: Any, address: Any, digest: Any, page: str) -> Offer | None:
     if not isinstance(filename, str) or not isinstance(address, str) or not isinstance(digest, str | None):
-        raise TypeError("a file is told by texts")
+        raise TypeError("name, URL and digest of a file are strings")
     try:
         url = urljoin(page, address)
         local = _local(url) if page.startswith("file:") else None
