@@ -113,7 +113,7 @@ def chosen(planner: Planner) -> Choices:
     return Choices(
         init=LockedInit(key=platform.key(), sha256=platform.digest()),
         kernel=LockedKernel(name=name, key=key, sha256=digest),
-        source=lockfile.locked(each.choice for each in planner.locked if each.choice is not None),
+        source=lockfile.locked(each.choice for each in planner.all_locked if each.choice is not None),
     )
 
 

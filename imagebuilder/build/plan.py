@@ -106,7 +106,11 @@ def plan(name: str, inputs: Inputs, code: Code) -> Plan:
     if inputs.prepare_kernel is not None:
         machines = step(StepKind.KERNEL, f"kernel {inputs.prepare_kernel.name}", inputs.prepare_kernel)
         for each in inputs.prepare:
-            layers.append(step(StepKind.PREPARE, f"{each.title} of {name}", each, *layers, machines))
+            tools = [
+                step(StepKind.SOURCE, f"tools {number} of {each.title} of {name}", tool)
+                for number, tool in enumerate(each.tools, 1)
+            ]
+            layers.append(step(StepKind.PREPARE, f"{each.title} of {name}", each, *layers, *tools, machines))
     slim = step(StepKind.SLIM, f"what {name} needs", inputs.slim, *layers)
     kernel = step(StepKind.KERNEL, f"kernel {inputs.kernel.name}", inputs.kernel)
     root = step(StepKind.ROOT, f"root of {name}", inputs.root, slim, kernel)

@@ -1,7 +1,7 @@
 """From a recipe to the plan of its image: everything that its steps get to see is gathered here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from imagebuilder.recipe.suggestions import nearest
 from imagebuilder.recipe.values import AUTO_KERNEL
 from imagebuilder.sources import SOURCES, with_implied
 from imagebuilder.sources.debian import DebianSource
-from imagebuilder.sources.kind import Context, Locked, SourceTable
+from imagebuilder.sources.kind import Context, Locked, SourcePrepare, SourceTable
 from imagebuilder.transforms.kind import ChosenTransform, Stage
 from imagebuilder.transforms.table import TRANSFORMS
 
@@ -84,7 +84,7 @@ class Planner:
                 __version__,
                 source_date_epoch_s(),
                 tuple(each.path for each in self._files),
-                tuple(each.key for each in self.locked),
+                tuple(each.key for each in self.all_locked),
             ),
             images=[
                 ImageInputs(IMAGES[name], source_date_epoch_s())
@@ -92,7 +92,7 @@ class Planner:
                 if name in IMAGES and not IMAGES[name].is_bundle
             ],
             prepare=self._prepare,
-            prepare_kernel=KernelInputs(self._prepare_kernel, ()) if self.recipe.prepare else None,
+            prepare_kernel=KernelInputs(self._prepare_kernel, ()) if self._prepare else None,
         )
         return plan(self.recipe.name, inputs, self.code)
 
@@ -115,6 +115,11 @@ class Planner:
     def locked(self) -> tuple[Locked, ...]:
         """What the sources of the recipe come to, in their order."""
         return tuple(SOURCES[source.type].resolve(source, self.context) for source in self.sources)
+
+    @property
+    def all_locked(self) -> tuple[Locked, ...]:
+        """That, and what the tools come to that machines have which prepare."""
+        return *self.locked, *(each for _, tools in self._source_prepares for each in tools)
 
     @cached_property
     def sources(self) -> tuple[SourceTable, ...]:
@@ -207,24 +212,51 @@ class Planner:
             packages=tuple(name.partition("=")[0] for each in self.sources for name in getattr(each, "packages", ())),
         )
 
-    @property
+    @cached_property
     def _prepare(self) -> list[PrepareInputs]:
-        """What machines are to run on the way, each command and each package's script by itself."""
-        return [
-            PrepareInputs(
-                number=number,
-                name=self.recipe.name,
-                prepare=each,
-                script=script,
-                files=tuple((file.path, file.node, file.owner) for file in self._files),
-                users=(self.complete.application.user, each.user),
-                preparer=preparer_key(),
-                cmdline=f"{self._prepare_kernel.boot.cmdline} {self._prepare_kernel.boot.cmdline_tcg}",
-                epoch_s=source_date_epoch_s(),
-            )
+        """What machines are to run on the way: what sources have done, then each command and each package's script by
+        itself."""
+        own = [
+            self._prepared(number, each, script)
             for number, each in enumerate(self.recipe.prepare, 1)
             for script in self._scripts(each)
         ]
+        return [*(self._prepared_source(each, tools) for each, tools in self._source_prepares), *own]
+
+    def _prepared(self, number: int, wanted: Prepare, script: Script | None = None) -> PrepareInputs:
+        return PrepareInputs(
+            number=number,
+            name=self.recipe.name,
+            prepare=wanted,
+            script=script,
+            files=tuple((file.path, file.node, file.owner) for file in self._files),
+            users=(self.complete.application.user, wanted.user),
+            preparer=preparer_key(),
+            cmdline=f"{self._prepare_kernel.boot.cmdline} {self._prepare_kernel.boot.cmdline_tcg}",
+            epoch_s=source_date_epoch_s(),
+        )
+
+    def _prepared_source(self, wanted: SourcePrepare, tools: tuple[Locked, ...]) -> PrepareInputs:
+        table = Prepare(
+            command=wanted.command,
+            environment=wanted.environment,
+            memory_mib=wanted.memory_mib,
+            timeout_s=wanted.timeout_s,
+        )
+        inputs = tuple(SourceInputs(SOURCES[each.source.type], each) for each in tools)
+        return replace(self._prepared(0, table), source=wanted, tools=inputs)
+
+    @cached_property
+    def _source_prepares(self) -> tuple[tuple[SourcePrepare, tuple[Locked, ...]], ...]:
+        """What sources have done in machines, each with what its tools come to."""
+        asked = self.recipe.ready.http
+        url = f"http://127.0.0.1:{asked.port}{asked.path}" if asked else ""
+        wanted = [
+            kind.prepare(each, self.context, url) for each in self.locked if (kind := SOURCES[each.source.type]).prepare
+        ]
+        return tuple(
+            (each, tuple(SOURCES[tool.type].resolve(tool, self.context) for tool in each.tools)) for each in wanted
+        )
 
     @cached_property
     def _prepare_kernel(self) -> kernels.KernelDefinition:

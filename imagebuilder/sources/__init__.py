@@ -3,8 +3,8 @@ their mistakes follow the table."""
 
 from collections.abc import Iterable, Mapping
 
-from imagebuilder.sources import archive, build, debian, files, node, oci, python
-from imagebuilder.sources.kind import Context, Defaults, Locked, Package, SourceKind, SourceTable
+from imagebuilder.sources import archive, build, debian, files, java, node, oci, python
+from imagebuilder.sources.kind import Context, Defaults, Locked, Package, SourceKind, SourcePrepare, SourceTable
 
 SOURCES: Mapping[str, SourceKind] = {
     "debian": SourceKind(debian.DebianSource, debian.resolve, debian.fetch),
@@ -13,6 +13,14 @@ SOURCES: Mapping[str, SourceKind] = {
     "archive": SourceKind(archive.ArchiveSource, archive.resolve, archive.fetch),
     "node": SourceKind(node.NodeSource, node.resolve, node.fetch, tells_application=True, implied=node.implied),
     "python": SourceKind(python.PythonSource, python.resolve, python.fetch, implied=python.implied),
+    "java": SourceKind(
+        java.JavaSource,
+        java.resolve,
+        java.fetch,
+        tells_application=True,
+        implied=java.implied,
+        prepare=java.prepare,
+    ),
     "oci": SourceKind(oci.OciSource, oci.resolve, oci.fetch, tells_application=True, tells_ports=True),
 }
 
@@ -27,4 +35,14 @@ def with_implied(sources: Iterable[SourceTable]) -> tuple[SourceTable, ...]:
     return tuple(found)
 
 
-__all__ = ["SOURCES", "Context", "Defaults", "Locked", "Package", "SourceKind", "SourceTable", "with_implied"]
+__all__ = [
+    "SOURCES",
+    "Context",
+    "Defaults",
+    "Locked",
+    "Package",
+    "SourceKind",
+    "SourcePrepare",
+    "SourceTable",
+    "with_implied",
+]

@@ -20,6 +20,7 @@ Asks = Mapping[str, str | Sequence[str]]
 
 if TYPE_CHECKING:
     from imagebuilder.sources.layer import Layer
+    from imagebuilder.tree import Node
 
 
 class SourceTable(RecipeTable):
@@ -150,11 +151,31 @@ class Locked:
 
 
 @dataclass(frozen=True, slots=True)
+class SourcePrepare:
+    """What a source has done in a machine that prepares, as ``[[prepare]]`` does: ``command`` with ``environment``,
+    over all files of the recipe, and those that this machine alone has: of the sources ``tools``, and ``files``. Kept
+    is what stands at and below the paths ``made``; it is of that ``package`` of the tools. ``hint`` is for when it
+    fails."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    tools: tuple[SourceTable, ...]
+    files: Mapping[str, "Node"]
+    made: tuple[str, ...]
+    package: str
+    memory_mib: int
+    timeout_s: int
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceKind:
     """A row of ``SOURCES``: the table of this kind; what it comes to (fast, and the network only where something must
     be chosen); its files. ``tells_application``: it may know the command, so that a recipe need not say it,
     ``tells_ports``: and at which port its application is asked;
-    ``implied``: the sources that it stands on, such as those of an interpreter, which come before it."""
+    ``implied``: the sources that it stands on, such as those of an interpreter, which come before it; ``prepare``:
+    what it has done in a machine, for an application of which readiness asks that URL (where it asks one)."""
 
     model: type[SourceTable]
     resolve: Callable[[Any, Context], Locked]
@@ -162,3 +183,4 @@ class SourceKind:
     tells_application: bool = False
     tells_ports: bool = False
     implied: Callable[[Any], tuple[SourceTable, ...]] | None = None
+    prepare: Callable[[Locked, Context, str], SourcePrepare] | None = None

@@ -10,6 +10,8 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -35,25 +37,32 @@ def read(stream: IO[bytes], name: str, keep: Keep) -> dict[str, Node]:
     Raises SourceError for a file that is no zip archive, is damaged or encrypted, has entries that would be written
     elsewhere, or is more than the bounds.
     """
-    packed_bytes = stream.seek(0, io.SEEK_END)
-    bounded: Any = _Bounded(stream)
     nodes: dict[str, Node] = {}
     folders: set[str] = set()
+    with opened(stream, name) as archive:
+        for entry in archive.infolist():
+            where = tarball.inside(entry.filename, entry.is_dir(), nodes, folders, name)
+            if where in nodes and not (entry.is_dir() and where in folders):
+                raise SourceError(f"{name} is refused: it has {entry.filename!r} twice")
+            nodes[where] = _node(archive, entry, name, keep)
+    nodes.pop("/", None)
+    return nodes
+
+
+@contextmanager
+def opened(stream: IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
+    """The archive, whose list of entries is within the bounds. Raises SourceError as ``read`` does, also for what is
+    found to be damaged while it is used."""
+    packed_bytes = stream.seek(0, io.SEEK_END)
+    bounded: Any = _Bounded(stream)
     try:
         with zipfile.ZipFile(bounded) as archive:
-            entries = archive.infolist()
-            _check(entries, name, tarball.most_bytes(packed_bytes))
-            for entry in entries:
-                where = tarball.inside(entry.filename, entry.is_dir(), nodes, folders, name)
-                if where in nodes and not (entry.is_dir() and where in folders):
-                    raise SourceError(f"{name} is refused: it has {entry.filename!r} twice")
-                nodes[where] = _node(archive, entry, name, keep)
+            _check(archive.infolist(), name, tarball.most_bytes(packed_bytes))
+            yield archive
     except DAMAGED as error:
         raise SourceError(f"{name} is no zip archive, or a damaged one: {error}") from error
     except RuntimeError as error:  # of zipfile: a method or a password
         raise SourceError(f"{name} is refused: {error}") from error
-    nodes.pop("/", None)
-    return nodes
 
 
 @dataclass
@@ -109,23 +118,23 @@ def _node(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, keep: Kee
         return symlink(target)
     if kind not in (0, stat.S_IFREG):
         raise SourceError(f"{name} is refused: {entry.filename[:200]!r} is of a kind that is not taken")
-    return file(_kept(archive, entry, keep), mode=mode or 0o644)
+    return file(content(archive, entry, keep), mode=mode or 0o644)
 
 
 def _is_target(entry: zipfile.ZipInfo) -> bool:
     return entry.file_size <= tarball.LONGEST_TARGET_BYTES
 
 
-def _kept(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, keep: Keep) -> Blob:
-    """The content, whose length and checksum are the archive's."""
-    with archive.open(entry) as content:
+def content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, keep: Keep) -> Blob:
+    """What is in an entry, of which length and checksum are the archive's."""
+    with archive.open(entry) as packed:
         if entry.file_size <= tarball.LARGE_BYTES:
-            data = content.read(entry.file_size + 1)
+            data = packed.read(entry.file_size + 1)
             _whole(entry, len(data))
             return keep(data)
         with NamedTemporaryFile(prefix="imagebuilder-") as large:
             try:
-                shutil.copyfileobj(content, large, 1 << 20)
+                shutil.copyfileobj(packed, large, 1 << 20)
                 large.flush()
             except OSError as error:
                 raise OutputError(f"{large.name} cannot be written: {error.strerror}") from error

