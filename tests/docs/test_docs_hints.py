@@ -56,6 +56,10 @@ FOLLOWED = {
         "sources/test_python.py::test_no_index_that_can_be_asked",
     "build a wheel of it (pip wheel), and lock that":
         "sources/test_python.py::test_a_source_distribution_alone_is_refused_and_a_wheel_of_it_taken",
+    'name it, as main = "com.example.Main" under [source]':
+        "sources/test_java.py::test_a_jar_without_a_main_class_is_one_sentence_and_its_hint_works",
+    "class_data = false under [source] leaves the archive of classes out, and starts nothing while it is built":
+        "sources/test_java.py::test_what_a_machine_makes_of_sources",
     "npm install --package-lock-only": "sources/test_npm_lock.py::test_a_lock_that_does_not_fit_its_project",
     "modules are kept that include names too":
         "closure/test_bytecode.py::test_modules_that_are_not_kept_are_by_the_hint",
