@@ -144,6 +144,7 @@ def test_nodes_have_all_that_the_member_says() -> None:
         (member("./l", tarfile.SYMTYPE, linkname="a b/f", mode=0o644), b""),
         (member("./c", tarfile.CHRTYPE, devmajor=5, devminor=1), b""),
         (member("./b", tarfile.BLKTYPE, devmajor=8, devminor=3), b""),
+        (member("./z", tarfile.CHRTYPE, devmajor=0, devminor=0), b""),
         (member("./p", tarfile.FIFOTYPE, devmajor=8, devminor=3), b""),
     ]
     nodes = read(ar({"data.tar": pax(*members)}))
@@ -155,7 +156,7 @@ def test_nodes_have_all_that_the_member_says() -> None:
     assert nodes["/a b/f"] == nodes["/a b/h"] == kept
     assert nodes["/a b"].mode == 0o1777
     assert (nodes["/l"].mode, nodes["/l"].target) == (0o777, "a b/f")
-    assert [nodes[path].device for path in ("/c", "/b", "/p")] == [(5, 1), (8, 3), Node(Kind.FIFO).device]
+    assert [nodes[path].device for path in ("/c", "/b", "/z", "/p")] == [(5, 1), (8, 3), (0, 0), Node(Kind.FIFO).device]
 
 
 @pytest.mark.parametrize(
