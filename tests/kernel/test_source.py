@@ -25,7 +25,12 @@ class Quiet(SimpleHTTPRequestHandler):
     """Serves a folder and says nothing."""
 
     def do_GET(self) -> None:
-        """Also of an odd length, and without an end."""
+        """Also of an odd length, and without an end; and an address that leads nowhere."""
+        if self.path == "/nowhere":
+            self.send_response(302)
+            self.send_header("Location", "http://[x/")
+            self.end_headers()
+            return
         if self.path not in ("/odd", "/endless"):
             super().do_GET()
             return
@@ -89,7 +94,7 @@ def test_a_length_that_is_none_is_not_known(server: str, store: Store) -> None:
 
 def test_a_download_has_an_end(server: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagebuilder.kernel.source.MOST_BYTES", 64 << 20)
-    with pytest.raises(KernelError, match="endless has more than 64 MiB, as no kernel's source has"):
+    with pytest.raises(KernelError, match=r"endless has more than 67,108,864 bytes"):
         tarball(micro_from(Source(url=f"{server}/endless", sha256=DIGEST)), store=store, say=silent)
     assert not left_in(store)
 
@@ -97,10 +102,11 @@ def test_a_download_has_an_end(server: str, store: Store, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("path", "digest", "sentence"),
     [
-        ("linux.tar", "0" * 64, f"has the sha256 {DIGEST}, and .*kernel.toml expects another"),
+        ("linux.tar", "0" * 64, f"kernel.toml: .* has the sha256 {DIGEST}, and expected is 0000"),
         ("gone.tar", DIGEST, "kernel.toml: the kernel's source is not to be had: .*404"),
+        ("nowhere", DIGEST, "kernel.toml: the kernel's source is not to be had: .*Invalid"),
     ],
-    ids=["another content", "not there"],
+    ids=["another content", "not there", "leads nowhere"],
 )
 def test_what_is_not_the_pinned_one_is_not_kept(
     server: str, store: Store, path: str, digest: str, sentence: str
@@ -108,6 +114,11 @@ def test_what_is_not_the_pinned_one_is_not_kept(
     with pytest.raises(KernelError, match=sentence):
         tarball(micro_from(Source(url=f"{server}/{path}", sha256=digest)), store=store, say=silent)
     assert not left_in(store)
+
+
+def test_a_url_that_is_none_is_refused(store: Store) -> None:
+    with pytest.raises(KernelError, match=r"is not to be had: .* expected a URL of https"):
+        tarball(micro_from(Source(url="http://[x/linux.tar", sha256=DIGEST)), store=store, say=silent)
 
 
 @pytest.mark.tools
