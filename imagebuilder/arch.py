@@ -23,6 +23,11 @@ class Firmware(StrEnum):
     BIOS = "bios"
     UEFI = "uefi"
 
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        return {"direct": "its host", "bios": "a BIOS", "uefi": "UEFI"}[self.value]
+
 
 class ImageType(StrEnum):
     """How a kernel is packed: the bare ELF file, or the one that unpacks itself."""
@@ -62,6 +67,8 @@ class Architecture:
     """Of Node (``process.arch``), and of packages of npm."""
     efi: str
     """Of UEFI's fallback loader, ``BOOT….EFI`` (UEFI 2.10, 3.5.1.1)."""
+    root_partition: str
+    """The type of a partition with its root (UAPI's Discoverable Partitions Specification)."""
     elf: tuple[str, int]
     """``e_machine`` as pyelftools names it, and the bits."""
     relocations: Relocations
@@ -104,6 +111,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             oci="amd64",
             node="x64",
             efi="X64",
+            root_partition="4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
             elf=("EM_X86_64", 64),
             relocations=Relocations(address=1, global_data=6, jump_slot=7, relative=8),
             multiarch="x86_64-linux-gnu",

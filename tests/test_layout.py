@@ -78,7 +78,7 @@ BELOW = {
     "bundle": ("errors", "store", "recipe"),
     "attestation": ("errors", "bundle", "store", "sbom", "measure"),
     "sbom": ("errors", "store", "tree", "sources"),
-    "images": ("errors", "process", "store", "tree", "filesystems", "bundle"),
+    "images": ("errors", "process", "prebuilt", "store", "tree", "filesystems", "bundle"),
     "lacking": ("errors", "closure", "store", "tree"),
     "machine": (
         "errors",

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import process
+from imagebuilder.images.bios import STAGE
 from imagebuilder.machine.forkserver.library import LIBRARY
 from imagebuilder.platforms.linux.build import INIT
 from imagebuilder.prebuilt.program import Program, main
 
 pytestmark = pytest.mark.tools
 
-MODULES = {INIT.name: "imagebuilder.platforms.linux", LIBRARY.name: "imagebuilder.machine.forkserver"}
+MODULES = {
+    INIT.name: "imagebuilder.platforms.linux",
+    LIBRARY.name: "imagebuilder.machine.forkserver",
+    STAGE.name: "imagebuilder.images.bios",
+}
 
 
-@pytest.fixture(params=[INIT, LIBRARY], ids=lambda each: str(each.name))
+@pytest.fixture(params=[INIT, LIBRARY, STAGE], ids=lambda each: str(each.name))
 def program(request: pytest.FixtureRequest) -> Program:
     """As it is kept."""
     found: Program = request.param
@@ -56,7 +61,7 @@ def test_the_folder_does_not_matter(compiled: Program, other: Program) -> None:
 
 
 def test_the_compiler_has_nothing_to_say(compiled: Program, tmp_path: Path) -> None:
-    units = sorted(path.name for path in compiled.sources.glob("*.c"))
+    units = sorted(path.name for path in compiled.sources.glob("*.[cS]"))
     strict = ("-Wshadow", "-Wvla", "-Werror")
     words = [compiled.compiler, *compiled.flags, *strict, "-o", str(tmp_path / "program"), *units]
     assert process.run(words, cwd=compiled.sources).stderr == b""
@@ -71,7 +76,7 @@ def test_a_tampered_one_is_seen(compiled: Program, other: Program) -> None:
 
 
 def test_other_sources_are_seen(compiled: Program, other: Program) -> None:
-    unit = next(iter(sorted(other.sources.glob("*.c"))))
+    unit = next(iter(sorted(other.sources.glob("*.[cS]"))))
     unit.write_text(unit.read_text() + "\nint one_more;\n")
     assert other.read() is None
     assert any(line.startswith("sources: ") for line in other.verify())

@@ -107,7 +107,7 @@ def locked(recipe: Recipe, store: Store, say: Say, *, update: bool = False, chec
 
 def chosen(planner: Planner) -> Choices:
     """All that a lockfile has of a recipe: of the kernel, of the recipe's own."""
-    own = replace(planner, kernel_name=None, smp=False)
+    own = replace(planner, kernel_name=None, smp=False, formats=())
     name, key, digest = kernels.identity(own.definition, own.fragments)
     platform = planner.platform
     return Choices(

@@ -135,7 +135,7 @@ class Planner:
     def kernel(self) -> kernels.Choice:
         """Which kernel it is, and why."""
         if self.kernel_name:
-            return kernels.choose(self.kernel_name, (), {}, by="--kernel")
+            return kernels.choose(self.kernel_name, (), {}, by="--kernel", firmware=self._firmware)
         return self._kernel_for(self._requirements)
 
     @property
@@ -175,7 +175,14 @@ class Planner:
         """The kernel that the recipe gets for all that it needs, and these."""
         name = None if self.recipe.kernel.name == AUTO_KERNEL else self.recipe.kernel.name
         listener = {IPV6: self._listener} if self._listener else {}
-        return kernels.choose(name, self._named_fragments, {**requirements, **listener}, by="the recipe")
+        requirements = {**requirements, **listener}
+        return kernels.choose(name, self._named_fragments, requirements, by="the recipe", firmware=self._firmware)
+
+    @property
+    def _firmware(self) -> Mapping[Firmware, str]:
+        """What starts the formats that are asked for, and one format of each."""
+        rows = [IMAGES[name] for name in reversed(self.formats) if name in IMAGES]
+        return {each: f"the format {row.name}" for row in rows for each in row.firmware if each is not Firmware.DIRECT}
 
     @cached_property
     def _named_fragments(self) -> tuple[Path, ...]:

@@ -6,11 +6,13 @@ table.
 
 from collections.abc import Mapping
 
-from imagebuilder.images import direct
+from imagebuilder.images import direct, disk
 from imagebuilder.images.format import Artifact, DiskImage, ImageFormat, Media
 
 ROWS = (
     ImageFormat(direct.NAME, "", "the bundle: a folder with kernel, root and command line", direct.write, direct.media),
+    disk.RAW_ROW,
+    disk.QCOW2_ROW,
 )
 IMAGES: Mapping[str, ImageFormat] = {row.name: row for row in ROWS}
 

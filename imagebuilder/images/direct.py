@@ -17,7 +17,7 @@ def write(bundle: Bundle, path: Path, *, epoch_s: int) -> Artifact:
     del epoch_s
     if path.absolute() != bundle.folder.absolute():
         _copy(bundle, path)
-    return Artifact.of(bundle, path, format_name=NAME, firmware=Firmware.DIRECT)
+    return Artifact.of(bundle, path, format_name=NAME, firmware=(Firmware.DIRECT,))
 
 
 def _copy(bundle: Bundle, path: Path) -> None:

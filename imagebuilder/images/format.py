@@ -21,7 +21,8 @@ class Artifact:
     sha256: str
     """Of the file; of a folder, of what ``sha256sum`` prints of its files."""
     architecture: str
-    firmware: Firmware
+    firmware: tuple[Firmware, ...]
+    """What starts it."""
     minimum_disk_mib: int
     """The size of the disk that it is put on; 0: it is put on none."""
     minimum_memory_mib: int
@@ -30,7 +31,9 @@ class Artifact:
     """Of the image, as ``image.json`` has it: the same in every format."""
 
     @classmethod
-    def of(cls, bundle: Bundle, file: Path, *, format_name: str, firmware: Firmware, minimum_disk_mib: int = 0) -> Self:
+    def of(
+        cls, bundle: Bundle, file: Path, *, format_name: str, firmware: tuple[Firmware, ...], minimum_disk_mib: int = 0
+    ) -> Self:
         """What was made of a bundle: a file, or a folder with a bundle's files."""
         image = bundle.image
         files = Bundle(file, image).files() if file.is_dir() else (file,)
@@ -49,12 +52,13 @@ class Artifact:
 
     def describe(self) -> dict[str, Any]:
         """As JSON."""
-        return {**asdict(self), "file": str(self.file), "firmware": self.firmware.value}
+        return {**asdict(self), "file": str(self.file), "firmware": [*self.firmware]}
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
         """What ``describe`` gave."""
-        return cls(**{**document, "file": Path(document["file"]), "firmware": Firmware(document["firmware"])})
+        firmware = tuple(map(Firmware, document["firmware"]))
+        return cls(**{**document, "file": Path(document["file"]), "firmware": firmware})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ class ImageFormat:
     write: Write
     media: Callable[[Artifact], Media]
     tools: tuple[str, ...] = ()
+    firmware: tuple[Firmware, ...] = (Firmware.DIRECT,)
+    """What starts it: a kernel must be one that each of these can start."""
 
     @property
     def is_bundle(self) -> bool:

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder.arch import Firmware
 from imagebuilder.kernel import config, prebuilt
 from imagebuilder.kernel.definition import KernelDefinition, load_definition, name_of
 
-PREBUILT = ("micro", "standard")  # the smallest first
+PREBUILT = ("micro", "standard", "cloud")  # the smallest first
+NO_FIRMWARE: Mapping[Firmware, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +34,43 @@ class Choice:
         return None if self.named or name == PREBUILT[0] else f"kernel {name}: {self.why}"
 
 
-def choose(name: str | None, extra_fragments: Sequence[Path], requirements: Mapping[str, str], *, by: str) -> Choice:
+def choose(
+    name: str | None,
+    extra_fragments: Sequence[Path],
+    requirements: Mapping[str, str],
+    *,
+    by: str,
+    firmware: Mapping[Firmware, str] = NO_FIRMWARE,
+) -> Choice:
     """The kernel ``name``, or without one the first prebuilt one (or variant of one) that has the further fragments and
-    the requirements.
+    the requirements, and that this firmware starts.
 
-    ``requirements`` says for each symbol who needs it; ``by`` is who named the kernel. Raises KernelError.
+    ``requirements`` says for each symbol who needs it, ``firmware`` for each who is started by it; ``by`` is who named
+    the kernel. Raises KernelError.
     """
     if name is not None:
-        return Choice(load_definition(name), True, f"{by} names it")
+        definition = load_definition(name)
+        for each, who in firmware.items():
+            definition.product(each, who)
+        return Choice(definition, True, f"{by} names it")
     smallest = load_definition(PREBUILT[0])
-    first = lacks = _missing(smallest, (), extra_fragments, requirements)
+    first = lacks = [*_not_started(smallest, firmware), *_missing(smallest, (), extra_fragments, requirements)]
     if not lacks:
         return Choice(smallest, False, "the smallest, and the recipe needs no more than it has")
-    for definition in (smallest, *map(load_definition, PREBUILT[1:])):
+    all_known = [smallest, *map(load_definition, PREBUILT[1:])]
+    started = [each for each in all_known if not _not_started(each, firmware)]
+    for definition in started:
         for variant in definition.variants:
             lacks = _missing(definition, variant, extra_fragments, requirements)
             if not lacks:
                 return Choice(definition, False, f"{_counted(first)}, which {smallest.name} lacks", variant)
-    return Choice(smallest, False, f"the smallest; {_counted(lacks)}, which no prebuilt kernel has")
+    return Choice(started[0], False, f"the smallest; {_counted(lacks)}, which no prebuilt kernel has")
+
+
+def _not_started(definition: KernelDefinition, firmware: Mapping[Firmware, str]) -> list[str]:
+    """What the firmware that does not start a kernel is for, a clause each."""
+    known = {each for product in definition.products for each in product.firmware}
+    return [f"{who} needs one that {each.words} starts" for each, who in firmware.items() if each not in known]
 
 
 def _counted(lacks: Sequence[str]) -> str:

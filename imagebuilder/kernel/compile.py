@@ -29,10 +29,10 @@ IDENTITY: Mapping[str, str] = {
     "SOURCE_DATE_EPOCH": "1767225600",
 }
 TOOLS = ("make", "gcc", "ld", "strip", "flex", "bison", "bc", "tar", "xz", "patch")
+PACKERS: Mapping[ImageType, tuple[str, ...]] = {ImageType.VMLINUX: (), ImageType.BZIMAGE: ("zstd",)}
 MOST_BYTES = 8 << 30  # unpacked; Linux 6.12 has 1.6 GB
 UNPACK_S = 1800.0  # measured: half a minute
 RECORD_BYTES, RECORDS, FURTHER = 10 << 10, 6400, "further"  # what tar says after so many of what it reads at once
-ELF = ImageType.VMLINUX
 # GCC's word for a function that is not what it was when the profile was made.
 STALE = re.compile(r"function [‘'`\"]?([\w.]+).*\[-Wcoverage-mismatch\]")
 COUNTED = ("  CC  ", "  AS  ")  # what make prints for an object
@@ -53,20 +53,22 @@ class Built:
     objects: int
 
 
-def compiler_version() -> str:
-    """The compiler and the linker, in their own words; both are part of what a kernel depends on."""
-    return "; ".join(process.run([tool, "--version"]).text.splitlines()[0] for tool in ("gcc", "ld"))
+def compiler_version(file: ImageType = ImageType.VMLINUX) -> str:
+    """The compiler, the linker and what packs the file, in their own words: all are part of what a kernel depends
+    on."""
+    tools = ("gcc", "ld", *PACKERS[file])
+    return "; ".join(process.run([tool, "--version"]).text.splitlines()[0].strip("* ") for tool in tools)
 
 
 def compiled(definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say) -> Built:
     """The kernel from the store, or compiled now. Raises KernelError, ToolMissing, ToolFailed."""
-    key = key_of({"kernel": compile_inputs(definition, extra_fragments), "compiler": compiler_version()})
+    key = key_of({"kernel": compile_inputs(definition, extra_fragments), "compiler": compiler_version(definition.file)})
     with store.lock(key):
         record = store.record(key)
         if record is not None and _intact(record, store):
             say(Ended(f"kernel-{key[:12]}", f"kernel {name_of(definition, extra_fragments)}", cached=True))
             return Built(**record)
-        _require_tools()
+        _require_tools(definition.file)
         say(Warned(_long(name_of(definition, extra_fragments))))
         built = compile_now(definition, extra_fragments, store=store, say=say, ccache=True)
         store.keep(key, asdict(built))
@@ -77,7 +79,7 @@ def compile_now(
     definition: KernelDefinition, extra_fragments: Sequence[Path] = (), *, store: Store, say: Say, ccache: bool = False
 ) -> Built:
     """Compile in a scratch folder, whatever the store has; ``ccache`` uses that tool when it is installed."""
-    _require_tools()
+    _require_tools(definition.file)
     source = tarball(definition, store=store, say=say)
     with store.scratch() as scratch:
         with step(say, "kernel-unpack", "unpack the kernel's source"):
@@ -90,16 +92,13 @@ def compile_now(
         with step(say, "kernel-configure", f"configure kernel {name}"):
             make.configure(requested)
         objects = _make_image(make, name, say)
-        image = scratch / ELF.value
-        # Only what is loaded: symbols and the compiler's signature are of no use to a machine.
-        made = tree / definition.architecture.kernel_images[ELF]
-        process.run(["strip", "--strip-all", "--remove-section=.comment", "-o", image, made])
+        image = make.image(scratch)
         return Built(
             digest=store.put_file(image),
             bytes=image.stat().st_size,
             config=store.put((tree / ".config").read_bytes()),
             symbols=store.put(start_symbols((tree / "System.map").read_text()).encode()),
-            compiler=compiler_version(),
+            compiler=compiler_version(definition.file),
             objects=objects,
         )
 
@@ -158,6 +157,17 @@ class Make:
         config.check(requested, text)
         return text
 
+    def image(self, scratch: Path) -> Path:
+        """The file that was made, as it is kept."""
+        file = self.definition.file
+        made = self.tree / self.definition.architecture.kernel_images[file]
+        if file is not ImageType.VMLINUX:
+            return made
+        image = scratch / file.value
+        # Only what is loaded: symbols and the compiler's signature are of no use to a machine.
+        process.run(["strip", "--strip-all", "--remove-section=.comment", "-o", image, made])
+        return image
+
     def run(self, target: str, on_line: Callable[[str], None] | None = None, **variables: str) -> None:
         """Make a target."""
         flags = " ".join(self.definition.config.compiler_flags) if self.definition.config else ""
@@ -171,8 +181,8 @@ class Make:
         process.run(words, cwd=self.tree, env={**IDENTITY, "CCACHE_BASEDIR": str(self.tree)}, on_line=on_line)
 
 
-def _require_tools() -> None:
-    for tool in TOOLS:
+def _require_tools(file: ImageType) -> None:
+    for tool in (*TOOLS, *PACKERS[file]):
         process.require(tool)
     try:
         process.run(["gcc", "-fsyntax-only", "-include", "libelf.h", "-x", "c", "/dev/null"])
@@ -205,7 +215,7 @@ def _make_image(make: Make, kernel: str, say: Say) -> int:
             stale.update(STALE.findall(line))
 
     with step(say, name, title, total=total):
-        make.run(ELF, count)
+        make.run(make.definition.file, count)
     if stale:
         said = f"the profile of {kernel} is stale: {counted(len(stale), 'function')} changed since it was made"
         say(Warned(f"{said}, and {some(sorted(stale))} are not compiled by it as they could be"))

@@ -142,19 +142,32 @@ class KernelDefinition(DefinitionTable):
             return self
         raise ValueError("write either [source] and [config], or [package]")
 
+    @model_validator(mode="after")
+    def _one_file(self) -> "KernelDefinition":
+        files = dict.fromkeys(product.file for product in self.products)
+        if len(files) > 1:
+            raise ValueError(f"products.file: one kernel comes as one file, not as {' and '.join(files)}")
+        return self
+
+    @property
+    def file(self) -> ImageType:
+        """How the file that it comes as is packed."""
+        return self.products[0].file
+
     @property
     def architecture(self) -> Architecture:
         """What it runs on."""
         return ARCHITECTURES[self.arch]
 
-    def product(self, firmware: Firmware) -> Product:
-        """The file that a machine with this firmware starts. Raises KernelError for a kernel that has none."""
+    def product(self, firmware: Firmware, who: str = "") -> Product:
+        """The file that a machine with this firmware starts. Raises KernelError for a kernel that has none; ``who``
+        asks for one."""
         for product in self.products:
             if firmware in product.firmware:
                 return product
         known = dict.fromkeys(each for product in self.products for each in product.firmware)
-        words = f"the kernel {self.name} is started by {' or '.join(known)}, not by {firmware}: take another kernel"
-        raise KernelError(words)
+        words = f"the kernel {self.name} is started by {' or '.join(known)}, not by {firmware}"
+        raise KernelError(f"{words}, as {who} is: take another kernel" if who else f"{words}: take another kernel")
 
     @cached_property
     def fragments(self) -> tuple[Path, ...]:
@@ -256,6 +269,8 @@ def compile_inputs(definition: KernelDefinition, extra_fragments: Sequence[Path]
         "config": {symbol: each.value for symbol, each in merged.items()},
         "patches": [sha256(patches.changes(path)) for path in definition.patches],
     }
+    if definition.file is not ImageType.VMLINUX:
+        inputs["file"] = definition.file
     if definition.profile is not None:
         inputs["profile"] = patches.digest(definition.profile)
     return inputs

@@ -2,7 +2,7 @@
 
 ::
 
-    kernels/NAME/prebuilt/vmlinux.xz    the kernel
+    kernels/NAME/prebuilt/vmlinux.xz    the kernel, or as it packs itself: bzImage
     kernels/NAME/prebuilt/symbols.xz    the functions of its start by address, as in System.map
     kernels/NAME/prebuilt/config        its whole configuration
     kernels/NAME/prebuilt/record.json   what it was made from, and what it is
@@ -10,7 +10,7 @@
 """
 
 import lzma
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from imagebuilder.kernel.compile import Built
 
 SCHEMA = "imagebuilder.kernel/2"
-IMAGE, SYMBOLS, CONFIG = f"{ImageType.VMLINUX}.xz", "symbols.xz", "config"
+SYMBOLS, CONFIG = "symbols.xz", "config"
+# A kernel that unpacks itself is packed already.
+FILES: Mapping[ImageType, str] = {ImageType.VMLINUX: f"{ImageType.VMLINUX}.xz", ImageType.BZIMAGE: ImageType.BZIMAGE}
 MOST_IMAGE_BYTES, MOST_SYMBOLS_BYTES = 128 << 20, 16 << 20  # unpacked; ours have 5 MB and 0.1 MB
 MOST_CONFIG_BYTES = 4 << 20
 
@@ -92,7 +94,7 @@ def check_record(definition: KernelDefinition, extra_fragments: Sequence[Path] =
         found.append(f"the prebuilt {name} was made from another source, configuration, patch or flag")
     shelf = shelf_of(definition, extra_fragments)
     try:
-        image, symbols = _image(shelf, record), _unpack(shelf, SYMBOLS, MOST_SYMBOLS_BYTES)
+        image, symbols = _image(shelf, definition, record), _unpack(shelf, SYMBOLS, MOST_SYMBOLS_BYTES)
     except KernelError as error:
         return (*found, error.message)
     if (sha256(image), len(image)) != (record.digest, record.bytes):
@@ -117,7 +119,7 @@ def unpacked(definition: KernelDefinition, store: Store, extra_fragments: Sequen
         return store.blob(record.digest)
     except CacheError:
         shelf = shelf_of(definition, variant)
-        image = _image(shelf, record)
+        image = _image(shelf, definition, record)
         if sha256(image) != record.digest:
             hint = f"restore {shelf.folder}, or remove it and the kernel is compiled"
             message = f"the prebuilt kernel {name_of(definition, variant)} is damaged"
@@ -186,7 +188,7 @@ def write(
 ) -> KernelRecord:
     """Keep a compiled kernel as the prebuilt one of its definition and these further fragments."""
     record = record_of(definition, built, extra_fragments)
-    digests = {IMAGE: built.digest, SYMBOLS: built.symbols, CONFIG: built.config}
+    digests = {FILES[definition.file]: built.digest, SYMBOLS: built.symbols, CONFIG: built.config}
     # The architecture's filter saves 5 %.
     filters = [{"id": definition.architecture.xz_filter}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
     files = {name: store.read(digest) for name, digest in digests.items()}
@@ -194,8 +196,8 @@ def write(
     return record
 
 
-def _image(shelf: Shelf[KernelRecord], record: KernelRecord) -> bytes:
-    return _unpack(shelf, IMAGE, min(record.bytes, MOST_IMAGE_BYTES))
+def _image(shelf: Shelf[KernelRecord], definition: KernelDefinition, record: KernelRecord) -> bytes:
+    return _unpack(shelf, FILES[definition.file], min(record.bytes, MOST_IMAGE_BYTES))
 
 
 def _unpack(shelf: Shelf[KernelRecord], name: str, most_bytes: int) -> bytes:

@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 
 from imagebuilder import paths, process
+from imagebuilder.arch import ImageType
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import KernelError, MachineError, ToolFailed
 from imagebuilder.kernel import load_definition
-from imagebuilder.kernel.compile import ELF, Make, unpack, unpack_archive
+from imagebuilder.kernel.compile import Make, unpack, unpack_archive
 from imagebuilder.kernel.config import RequestedValue, merge
 from imagebuilder.kernel.definition import KernelDefinition
 from imagebuilder.kernel.series import Workspace, options
@@ -35,6 +36,7 @@ from imagebuilder.measure.startup import boot_once
 from imagebuilder.recipe.model import Ready
 from imagebuilder.store import Store
 
+ELF = ImageType.VMLINUX
 WANTED = "name a kernel that is compiled with patches"
 BLOCKS = re.compile(r"TB count\s+(\d+)")
 WITHOUT = re.compile(r"^Without: (.+)$", re.MULTILINE)

@@ -1,8 +1,8 @@
-"""Programs in C that are kept prebuilt beside their sources, so that nobody needs a compiler.
+"""Programs in C or assembler that are kept prebuilt beside their sources, so that nobody needs a compiler.
 
 ::
 
-    src/*.c, *.h   the sources
+    src/*.[chS]    the sources
     prebuilt/      the shelf (``shelf.py``) with the program
 """
 
@@ -69,7 +69,7 @@ class Program:
     @property
     def sources_digest(self) -> str:
         """One digest over the names and contents of all sources."""
-        return key_of({path.name: sha256_file(path) for path in self.sources.glob("*.[ch]")})
+        return key_of({path.name: sha256_file(path) for path in self.sources.glob("*.[chS]")})
 
     @property
     def compiler_version(self) -> str:
@@ -80,7 +80,7 @@ class Program:
         """Compile it. The same sources and compiler give the same bytes, wherever they lie."""
         with TemporaryDirectory(prefix="imagebuilder-build-") as folder:
             output = Path(folder) / self.name
-            units = sorted(path.name for path in self.sources.glob("*.c"))
+            units = sorted(path.name for path in self.sources.glob("*.[cS]"))
             process.run([self.compiler, *self.flags, "-o", output, *units], cwd=self.sources)
             return output.read_bytes()
 

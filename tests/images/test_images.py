@@ -50,7 +50,7 @@ def test_the_bundle_is_what_it_is(bundle: Bundle) -> None:
         bytes=sum(path.stat().st_size for path in bundle.files()),
         sha256=made.sha256,
         architecture=TARGET.name,
-        firmware=Firmware.DIRECT,
+        firmware=(Firmware.DIRECT,),
         minimum_disk_mib=0,
         minimum_memory_mib=20,
         digest=bundle.image.digest,

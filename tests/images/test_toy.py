@@ -40,7 +40,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     room = folder / "imagebuilder" / "images"
     shutil.copyfile(toy.__file__, room / "toy.py")
     table = (room / "__init__.py").read_text()
-    for old, new in (("import direct\n", "import direct, toy\n"), ("\n)\nIMAGES", "\n    toy.ROW,\n)\nIMAGES")):
+    for old, new in (
+        ("import direct, disk\n", "import direct, disk, toy\n"),
+        ("\n)\nIMAGES", "\n    toy.ROW,\n)\nIMAGES"),
+    ):
         assert table.count(old) == 1
         table = table.replace(old, new)
     (room / "__init__.py").write_text(table)
@@ -143,7 +146,7 @@ def test_two_caches_give_the_same_bytes(toys: Toys, tmp_path: Path) -> None:
 def test_help_errors_and_completion_have_it(toys: Toys) -> None:
     assert "toy" in toys.ran("build", "--help")
     assert "toy" not in replace(toys, house=ROOT).ran("build", "--help")
-    assert "direct, toy, cpio" in toys.ran("build", "app", "--format", "iso", status=2)
+    assert "qcow2, toy, cpio" in toys.ran("build", "app", "--format", "floppy", status=2)
     words = {"COMP_WORDS": "imagebuilder build --format t", "COMP_CWORD": "3"}
     offered = toys.ran(env={"_IMAGEBUILDER_COMPLETE": "bash_complete"} | words)
     assert {line.split(",")[-1] for line in offered.split()} == {"toy", "tar"}
@@ -170,7 +173,7 @@ def test_what_it_is_and_the_machine_that_boots_it(toys: Toys) -> None:
     image = toys.built()
     bundle = Bundle.open(toys.folder / image["folder"])
     artifact = toy.write(bundle, toys.folder / "app.toy", epoch_s=0)
-    assert (artifact.format, artifact.firmware, artifact.minimum_disk_mib) == ("toy", Firmware.BIOS, 16)
+    assert (artifact.format, artifact.firmware, artifact.minimum_disk_mib) == ("toy", (Firmware.BIOS,), 16)
     assert artifact.digest == image["digest"] and artifact.minimum_memory_mib == bundle.image.boot.memory_mib
     assert Artifact.load(json.loads(json.dumps(artifact.describe()))) == artifact
     usual = spec_of(bundle, accelerator=Accelerator.TCG)

@@ -15,7 +15,7 @@ def write(bundle: Bundle, path: Path, *, epoch_s: int) -> Artifact:
     head = f"toy {bundle.image.name} {bundle.image.digest} {epoch_s}".encode().ljust(SECTOR_BYTES, b"\0")
     with replacing(path) as temporary:
         temporary.write_bytes(head + bundle.kernel.read_bytes() + bundle.root.read_bytes())
-    return Artifact.of(bundle, path, format_name=ROW.name, firmware=Firmware.BIOS, minimum_disk_mib=16)
+    return Artifact.of(bundle, path, format_name=ROW.name, firmware=(Firmware.BIOS,), minimum_disk_mib=16)
 
 
 def media(artifact: Artifact) -> Media:

@@ -5,6 +5,7 @@ import lzma
 from dataclasses import asdict
 from pathlib import Path
 
+from imagebuilder.arch import ImageType
 from imagebuilder.kernel import arcs, config, prebuilt
 from imagebuilder.kernel.definition import compile_inputs, key, load_definition
 from imagebuilder.prebuilt import program as programs
@@ -39,7 +40,7 @@ def _built(data: bytes, folder: Path) -> None:
     definition = MICRO.model_copy(update={"folder": folder / "micro"})
     place = prebuilt.folder_of(definition)
     place.mkdir(parents=True)
-    for name in (prebuilt.IMAGE, prebuilt.SYMBOLS):
+    for name in (prebuilt.FILES[ImageType.VMLINUX], prebuilt.SYMBOLS):
         (place / name).write_bytes(lzma.compress(CONTENT))
     (place / prebuilt.CONFIG).write_bytes(CONTENT)
     (place / RECORD).write_bytes(data)

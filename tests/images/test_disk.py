@@ -1,0 +1,164 @@
+"""A disk: what is where on it, what its boot sector loads, which words its kernel gets, and what is refused."""
+
+import hashlib
+import json
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.bundle import Bundle, Image, KernelFile, RootFile, write
+from imagebuilder.errors import InputError, OutputError
+from imagebuilder.images import IMAGES, bios
+from imagebuilder.images.disk import Layout
+from imagebuilder.images.gpt import SECTOR_BYTES
+from imagebuilder.store import Store
+from tests.test_bundle import image_of
+
+SETUP_SECTORS = 5  # with the boot sector
+WORDS = "quiet root=/dev/vda ro rootfstype=erofs init=/init"
+
+
+def kernel_of(size: int = 20_000, *, version: int = 0x20F, flags: int = 1) -> bytes:
+    """What begins as a bzImage."""
+    kernel = bytearray(hashlib.shake_128(b"kernel").digest(size))
+    kernel[497] = SETUP_SECTORS - 1
+    kernel[514:518] = b"HdrS"
+    struct.pack_into("<H", kernel, 518, version)
+    kernel[529] = flags
+    struct.pack_into("<I", kernel, 568, 2047)
+    struct.pack_into("<QI", kernel, 600, 0x200000, 0x1234567)
+    return bytes(kernel)
+
+
+def bundle_of(
+    folder: Path, *, kernel: bytes | None = None, root: bytes = b"root" * 5000, form: str = "erofs", words: str = WORDS
+) -> Bundle:
+    """A bundle with such parts."""
+    store = Store(folder / "cache")
+    content = kernel_of() if kernel is None else kernel
+    image: Image = image_of(store, root=root, cmdline=words)
+    parts = {
+        "kernel": KernelFile(name="cloud", file="vmlinuz", bytes=len(content), sha256=store.put(content)),
+        "root": RootFile(format=form, file="root.img", bytes=len(root), sha256=store.put(root)),
+    }
+    return write(image.model_copy(update=parts).sealed(), folder / "out/app", store)
+
+
+def loaded(disk: bytes) -> dict[int, bytes]:
+    """What its boot sector puts into memory, by address, as it says itself."""
+    memory: dict[int, bytes] = {}
+    for number in range(bios.MOST_PIECES):
+        first, address, sectors = bios.PIECE.unpack_from(disk, 440 - (bios.MOST_PIECES - number) * bios.PIECE.size)
+        if sectors:
+            memory[address] = disk[first * SECTOR_BYTES : (first + sectors) * SECTOR_BYTES]
+    return memory
+
+
+def test_a_root_on_a_partition(tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path)
+    made = IMAGES["disk"].write(bundle, tmp_path / "app.raw", epoch_s=7)
+    disk, layout = (tmp_path / "app.raw").read_bytes(), Layout.of(bundle)
+    words = f"quiet root=PARTUUID={layout.guid} rootwait ro rootfstype=erofs init=/init"
+    kernel = kernel_of()
+    memory = loaded(disk)
+    assert memory[0x10000] == kernel[: SETUP_SECTORS * 512]
+    assert memory[0x1E000].rstrip(b"\0") == words.encode() and memory[0x1E000].endswith(b"\0")
+    assert memory[0x100000].startswith(kernel[SETUP_SECTORS * 512 :]) and len(memory) == 4
+    assert layout.root is not None and disk[layout.root * 512 :].startswith(b"root" * 5000) and layout.root % 8 == 0
+    assert len(disk) == made.bytes == layout.end * 512 and layout.end % 8 == 0
+    assert (made.minimum_disk_mib, made.format, [*made.firmware]) == (1, "disk", ["bios"])
+
+
+def test_the_header_says_what_a_boot_loader_says(tmp_path: Path) -> None:
+    IMAGES["disk"].write(bundle_of(tmp_path, form="initramfs", words="quiet"), tmp_path / "app.raw", epoch_s=0)
+    memory, kernel = loaded((tmp_path / "app.raw").read_bytes()), kernel_of()
+    header = memory[0x10200]
+    assert len(header) == 512 and header[16] == 0xFF and header[17] == 0x81
+    initrd, size = struct.unpack_from("<II", header, 0x218 - 0x200)
+    # Behind what the kernel needs to unpack itself, 0x1434567.
+    assert (initrd, size) == (0x1500000, 20_000)
+    assert struct.unpack_from("<H", header, 0x224 - 0x200) == (0xDE00,)
+    assert struct.unpack_from("<I", header, 0x228 - 0x200) == (0x1E000,)
+    same = [place for place in range(512) if header[place] == kernel[512 + place]]
+    assert {*range(512)} - {*same} <= {16, 17, *range(24, 32), 36, 37, *range(40, 44)}
+    assert memory[0x1500000].startswith(b"root" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("form", "words", "expected"),
+    [
+        ("initramfs", "quiet a=b", "quiet a=b"),
+        ("memory", "quiet root=memory ro init=/init x", "quiet root={} rootwait ro init=/init x rootfstype=erofs"),
+        ("squashfs", "root=/dev/vda ro rootfstype=squashfs", "root={} rootwait ro rootfstype=squashfs"),
+    ],
+)
+def test_where_the_root_is(tmp_path: Path, form: str, words: str, expected: str) -> None:
+    layout = Layout.of(bundle_of(tmp_path, form=form, words=words))
+    assert layout.cmdline == expected.format(f"PARTUUID={layout.guid}")
+    assert (layout.initrd is None, layout.root is None) == (form != "initramfs", form == "initramfs")
+
+
+def test_the_same_image_gives_the_same_bytes_and_another_root_other_numbers(tmp_path: Path) -> None:
+    for name in ("disk", "qcow2"):
+        made = [
+            IMAGES[name].write(bundle_of(tmp_path / str(number)), tmp_path / str(number) / "app", epoch_s=number)
+            for number in (1, 2)
+        ]
+        assert made[0].sha256 == made[1].sha256
+    other = Layout.of(bundle_of(tmp_path / "3", root=b"other"))
+    assert other.guid != Layout.of(bundle_of(tmp_path / "4")).guid
+
+
+@pytest.mark.tools
+def test_other_tools_find_no_fault(tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path)
+    raw, qcow2 = tmp_path / "app.raw", tmp_path / "app.qcow2"
+    IMAGES["disk"].write(bundle, raw, epoch_s=0)
+    IMAGES["qcow2"].write(bundle, qcow2, epoch_s=0)
+
+    def told(*words: str | Path) -> str:
+        return subprocess.run([*words], capture_output=True, text=True, check=True).stdout
+
+    assert "No problems found" in told("sgdisk", "--verify", raw)
+    assert "No errors were found" in told("qemu-img", "check", qcow2)
+    assert "Images are identical." in told("qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, qcow2)
+    assert json.loads(told("qemu-img", "info", "--output=json", qcow2))["virtual-size"] == raw.stat().st_size
+    found = json.loads(told("sfdisk", "--json", raw))["partitiontable"]["partitions"]
+    assert [each["name"] for each in found] == ["boot", "root"]
+    assert found[1]["uuid"].lower() == str(Layout.of(bundle).guid)
+    assert IMAGES["qcow2"].media(IMAGES["qcow2"].write(bundle, qcow2, epoch_s=0)).disks[0].format == "qcow2"
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [b"", b"\x7fELF" + bytes(5000), kernel_of(1023), kernel_of(version=0x20B), kernel_of(flags=0)],
+    ids=["empty", "ELF", "short", "old", "low"],
+)
+def test_a_kernel_that_no_bios_starts_is_refused(tmp_path: Path, kernel: bytes) -> None:
+    with pytest.raises(InputError, match="the kernel cloud is no bzImage") as caught:
+        IMAGES["disk"].write(bundle_of(tmp_path, kernel=kernel), tmp_path / "app.raw", epoch_s=0)
+    assert caught.value.hint == "--kernel cloud"
+    assert not [*tmp_path.glob("*app.raw*")]
+
+
+def test_a_command_line_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    for number, fits in ((2047, True), (2048, False)):
+        bundle = bundle_of(tmp_path / str(number), form="initramfs", words="x" * number)
+        path = tmp_path / f"{number}.raw"
+        if fits:
+            IMAGES["disk"].write(bundle, path, epoch_s=0)
+            continue
+        with pytest.raises(
+            InputError, match=r"app: its command line has 2048 bytes, and a kernel takes 2047 of a disk"
+        ):
+            IMAGES["disk"].write(bundle, path, epoch_s=0)
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["disk", "qcow2"])
+def test_where_nothing_can_be_written(tmp_path: Path, name: str) -> None:
+    bundle = bundle_of(tmp_path)
+    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
+        IMAGES[name].write(bundle, tmp_path / "no/app", epoch_s=0)
