@@ -77,7 +77,7 @@ def test_a_tampered_one_is_seen(compiled: Program, other: Program) -> None:
 
 def test_other_sources_are_seen(compiled: Program, other: Program) -> None:
     unit = next(iter(sorted(other.sources.glob("*.[cS]"))))
-    unit.write_text(unit.read_text() + "\nint one_more;\n")
+    unit.write_text(unit.read_text() + "\n/* one more */\n")
     assert other.read() is None
     assert any(line.startswith("sources: ") for line in other.verify())
 

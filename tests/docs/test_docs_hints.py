@@ -144,6 +144,7 @@ REASONS = {
         "write its absolute path in the recipe, as command under [application]",
         "take what never ends, such as a stream of events, out of what is asked",
         "write a document for each",
+        "install imagebuilder again",
     ),
     ITSELF: (
         "build again",
@@ -163,6 +164,8 @@ REASONS = {
         'root.format = "erofs" makes it a disk',
         'include = ["{}/**"] keeps its standard library',
         'write "auto", "memory" or "initramfs", or take the kernel micro',
+        "--kernel cloud",
+        "shorten cmdline under [kernel]",
     ),
 }
 

@@ -16,6 +16,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.M)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 FILE = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|toml|json|c|h|md|yml|yaml|config|xz|j2|conf)")
 OTHERS_OPTIONS = {
+    "--verify": "sgdisk",
     "--collect-only": "pytest",
     "--junitxml": "pytest",
     "--app": "flask",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.bundle import Bundle, Image, KernelFile, RootFile, write
-from imagebuilder.errors import InputError, OutputError
+from imagebuilder.errors import InputError
 from imagebuilder.images import IMAGES, bios
 from imagebuilder.images.disk import Layout
 from imagebuilder.images.gpt import SECTOR_BYTES
@@ -36,6 +36,7 @@ def bundle_of(
     folder: Path, *, kernel: bytes | None = None, root: bytes = b"root" * 5000, form: str = "erofs", words: str = WORDS
 ) -> Bundle:
     """A bundle with such parts."""
+    folder.mkdir(exist_ok=True, parents=True)
     store = Store(folder / "cache")
     content = kernel_of() if kernel is None else kernel
     image: Image = image_of(store, root=root, cmdline=words)
@@ -100,6 +101,7 @@ def test_where_the_root_is(tmp_path: Path, form: str, words: str, expected: str)
     assert (layout.initrd is None, layout.root is None) == (form != "initramfs", form == "initramfs")
 
 
+@pytest.mark.tools
 def test_the_same_image_gives_the_same_bytes_and_another_root_other_numbers(tmp_path: Path) -> None:
     for name in ("disk", "qcow2"):
         made = [
@@ -150,15 +152,6 @@ def test_a_command_line_that_is_too_long_is_refused(tmp_path: Path) -> None:
         if fits:
             IMAGES["disk"].write(bundle, path, epoch_s=0)
             continue
-        with pytest.raises(
-            InputError, match=r"app: its command line has 2048 bytes, and a kernel takes 2047 of a disk"
-        ):
+        with pytest.raises(InputError, match=r"app: its command line has 2048 bytes, and a disk takes 2047"):
             IMAGES["disk"].write(bundle, path, epoch_s=0)
         assert not path.exists()
-
-
-@pytest.mark.parametrize("name", ["disk", "qcow2"])
-def test_where_nothing_can_be_written(tmp_path: Path, name: str) -> None:
-    bundle = bundle_of(tmp_path)
-    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
-        IMAGES[name].write(bundle, tmp_path / "no/app", epoch_s=0)

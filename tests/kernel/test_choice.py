@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from imagebuilder import kernel, paths
+from imagebuilder.arch import Firmware
+from imagebuilder.build import locking
 from imagebuilder.build.walk import Build
 from imagebuilder.errors import KernelError
 from imagebuilder.events import Event, Told, Warned
@@ -135,3 +137,24 @@ def test_more_processors_than_the_recipe_asks_for(tmp_path: Path) -> None:
     assert (able.planner.kernel_title, able.folder_name) == ("micro+smp", "hello@micro+smp")
     named = build(tmp_path, kernel={"name": "micro"}).able(2)
     assert (named.kernel_choice.definition.name, named.folder_name) == ("micro", "hello@micro+smp")
+
+
+def test_what_firmware_starts_gets_a_kernel_that_it_starts() -> None:
+    wanted = {Firmware.BIOS: "the format disk"}
+    choice = choose(None, (), {"SMP": "machine.cpus = 2"}, by="the recipe", firmware=wanted)
+    assert (
+        choice.sentence == "kernel cloud: the format disk needs one that a BIOS starts (and 1 more), which micro lacks"
+    )
+    assert choose(None, (), {"NO_SUCH": "x"}, by="the recipe", firmware=wanted).definition.name == "cloud"
+    assert choose("cloud", (), {}, by="the recipe", firmware=wanted).definition.name == "cloud"
+    with pytest.raises(KernelError, match="the kernel micro is started by direct, not by bios, as the format disk is"):
+        choose("micro", (), {}, by="the recipe", firmware=wanted)
+
+
+def test_a_format_takes_the_kernel_cloud_by_itself_and_the_lockfile_keeps_the_recipes_own(tmp_path: Path) -> None:
+    said: list[Event] = []
+    usual, disk = build(tmp_path), build(tmp_path, said)
+    disk = Build(disk.recipe, disk.store, said.append, formats=("tar", "qcow2"))
+    assert (usual.planner.kernel_title, disk.planner.kernel_title) == ("micro", "cloud")
+    assert disk.folder_name == "hello" and [*disk.plan.images] == ["qcow2"]
+    assert locking.chosen(disk.planner) == locking.chosen(usual.planner)

@@ -82,7 +82,7 @@ def test_mistakes_are_named(own: Path, old: str, new: str, message: str) -> None
 
 
 def test_the_product_is_the_one_that_the_firmware_starts(own: Path) -> None:
-    more = '\n[[products]]\nfile = "bzImage"\nmachines = ["q35"]\nfirmware = ["bios", "uefi"]\n\n[boot]'
+    more = '\n[[products]]\nfile = "vmlinux"\nmachines = ["q35"]\nfirmware = ["bios", "uefi"]\n\n[boot]'
     change(own, "\n[boot]", more)
     micro = load_definition("micro")
     assert micro.product(Firmware.DIRECT).file is ImageType.VMLINUX
@@ -90,6 +90,14 @@ def test_the_product_is_the_one_that_the_firmware_starts(own: Path) -> None:
     change(own, '"bios", "uefi"', '"bios"')
     with pytest.raises(KernelError, match="micro is started by direct or bios, not by uefi: take another kernel"):
         load_definition("micro").product(Firmware.UEFI)
+    with pytest.raises(KernelError, match="not by uefi, as the format x is: take another kernel"):
+        load_definition("micro").product(Firmware.UEFI, "the format x")
+
+
+def test_it_comes_as_one_file(own: Path) -> None:
+    change(own, "\n[boot]", '\n[[products]]\nfile = "bzImage"\nmachines = ["q35"]\nfirmware = ["bios"]\n\n[boot]')
+    with pytest.raises(KernelError, match="one kernel comes as one file, not as vmlinux and bzImage"):
+        load_definition("micro")
 
 
 def test_a_missing_fragment_is_named_with_the_nearest(own: Path) -> None:
