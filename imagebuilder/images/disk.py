@@ -1,4 +1,4 @@
-"""A disk that firmware starts, as a raw file and as qcow2.
+"""A disk that firmware starts, as a raw file; other formats are made of it.
 
 ::
 
@@ -15,23 +15,23 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import UUID, uuid5
 
-from imagebuilder import process
 from imagebuilder.arch import TARGET, Firmware
 from imagebuilder.bundle import IN_MEMORY, Bundle
 from imagebuilder.errors import InputError
 from imagebuilder.filesystems.common import replacing
 from imagebuilder.images import bios
 from imagebuilder.images.bios import Piece
-from imagebuilder.images.format import Artifact, DiskImage, ImageFormat, Media
+from imagebuilder.images.format import Artifact, DiskImage, Media
 from imagebuilder.images.gpt import HEAD_SECTORS, SECTOR_BYTES, TAIL_SECTORS, Partition, Table
 
-RAW, QCOW2 = "disk", "qcow2"
+NAME = "disk"
 NUMBERS = UUID("5b6b9d6a-58a3-5ddb-9f2e-2f9d6b8f1c5e")  # our own namespace for version 5
 BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
-ALIGNED_SECTORS = 8
+FIRMWARE = (Firmware.BIOS,)
+ALIGNED_BYTES = 4096
+ALIGNED_SECTORS = ALIGNED_BYTES // SECTOR_BYTES
 MIB_BYTES = 1 << 20
 
 
@@ -48,11 +48,13 @@ class Layout:
     """Of one that is a file system."""
     guid: UUID
     """Of the root's partition."""
+    used: int
+    """How many sectors there are before the empty ones at the end, and the table's copy."""
     end: int
 
     @classmethod
-    def of(cls, bundle: Bundle) -> "Layout":
-        """Of an image's disk."""
+    def of(cls, bundle: Bundle, unit_bytes: int = ALIGNED_BYTES) -> "Layout":
+        """Of an image's disk, whose size is a multiple of the unit."""
         image = bundle.image
         filesystem = IN_MEMORY.get(image.root.format, image.root.format)
         guid = uuid5(NUMBERS, f"root {image.root.sha256}")
@@ -60,10 +62,11 @@ class Layout:
         behind = kernel + _sectors(image.kernel.bytes)
         unpacked = filesystem == "cpio"
         root = behind if unpacked else _aligned(behind)
-        end = _aligned(root + _sectors(image.root.bytes) + TAIL_SECTORS)
+        used = root + _sectors(image.root.bytes)
+        end = _aligned(used + TAIL_SECTORS, unit_bytes // SECTOR_BYTES)
         words = image.cmdline if unpacked else _on_partition(image.cmdline, filesystem, guid)
         initrd, own = (root, None) if unpacked else (None, root)
-        return cls(words, HEAD_SECTORS, kernel, initrd, own, guid, end)
+        return cls(words, HEAD_SECTORS, kernel, initrd, own, guid, used, end)
 
     @property
     def partitions(self) -> Iterator[Partition]:
@@ -86,42 +89,28 @@ class Layout:
             yield Piece(self.initrd, header.initrd_address, _sectors(initrd_bytes))
 
 
-def write_raw(bundle: Bundle, path: Path, *, epoch_s: int) -> Artifact:
-    """Write it as a raw file; no time is in it. Raises InputError for an image that no BIOS starts."""
+def write(bundle: Bundle, path: Path, *, epoch_s: int) -> Artifact:
+    """Write it; no time is in it. Raises InputError for an image that no BIOS starts."""
     del epoch_s
     with replacing(path) as temporary:
-        _write(bundle, temporary)
-    return _artifact(bundle, path, RAW)
+        lay_down(bundle, temporary)
+    return artifact(bundle, path, NAME)
 
 
-def write_qcow2(bundle: Bundle, path: Path, *, epoch_s: int) -> Artifact:
-    """The same as qcow2, compressed."""
-    del epoch_s
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        raw = Path(folder) / "raw"
-        _write(bundle, raw)
-        with replacing(path) as temporary:
-            process.run(["qemu-img", "convert", "-f", "raw", "-O", QCOW2, "-c", "-m", "1", raw, temporary])
-    return _artifact(bundle, path, QCOW2)
-
-
-def media_raw(artifact: Artifact) -> Media:
+def media(made: Artifact) -> Media:
     """What a machine starts from."""
-    return Media(disks=(DiskImage(artifact.file),))
+    return Media(disks=(DiskImage(made.file),))
 
 
-def media_qcow2(artifact: Artifact) -> Media:
-    """What a machine starts from."""
-    return Media(disks=(DiskImage(artifact.file, QCOW2),))
-
-
-def _artifact(bundle: Bundle, path: Path, name: str) -> Artifact:
-    size_mib = -(-Layout.of(bundle).end * SECTOR_BYTES // MIB_BYTES)
+def artifact(bundle: Bundle, path: Path, name: str, unit_bytes: int = ALIGNED_BYTES) -> Artifact:
+    """What was made of a bundle in the format of this name."""
+    size_mib = -(-Layout.of(bundle, unit_bytes).end * SECTOR_BYTES // MIB_BYTES)
     return Artifact.of(bundle, path, format_name=name, firmware=FIRMWARE, minimum_disk_mib=size_mib)
 
 
-def _write(bundle: Bundle, path: Path) -> None:
-    image, layout = bundle.image, Layout.of(bundle)
+def lay_down(bundle: Bundle, path: Path, unit_bytes: int = ALIGNED_BYTES) -> Layout:
+    """The raw disk, of a size that is a multiple of the unit. Raises InputError for an image that no BIOS starts."""
+    image, layout = bundle.image, Layout.of(bundle, unit_bytes)
     with bundle.kernel.open("rb") as stream:
         kernel = stream.read(2 * SECTOR_BYTES)
     header = bios.Header.of(kernel, image.kernel.name)
@@ -144,6 +133,7 @@ def _write(bundle: Bundle, path: Path) -> None:
                 shutil.copyfileobj(source, stream)
         stream.seek((layout.end - TAIL_SECTORS) * SECTOR_BYTES)
         stream.write(table.tail)
+    return layout
 
 
 def _on_partition(cmdline: str, filesystem: str, guid: UUID) -> str:
@@ -161,12 +151,5 @@ def _sectors(size_bytes: int) -> int:
     return -(-size_bytes // SECTOR_BYTES)
 
 
-def _aligned(sectors: int) -> int:
-    return -(-sectors // ALIGNED_SECTORS) * ALIGNED_SECTORS
-
-
-FIRMWARE = (Firmware.BIOS,)
-RAW_ROW = ImageFormat(RAW, ".raw", "a raw disk", write_raw, media_raw, firmware=FIRMWARE)
-QCOW2_ROW = ImageFormat(
-    QCOW2, ".qcow2", "a disk for QEMU and OpenStack, compressed", write_qcow2, media_qcow2, ("qemu-img",), FIRMWARE
-)
+def _aligned(sectors: int, unit: int = ALIGNED_SECTORS) -> int:
+    return -(-sectors // unit) * unit

@@ -1,10 +1,12 @@
 """A disk: what is where on it, what its boot sector loads, which words its kernel gets, and what is refused."""
 
+import gzip
 import hashlib
 import json
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,34 +105,80 @@ def test_where_the_root_is(tmp_path: Path, form: str, words: str, expected: str)
 
 @pytest.mark.tools
 def test_the_same_image_gives_the_same_bytes_and_another_root_other_numbers(tmp_path: Path) -> None:
-    for name in ("disk", "qcow2"):
-        made = [
-            IMAGES[name].write(bundle_of(tmp_path / str(number)), tmp_path / str(number) / "app", epoch_s=number)
-            for number in (1, 2)
-        ]
-        assert made[0].sha256 == made[1].sha256
+    for name, row in IMAGES.items():
+        bundles = [bundle_of(tmp_path / name / str(number)) for number in (1, 2)] if row.suffix else []
+        made = [row.write(each, each.folder.parent / f"app{row.suffix}", epoch_s=10**9) for each in bundles]
+        assert len({each.sha256 for each in made}) <= 1, name
     other = Layout.of(bundle_of(tmp_path / "3", root=b"other"))
     assert other.guid != Layout.of(bundle_of(tmp_path / "4")).guid
+
+
+def told(*words: str | Path) -> str:
+    """What another program says."""
+    return subprocess.run([*words], capture_output=True, text=True, check=True).stdout
+
+
+def shape(path: Path) -> dict[str, Any]:
+    """What qemu-img knows of a disk."""
+    found: dict[str, Any] = json.loads(told("qemu-img", "info", "--output=json", path))
+    return found
 
 
 @pytest.mark.tools
 def test_other_tools_find_no_fault(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path)
-    raw, qcow2 = tmp_path / "app.raw", tmp_path / "app.qcow2"
+    raw = tmp_path / "app.raw"
     IMAGES["disk"].write(bundle, raw, epoch_s=0)
-    IMAGES["qcow2"].write(bundle, qcow2, epoch_s=0)
-
-    def told(*words: str | Path) -> str:
-        return subprocess.run([*words], capture_output=True, text=True, check=True).stdout
-
     assert "No problems found" in told("sgdisk", "--verify", raw)
-    assert "No errors were found" in told("qemu-img", "check", qcow2)
-    assert "Images are identical." in told("qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, qcow2)
-    assert json.loads(told("qemu-img", "info", "--output=json", qcow2))["virtual-size"] == raw.stat().st_size
     found = json.loads(told("sfdisk", "--json", raw))["partitiontable"]["partitions"]
     assert [each["name"] for each in found] == ["boot", "root"]
     assert found[1]["uuid"].lower() == str(Layout.of(bundle).guid)
-    assert IMAGES["qcow2"].media(IMAGES["qcow2"].write(bundle, qcow2, epoch_s=0)).disks[0].format == "qcow2"
+    for name, form in (("qcow2", "qcow2"), ("vmdk", "vmdk")):
+        row = IMAGES[name]
+        path = tmp_path / f"app{row.suffix}"
+        made = row.write(bundle, path, epoch_s=0)
+        assert "No errors" in told("qemu-img", "check", path)
+        assert "identical" in told("qemu-img", "compare", "-f", "raw", "-F", form, raw, path)
+        assert shape(path)["virtual-size"] == raw.stat().st_size
+        assert row.media(made).disks[0].format == form
+    assert shape(tmp_path / "app.vmdk")["format-specific"]["data"]["create-type"] == "streamOptimized"
+    assert shape(tmp_path / "app.vmdk")["format-specific"]["data"]["cid"] == int(bundle.image.digest[:8], 16)
+
+
+@pytest.mark.tools
+def test_a_vhd_has_whole_mebibytes_a_footer_and_no_time_of_now(tmp_path: Path) -> None:
+    bundle, path, raw = bundle_of(tmp_path), tmp_path / "app.vhd", tmp_path / "raw"
+    made = IMAGES["vhd"].write(bundle, path, epoch_s=1_000_000_000)
+    content = path.read_bytes()
+    footer = content[-512:]
+    assert (len(content) - 512) % (1 << 20) == 0 and made.minimum_disk_mib == (len(content) - 512) >> 20
+    assert footer.startswith(b"conectix") and int.from_bytes(footer[24:28], "big") == 1_000_000_000 - 946_684_800
+    zeroed = footer[:64] + bytes(4) + footer[68:]
+    assert ~sum(zeroed) & 0xFFFF_FFFF == int.from_bytes(footer[64:68], "big")
+    assert int.from_bytes(footer[48:56], "big") == len(content) - 512 and footer[60:64] == b"\0\0\0\2"
+    raw.write_bytes(content[:-512])
+    assert "No problems found" in told("sgdisk", "--verify", raw)
+    assert "identical" in told("qemu-img", "compare", "-f", "raw", "-F", "vpc", raw, path)
+
+
+@pytest.mark.tools
+def test_what_google_imports_is_a_sparse_disk_of_a_gibibyte(tmp_path: Path) -> None:
+    bundle, path = bundle_of(tmp_path), tmp_path / "app.tar.gz"
+    made = IMAGES["gcp"].write(bundle, path, epoch_s=1_000_000_000)
+    assert made.minimum_disk_mib == 1024 and made.bytes < 200_000 and not made.file.with_name("disk.raw").exists()
+    assert told("tar", "--list", "--verbose", "--utc", "--file", path).split() == [
+        *("-rw-r--r--", "0/0", str(1 << 30), "2001-09-09", "01:46", "disk.raw")
+    ]
+    assert gzip.decompress(path.read_bytes())[257:265] == b"ustar  \0"
+    subprocess.run(["tar", "--extract", "--file", path], cwd=tmp_path, check=True)
+    disk = tmp_path / "disk.raw"
+    assert disk.stat().st_size == 1 << 30 and disk.stat().st_blocks * 512 < 4 << 20
+    assert "No problems found" in told("sgdisk", "--verify", disk)
+    small = tmp_path / "app.raw"
+    IMAGES["disk"].write(bundle, small, epoch_s=0)
+    same = Layout.of(bundle).used * 512
+    with disk.open("rb") as stream:
+        assert stream.read(same)[34 * 512 :] == small.read_bytes()[34 * 512 : same]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copyfile(toy.__file__, room / "toy.py")
     table = (room / "__init__.py").read_text()
     for old, new in (
-        ("import direct, disk\n", "import direct, disk, toy\n"),
+        ("import direct, disk, gcp, qcow2, vhd, vmdk\n", "import direct, disk, gcp, qcow2, toy, vhd, vmdk\n"),
         ("\n)\nIMAGES", "\n    toy.ROW,\n)\nIMAGES"),
     ):
         assert table.count(old) == 1
@@ -146,7 +146,7 @@ def test_two_caches_give_the_same_bytes(toys: Toys, tmp_path: Path) -> None:
 def test_help_errors_and_completion_have_it(toys: Toys) -> None:
     assert "toy" in toys.ran("build", "--help")
     assert "toy" not in replace(toys, house=ROOT).ran("build", "--help")
-    assert "qcow2, toy, cpio" in toys.ran("build", "app", "--format", "floppy", status=2)
+    assert "gcp, toy, cpio" in toys.ran("build", "app", "--format", "floppy", status=2)
     words = {"COMP_WORDS": "imagebuilder build --format t", "COMP_CWORD": "3"}
     offered = toys.ran(env={"_IMAGEBUILDER_COMPLETE": "bash_complete"} | words)
     assert {line.split(",")[-1] for line in offered.split()} == {"toy", "tar"}
