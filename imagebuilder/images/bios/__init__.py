@@ -1,6 +1,6 @@
 """How a BIOS starts Linux from a disk: our boot sector, prebuilt, and the table of what it loads where.
 
-The protocol is that of Linux' ``Documentation/arch/x86/boot.rst``: its numbers stand here and in ``src/stage.S``.
+The protocol is that of Linux (``boot.rst`` of its documentation): its numbers stand here and in ``src/stage.S``.
 """
 
 import struct
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder.arch import ImageType
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.prebuilt.program import Program
 
@@ -55,7 +56,9 @@ class Header:
         """Of a kernel's first sectors. Raises InputError for what is none that a BIOS starts."""
         known = len(kernel) >= 2 * SECTOR_BYTES and kernel[MAGIC : MAGIC + 4] == b"HdrS"
         if not known or _number(kernel, VERSION, "<H") < OLDEST or not kernel[FLAGS] & LOADED_HIGH:
-            raise InputError(f"the kernel {name} is no bzImage, which is what a disk starts", hint="--kernel cloud")
+            raise InputError(
+                f"the kernel {name} is no {ImageType.BZIMAGE}, which is what a disk starts", hint="--kernel cloud"
+            )
         address, size = struct.unpack_from("<QI", kernel, PREFERRED)
         most = min(_number(kernel, CMDLINE_SIZE, "<I"), MOST_CMDLINE_BYTES)
         return cls((kernel[SETUP_SECTORS] or 4) + 1, address + size, most)
