@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from imagebuilder.bundle import Bundle, Image, KernelFile, RootFile, write
-from imagebuilder.errors import InputError
-from imagebuilder.images import IMAGES, bios
+from imagebuilder.errors import InputError, OutputError
+from imagebuilder.images import IMAGES, bios, vmdk
 from imagebuilder.images.disk import Layout
 from imagebuilder.images.gpt import SECTOR_BYTES
 from imagebuilder.store import Store
@@ -143,6 +143,20 @@ def test_other_tools_find_no_fault(tmp_path: Path) -> None:
         assert row.media(made).disks[0].format == form
     assert shape(tmp_path / "app.vmdk")["format-specific"]["data"]["create-type"] == "streamOptimized"
     assert shape(tmp_path / "app.vmdk")["format-specific"]["data"]["cid"] == int(bundle.image.digest[:8], 16)
+
+
+@pytest.mark.parametrize("made_up", ["7", "0123abc", "ffffffff"])
+def test_a_vmdk_gets_a_number_of_its_content(tmp_path: Path, made_up: str) -> None:
+    """qemu-img writes as many digits as its own number has."""
+    path = tmp_path / "app.vmdk"
+    text = f"# Disk DescriptorFile\nversion=1\nCID={made_up}\nparentCID=ffffffff\n"
+    path.write_bytes(struct.pack("<28xQQ", 1, 2).ljust(512, b"h") + text.encode().ljust(1024, b"\0") + b"data")
+    vmdk.settle(path, "0a1b2c3d4e5f")
+    settled = text.replace(made_up, "0a1b2c3d", 1).encode().ljust(1024, b"\0")
+    assert path.read_bytes()[512:] == settled + b"data"
+    path.write_bytes(struct.pack("<28xQQ", 1, 2).ljust(2000, b"\0"))
+    with pytest.raises(OutputError, match="without a CID"):
+        vmdk.settle(path, "0a1b2c3d4e5f")
 
 
 @pytest.mark.tools
