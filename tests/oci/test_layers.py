@@ -130,9 +130,13 @@ def test_a_sparse_file_has_its_holes(tmp_path: Path, version: str) -> None:
         data = b"2\n0\n5\n10000\n3\n".ljust(512, b"\0") + data
     else:
         pax |= {"GNU.sparse.size": "10003", "GNU.sparse.map": "0,5,10000,3"}
-    tree = applied(tmp_path, tar([Member("GNUSparseFile.0/s", data.decode(), pax=pax), Member("after", "x")]))
-    assert tree["/s"].content.read() == b"begin".ljust(10000, b"\0") + b"end"
-    assert tree["/after"].content.read() == b"x"
+    sparse, whole = Member("GNUSparseFile.0/s", data.decode(), pax=pax), b"begin".ljust(10000, b"\0") + b"end"
+    tree = applied(tmp_path, tar([sparse, Member("after", "x")]))
+    assert tree["/s"].content.read() == whole and tree["/after"].content.read() == b"x"
+    without_padding = tar([sparse]).rstrip(b"\0")
+    assert applied(tmp_path, without_padding)["/s"].content.read() == whole
+    with pytest.raises(SourceError, match="layer 0 is damaged"):
+        applied(tmp_path, without_padding[:-1])
 
 
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
