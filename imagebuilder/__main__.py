@@ -7,7 +7,7 @@ import signal
 def main() -> None:
     """Entry point."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is somebody to say a sentence
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is a handler that prints a sentence
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all that is installed
     from imagebuilder.cli import signals, streams
 

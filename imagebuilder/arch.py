@@ -1,6 +1,6 @@
 """Architectures: one row for each that images can be made for, with the name that everybody has for it.
 
-No other module writes such a name: whoever needs one asks ``TARGET``, or the row that a kernel definition names.
+No other module writes such a name: they take it from ``TARGET``, or the row that a kernel definition names.
 """
 
 import lzma

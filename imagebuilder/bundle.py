@@ -70,7 +70,7 @@ def _table(part: RecipeTable) -> dict[str, Any]:
 
 
 def _as_written(part: RecipeTable) -> dict[str, Any]:
-    """The same without what nobody wrote: a key that is new since then is not in an older image."""
+    """The same without keys that were not set: a key that is new since then is not in an older image."""
     return as_read(part.model_dump(mode="json", exclude_none=True, exclude_unset=True))
 
 
@@ -294,7 +294,7 @@ def write(image: Image, folder: Path, store: Store, documents: Mapping[str, str]
 
 
 def _refuse_own(folder: Path) -> None:
-    """What is no bundle is somebody's own: a recipe, when --out is where recipes are, or the program itself."""
+    """What is no bundle is the user's own: a recipe, when --out is where recipes are, or the program itself."""
     if not folder.is_dir() and os.path.lexists(os.path.realpath(folder)):
         raise InputError(f"{folder} is no folder: it is left as it is", hint="give another --out")
     held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -1,6 +1,6 @@
 """Keeps the cache small and whole: what is in it, what was not used for the longest time, what is damaged.
 
-An entry counts as used when a build reads it, or finds that it is there. Nobody has to be asked before one is removed:
+An entry counts as used when a build reads it, or finds that it is there. An entry can be removed at any time:
 a build makes again what it misses. What was chosen (which packages in which versions) is no entry, and stays.
 """
 
@@ -70,7 +70,7 @@ class Entry:
         except BlockingIOError:
             return False
         except FileNotFoundError:
-            pass  # somebody was faster
+            pass  # another process was faster
         return True
 
 
@@ -148,7 +148,7 @@ def sweep(store: Store, say: Say) -> None:
 
 def verify(store: Store) -> tuple[int, list[Path]]:
     """Read every content, result and template; returns how many there are, and those that were damaged and are removed
-    (a template in use only when nobody uses it any more). Package lists are checked when they are used,
+    (a template in use only after its last use). Package lists are checked when they are used,
     downloads when they are gone on with."""
     store.check_writable()
     damaged, count = [], 0

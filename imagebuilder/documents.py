@@ -1,6 +1,6 @@
 """JSON and TOML from outside, read within limits: so long, so deep, numbers of 64 bits, characters that are some.
 
-Whoever takes a document by this module need not think of what the parsers let through or stumble over: ten thousand
+A caller of this module need not think of what the parsers let through or stumble over: ten thousand
 brackets, an integer of 400 digits, half a character, a key of 30,000 parts (on which ``tomllib`` spends 4 GB).
 """
 
@@ -90,8 +90,8 @@ def toml_of(
 
 
 def read(path: Path, most_bytes: int) -> bytes:
-    """What is in a file, up to one byte more than is allowed: whoever looks at it sees that it is too long, and a
-    device without an end has one; a named pipe, into which nobody may ever write, is not opened. Raises OSError."""
+    """What is in a file, up to one byte more than is allowed: the caller sees that it is too long, and a
+    device without an end has one; a named pipe, which may never have a writer, is not opened. Raises OSError."""
     try:
         if stat.S_ISFIFO(path.lstat().st_mode):
             raise OSError(errno.EINVAL, "it is a pipe")

@@ -83,7 +83,7 @@ def silent(_event: Event) -> None:
 
 
 def first_damage(say: Say) -> Say:
-    """A listener that is told of damage once: what else is damaged is mended for the same reason."""
+    """A listener that hears of damage once: what else is damaged is mended for the same reason."""
     told: list[Event] = []
 
     def tell(event: Event) -> None:

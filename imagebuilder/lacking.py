@@ -253,7 +253,7 @@ def _program(name: str, contents: Contents) -> Found:
     return iter(()) if any(map(contents.image.resolve, places)) else filter(contents.left_out, places)
 
 
-# How somebody says that something is missing -> what has the name that he gives.
+# How a program reports that something is missing -> what has the name in that report.
 ROWS: Mapping[re.Pattern[str], Callable[[str, Contents], Found]] = {
     re.compile(r"([\w.+-]+\.so[\w.]*): cannot open shared object file"): _library,
     re.compile(r"Error loading shared library ([\w.+-]+)"): _library,

@@ -120,7 +120,7 @@ class _Input:
     left: memoryview
 
     def write(self) -> bool:
-        """Write what the pipe takes; false when all is written, or nobody reads it, and the pipe is closed."""
+        """Write what the pipe takes; false when all is written, or it has no reader, and the pipe is closed."""
         try:
             self.left = self.left[os.write(self.pipe.fileno(), self.left[:CHUNK_BYTES]) :]
         except BlockingIOError:

@@ -32,7 +32,7 @@ PROCESSOR = "Haswell-v1,-pcid,-tsc-deadline,-invpcid,-x2apic,-hle,-rtm,-rdrand,-
 # 2**2 ns for each instruction: a processor of 250 MHz, whose clock goes no faster than the emulator on most hosts.
 COUNTED = ("-icount", "shift=2,sleep=off")
 TRANSLATED_MIB = 256
-# On a full disk QEMU would stop its guest and wait for somebody who makes room.
+# On a full disk QEMU would stop its guest and wait for room on the disk.
 REPORTED = "werror=report,rerror=report"
 MORE_MEMORY = "give it more with memory_mib under [[prepare]]: three quarters of it can be written"
 MORE_ROOM = "free some disk space where the cache is"

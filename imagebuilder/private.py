@@ -76,7 +76,7 @@ def _remove(path: Path) -> None:
 
 
 def check(root: Path) -> None:
-    """Raises InputError when somebody else may have written to this folder, or to those in it, two levels deep, or when
+    """Raises InputError when another user may have written to this folder, or to those in it, two levels deep, or when
     one of these is a symbolic link (the folder itself may be one of ours), or when it is no cache; OutputError when it
     cannot be read."""
     try:
@@ -88,7 +88,7 @@ def check(root: Path) -> None:
                 for _ in _inside(folder, root):
                     pass
     except (FileNotFoundError, NotADirectoryError):
-        pass  # none there yet, or something else, which whoever makes it finds out
+        pass  # none there yet, or something else, which is found out when it is made
     except OSError as error:
         raise OutputError(f"the cache {root} cannot be read: {error.strerror}", hint=elsewhere()) from error
 
@@ -146,7 +146,7 @@ def whose(found: os.stat_result) -> str | None:
 
 
 def elsewhere() -> str:
-    """What to do when the place of the cache is somebody else's."""
+    """What to do when the place of the cache belongs to another user."""
     return f"run without sudo, or {ELSEWHERE}" if os.geteuid() == 0 else ELSEWHERE
 
 

@@ -1,6 +1,6 @@
 """The one door to other programs: a clean environment, argv lists only, nothing left running.
 
-Not found, failed and ended by a signal are told apart, because the user does something else in each case.
+Not found, failed and ended by a signal are distinguished, because the remedy differs.
 """
 
 import os

@@ -3,15 +3,15 @@
 ::
 
     <root>/blobs/<ab>/<sha256>     contents, named by their SHA-256
-    <root>/records/<ab>/<key>      small JSON documents: what the step with that key gave
+    <root>/records/<ab>/<key>      small JSON documents: the result of the step with that key
     <root>/choices/<ab>/<key>      the same for what cannot be had again: which versions of packages were chosen
     <root>/locks/<key>             held while a step runs, so that two builds do not do the same work
     <root>/users                   held by all who use the cache, so that one can know that he is alone
     <root>/partial/<ab>/<sha256>   downloads that were broken off, and can be gone on with
-    <root>/scratch/<random>        work in progress; a lock tells the living from the dead, which are swept
+    <root>/scratch/<random>        work in progress; a lock is held by the living; what the dead left is swept
     <root>/apt, <root>/templates   of ``sources/apt.py`` and ``machine/template.py``
 
-Nobody else can read anything of it (``private.py``).
+No other user can read anything of it (``private.py``).
 Everything appears by a rename. A blob is checked against its name whenever it is read: one that does not match is
 removed, and the caller makes it again. The time of a file is that of its last use (within an hour): ``cache.py``
 removes what was not used for long.
@@ -86,7 +86,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.damaged: list[Path] = []
-        """Records and choices that were damaged, and are removed: nobody has said so yet."""
+        """Records and choices that were damaged, and are removed: not yet reported."""
         self._unwritable: str | None = None
         self._unkept: dict[str, dict[str, Any]] = {}
         private.check(root)
@@ -202,7 +202,7 @@ class Store:
     # Records
 
     def record(self, key: str, *, touch: bool = True) -> dict[str, Any] | None:
-        """What the step with this key gave; nothing when it has not run yet or its record is damaged."""
+        """The result of the step with this key; None when it has not run yet or its record is damaged."""
         return self._unkept.get(key) or self._read(self._path("records", key), touch=touch)
 
     def intact(self, key: str) -> bool:
@@ -214,8 +214,8 @@ class Store:
         return False
 
     def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """Remember what the step with this key gave (JSON); returns it as ``record`` will: whoever goes on with what
-        was just made sees the same as who finds it here later, down to the order of keys."""
+        """Keep the result of the step with this key (JSON); returns it as ``record`` will: who goes on with what was
+        just made sees the same as who finds it here later, down to the order of keys."""
         if self._unwritable:
             self._unkept[key] = as_read(value)
         else:
@@ -227,7 +227,7 @@ class Store:
         remove(self._path("records", key))
 
     def choice(self, key: str) -> dict[str, Any] | None:
-        """What was chosen for this key; nothing when nobody has yet. Older caches have it among their records."""
+        """What was chosen for this key; None before that. Older caches have it among their records."""
         chosen = self._read(self._path("choices", key))
         return self.record(key) if chosen is None else chosen
 
@@ -257,8 +257,8 @@ class Store:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Wait until nobody else does the work with this key; the lock falls with the process that holds it. In a cache
-        that can only be read nobody does any work."""
+        """Wait until no other process does the work with this key; the lock falls with the process that holds it. In a
+        cache that can only be read there is no such work."""
         if self._unwritable:
             yield
             return
@@ -268,7 +268,7 @@ class Store:
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
-        """Whether nobody else uses the cache: then nobody begins to, either, until this is over, and nobody holds a
+        """Whether no other process uses the cache: then none begins to until this is over, and none holds a
         lock. Raises OutputError."""
         self.check_writable()
         try:
@@ -292,7 +292,7 @@ class Store:
         """An empty folder that is gone afterwards. What a killed process leaves is swept by the next one. Raises
         OutputError."""
         self.check_writable()
-        with self.lock("scratch"):  # nobody sweeps between making the folder and owning it
+        with self.lock("scratch"):  # no sweep between making the folder and owning it
             folder = Path(tempfile.mkdtemp(dir=self.root / "scratch"))
             owner = open(folder / OWNER, "wb", opener=private.opener)  # noqa: SIM115 - closed below
             fcntl.flock(owner, fcntl.LOCK_EX)

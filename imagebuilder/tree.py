@@ -16,7 +16,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.store import Store, key_of, sha256, sha256_file
 
 MAX_LINKS = 40  # as Linux: more symbolic links on one way are taken for a loop
-MOST_FOLDERS = 256  # above one file: nobody has as many, and what is done for each of them adds up
+MOST_FOLDERS = 256  # above one file: no real image has as many, and what is done for each of them adds up
 
 
 class Kind(StrEnum):

@@ -1,4 +1,4 @@
-"""``imagebuilder verify`` from Python: what is claimed of an image by somebody whose key is known, and fits it."""
+"""``imagebuilder verify`` from Python: what the holder of a known key claims of an image, and whether it fits."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -208,7 +208,7 @@ class Reader:
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         names = [each.arg for each in arguments if each.arg not in ("self", "cls")]
         known = (self._module, node.name)
-        # Two of one name (methods of two classes) are not told apart: then what is given to them counts.
+        # Two of one name (methods of two classes) are not distinguished: then what is passed to them counts.
         self._facts.parameters[known] = [] if known in self._facts.parameters else [*map(self._place, names)]
         simple = all(isinstance(each, ast.Name) and each.id in SIMPLE_DECORATORS for each in node.decorator_list)
         region = ("global", node.name) if simple and not node.name.startswith("__") else None

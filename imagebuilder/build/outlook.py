@@ -38,7 +38,7 @@ def remember(plan: Plan, code: Code, store: Store, *, name: str) -> None:
 
 
 def outlooks(plan: Plan, code: Code, store: Store, *, name: str) -> list[Outlook]:
-    """What building it would do, step by step. Asks nobody, and makes nothing."""
+    """What building it would do, step by step. Needs no network, and makes nothing."""
     last = store.record(key(name))
     before = known_code(last["code"], store) if last else None
     asked = {key: there for end in plan.ends for key, there in _asked_for(end, store).items()}

@@ -102,7 +102,7 @@ def check(formats: Iterable[str]) -> None:
 
 def built(build: Build, out: Path) -> Built:
     """Build the image into ``out/NAME``, and write it in the formats that the build asks for. Raises InputError, before
-    anything is built, where somebody's own stands in the place of one; and what the steps raise."""
+    anything is built, where a file of the user's stands in the place of one; and what the steps raise."""
     for name in build.formats:
         _refuse_own(build, name, out)
     bundle = build.run(out)
@@ -155,7 +155,7 @@ def write_root(build: Build, name: str, out: Path) -> Output:
 
 
 def _refuse_own(build: Build, name: str, out: Path) -> None:
-    """Raises InputError for what stands in the place of a format's file and is somebody's own: no file, or one that is
+    """Raises InputError for what stands in the place of a format's file and is not ours: no file, or one that is
     of another format, or that has no image beside it, as ours have."""
     row = FILESYSTEMS.get(name) or IMAGES[name]
     path = out / f"{build.folder_name}{row.suffix}"

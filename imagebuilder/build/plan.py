@@ -23,8 +23,8 @@ from imagebuilder.store import key_of
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it makes, out of what, after which others. ``inputs`` is all that it gets to see besides what
-    those gave, ``revision`` the hash of the code that does it: a new version may give another result for the same."""
+    """One step: what it makes, out of what, after which others. ``inputs`` is all that it gets to see besides their
+    results, ``revision`` the hash of the code that does it: a new version may give another result for the same."""
 
     kind: StepKind
     title: str

@@ -345,5 +345,5 @@ class Planner:
 
 
 def _is_searched_by(variable: str) -> bool:
-    """Whether a variable of the application's environment tells what the closure looks for."""
+    """Whether a variable of the application's environment changes what the closure looks for."""
     return variable == "PATH" or variable.startswith("LD_") or variable in VARIABLES

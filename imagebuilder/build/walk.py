@@ -62,7 +62,7 @@ class Build:
     _results: dict[str, Result] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Damage is said once for each build."""
+        """Damage is reported once for each build."""
         object.__setattr__(self, "say", first_damage(self.say))
 
     def run(self, out: Path) -> Bundle:
@@ -93,7 +93,7 @@ class Build:
 
     @property
     def _place(self) -> str:
-        """What tells this build from others: the recipe's folder, and the image's name."""
+        """What distinguishes this build from others: the recipe's folder, and the image's name."""
         return f"{real(self.recipe.folder)} {self.folder_name}"
 
     @property
@@ -117,7 +117,7 @@ class Build:
 
     def write_image(self, format_name: str, path: Path) -> Artifact:
         """Write the image in one of the plan's formats as a file, or leave it alone when it stands there already. What
-        else stands there is replaced: ``outputs.built`` looks whether it is somebody's own."""
+        else stands there is replaced: ``outputs.built`` checks whether it is ours to replace."""
         wanted = self.plan.images[format_name]
         try:
             artifact = self._written_image(wanted, path)
@@ -224,7 +224,7 @@ class Build:
 
     def _make(self, wanted: Step) -> Mapping[str, Any]:
         """Do a step; once more when a content that it needs turns out to be damaged."""
-        for need in wanted.needs:  # first, so that steps are told in the order in which they are done
+        for need in wanted.needs:  # first, so that steps are reported in the order in which they are done
             self.document(need)
         with step(self.say, wanted.id, wanted.title):
             try:
@@ -243,7 +243,7 @@ class Build:
         self.store.damaged.clear()
 
     def _mend(self, error: CacheError) -> None:
-        """Have made again what of this build is damaged in the store: all of it, so that it is told once."""
+        """Have made again what of this build is damaged in the store: all of it, so that it is reported once."""
         self.say(Damaged(f"{error.message}: it is rebuilt"))
         for each in self.plan.steps():
             document = self.store.record(each.id)

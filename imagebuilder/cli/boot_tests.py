@@ -70,7 +70,7 @@ class Session:
         found = self._config.pluginmanager.get_plugin(GATHERED) if self._config else None
         return (found.report(), found.why) if isinstance(found, Gathered) else (None, "")
 
-    # What pytest tells
+    # What pytest prints
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -83,7 +83,7 @@ class Session:
     def pytest_report_teststatus(
         self, config: pytest.Config
     ) -> Generator[None, tuple[str, str, object], tuple[str, str, object]]:
-        """Our own lines stand for the letters, unless somebody asked for more of pytest's words."""
+        """Our own lines stand for the letters, unless more of pytest's output was asked for."""
         category, letter, word = yield
         return category, "" if self._draws(config) else letter, word
 
@@ -142,7 +142,7 @@ class Session:
         return line
 
     def _named(self, nodeid: str) -> tuple[str, str]:
-        """The recipe's folder, and the test; of a test that somebody wrote, its file too."""
+        """The recipe's folder, and the test; of a test in a file of its own, that file too."""
         path, _, test = nodeid.partition("::")
         root = self._config.rootpath if self._config else Path()
         file = root / path

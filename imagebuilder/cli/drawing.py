@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-PACE_S = 5.0  # where no bars are drawn, a step that takes longer is told of again
+PACE_S = 5.0  # where no bars are drawn, a step that takes longer is reported again
 FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE")  # variables by which rich takes any stream for a terminal
 LONGEST_PACES = 6  # at growing distances, of at most so many times that
 
 
 def stdout(*, beside: bool = False) -> "Console":
-    """Where results are printed; as wide as it needs to be when nobody looks at it. With ``beside`` they go to standard
-    error, because standard output is to hold a document and nothing else."""
+    """Where results are printed; as wide as it needs to be where there is no terminal. With ``beside`` they go to
+    standard error, because standard output is to hold a document and nothing else."""
     from rich.console import Console  # a tenth of what a build with nothing changed takes
 
     stream = sys.stderr if beside else sys.stdout
@@ -223,7 +223,7 @@ def _progress(console: "Console") -> "Progress":
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        redirect_stdout=False,  # whoever prints while bars are drawn does so above them, by their console
+        redirect_stdout=False,  # what is printed while bars are drawn stands above them, by their console
         redirect_stderr=False,
     )
 

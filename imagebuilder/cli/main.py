@@ -177,7 +177,7 @@ def _told(error: BaseException) -> int:
             streams.drop()
             return UNREAD
         case BrokenPipeError():
-            return _say(MachineError("a program that imagebuilder had started was gone when it was told something"))
+            return _say(MachineError("a program that imagebuilder had started ended before it had read its input"))
         case OSError():
             place = f"{error.filename}: " if error.filename else ""
             return _say(OutputError(f"{place}{error.strerror or error}"))
@@ -190,7 +190,7 @@ def _status(error: SystemExit) -> int:
 
 
 def _fault(error: BaseException) -> ImagebuilderError:
-    """What nobody thought of."""
+    """An error of our own: a bug."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return ToolFailed(

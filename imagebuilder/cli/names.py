@@ -1,5 +1,5 @@
 """Names that a shell completes: of recipes, kernels, fragments, templates and formats, and of files. What is not among
-them is refused by whoever uses it, with the nearest one; an empty one, as of a variable that is not set, at once."""
+them is refused where it is used, with the nearest one; an empty one, as of a variable that is not set, at once."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -73,7 +73,7 @@ class Known(click.ParamType[str]):
         """The names that begin so, else files."""
         try:
             found = sorted(name for name in self._known() if name.startswith(incomplete))
-        except (ImagebuilderError, OSError):  # a shell that completes words is no place to be told of it
+        except (ImagebuilderError, OSError):  # an error has no place in a shell's completion
             found = []
         if found or self._kind is None:
             return [CompletionItem(name) for name in found]

@@ -172,7 +172,7 @@ async def _attached(
 
 
 class _Screen:
-    """What the guest's console shows. When it cannot be shown any more nobody waits for it: the machine is ended."""
+    """What the guest's console shows. When it cannot be shown any more the machine is ended."""
 
     def __init__(self) -> None:
         self.error: OSError | None = None

@@ -119,7 +119,7 @@ async def _either(*ways: Coroutine[Any, Any, object]) -> None:
 
 @dataclass
 class _Log:
-    """What was served, told as it comes. ``over`` is set when it was enough."""
+    """What was served, reported as it comes. ``over`` is set when it was enough."""
 
     as_json: bool
     quiet: bool

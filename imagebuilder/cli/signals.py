@@ -34,7 +34,7 @@ class Ended(KeyboardInterrupt):
 
 
 def sentence(number: int) -> str:
-    """What is said of it."""
+    """The message for it."""
     return f"imagebuilder: ended by {NAMES[signal.Signals(number)]}"
 
 

@@ -1,4 +1,4 @@
-"""The standard streams as we were given them: closed, full, or read by nobody.
+"""The standard streams as we were given them: closed, full, or without a reader.
 
 A closed one is opened to nowhere (``/dev/null``), before anything else could be opened under its number and be written
 to. What can be written nowhere else shows in the exit status alone.
@@ -40,7 +40,7 @@ def _output(given: TextIO | None) -> TextIO:
 
 
 def unread() -> bool:
-    """Whether whoever read what we print has left."""
+    """Whether the reader of our output has left."""
     return any(map(_unread, (sys.stdout, sys.stderr)))
 
 
@@ -54,7 +54,7 @@ def flush() -> None:
 
 
 def drop() -> None:
-    """Let standard output lead to nowhere: what it still holds back cannot be written, and nobody is to complain."""
+    """Let standard output lead to nowhere: what it still holds back cannot be written, and that is no error."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``imagebuilder verify``: whether an image is what somebody has signed."""
+"""``imagebuilder verify``: whether an image is the one that was signed."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the arguments of the command name: files of the packages that the application is told to open."""
+"""What the arguments of the command name: files of the packages that the application opens because of them."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -33,7 +33,7 @@ RELOCATIONS = TARGET.relocations
 UNDEFINED, FIRST_RESERVED = 0, 0xFF00
 GLOBAL, WEAK = 1, 2
 PLAIN_TYPES = (0, 1, 2)  # no type, object, function: no thread-local ones, and none that are computed at start
-# Whoever replaces malloc at run time replaces it for the C library too, which therefore asks the linker for its own.
+# A replacement of malloc at run time has to reach the C library too, which therefore asks the linker for its own.
 C_LIBRARY = re.compile(r"(libc|ld-linux.*|ld-musl.*)\.(so|musl).*")
 PRELOAD = "/etc/ld.so.preload"
 
@@ -120,7 +120,7 @@ class Shared:
 
 
 def bound(tree: Tree, environment: Mapping[str, str]) -> Tree:
-    """The tree with its libraries bound to themselves where nobody else in it could take their place.
+    """The tree with its libraries bound to themselves where nothing else in it could take their place.
 
     It is left as it is when something else is preloaded: with ``LD_…`` in the application's environment, or with
     /etc/ld.so.preload.
@@ -175,7 +175,7 @@ def _dynamic(data: bytes, dynamic: "DynamicSegment") -> bytes:
 
 
 def _sound(shared: Shared, claims: Mapping[bytes, int]) -> bytes:
-    """As ``_bind``; of a file whose tables lead out of it, what it was: whoever loads it may complain."""
+    """As ``_bind``; of a file whose tables lead out of it, the file unchanged: the error comes where it is loaded."""
     try:
         data = _bind(shared, claims)
     except (ValueError, LookupError, struct.error):

@@ -1,4 +1,4 @@
-"""What programs open by themselves while they run, and no header of theirs tells: interpreters above all. A row each.
+"""What programs open by themselves while they run, and no header of theirs names: interpreters above all. A row each.
 
 A row counts as soon as one of its programs is kept, for whatever reason. Its needs are globs over the tree, each with
 the reason that ``inspect`` shows. ``needs`` does what they say, and gives the recipe's own words the precedence.

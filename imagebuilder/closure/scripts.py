@@ -28,7 +28,7 @@ PACKAGES: Mapping[str, str] = {
 
 
 def is_executable(node: Node) -> bool:
-    """Whether somebody may run the file."""
+    """Whether the file is executable by anyone."""
     return node.kind is Kind.FILE and bool(node.mode & 0o111)
 
 

@@ -217,7 +217,7 @@ class Walk:
                 self.tolerated.append(error.message)
 
     def _find(self, name: str, loaded: Loaded, *, is_interpreter: bool = False) -> None:
-        """A library, or the interpreter of a program, which nobody searches for."""
+        """A library, or the interpreter of a program, found by its path and not searched for."""
         try:
             there = Found(name) if self.tree.resolve(name) else None
             self._library(name, there if is_interpreter else self._linker.find(name, loaded), loaded)

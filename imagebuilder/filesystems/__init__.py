@@ -29,7 +29,7 @@ class WriteStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """One way to write a root. ``disk`` tells a disk that the guest mounts from an initramfs or an archive; ``xattrs``
+    """One way to write a root. ``disk``: a disk that the guest mounts, and no initramfs or archive; ``xattrs``
     is the kernel's symbol by which file capabilities are seen on it (attributes whose names begin with "security."):
     empty where none is needed, None where the format has no attributes. ``magic`` is what its files have,
     and at which offset."""

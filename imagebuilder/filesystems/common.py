@@ -38,7 +38,7 @@ def open_blob(blob: Blob) -> BinaryIO:
 
 
 def copy_blob(blob: Blob, stream: BinaryIO) -> None:
-    """Write a content. Raises OutputError when it is not as long as it was said to be."""
+    """Write a content. Raises OutputError when its length is not the declared one."""
     written = 0
     with open_blob(blob) as content:
         while chunk := content.read(CHUNK_BYTES):
@@ -50,7 +50,7 @@ def copy_blob(blob: Blob, stream: BinaryIO) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; what stands there at the end takes the place of ``path``, or is gone after an error. A link
-    stays, and what it leads to is replaced; a device, or a pipe, is written to (nobody wants another /dev/null)."""
+    stays, and what it leads to is replaced; a device, or a pipe, is written to (/dev/null must stay one)."""
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     special = path.exists() and not (path.is_file() or path.is_dir())
     descriptor, name = tempfile.mkstemp(dir=None if special else target.parent, prefix=f".{target.name}.")

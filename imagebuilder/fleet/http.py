@@ -104,7 +104,7 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     link = h11.Connection(h11.SERVER, HEAD_BYTES)
     head = await _head(link, reader)
     assert isinstance(head, h11.Request)
-    if int(dict(head.headers).get(b"content-length", 0)) > most_bytes:  # before the client is told to go on
+    if int(dict(head.headers).get(b"content-length", 0)) > most_bytes:  # before the client is asked to go on
         raise TooLarge(f"is longer than {most_bytes} bytes")
     if link.they_are_waiting_for_100_continue:
         writer.write(link.send(CONTINUE) or b"")
@@ -115,7 +115,7 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 async def read_answer(reader: asyncio.StreamReader, method: str, most_bytes: int) -> Response:
     """The whole answer to a request of that method. Raises as ``read_request``."""
     link = h11.Connection(h11.CLIENT, HEAD_BYTES)
-    link.send(h11.Request(method=method, target="/", headers=[("Host", "")]))  # what is answered tells if a body comes
+    link.send(h11.Request(method=method, target="/", headers=[("Host", "")]))  # which decides whether a body follows
     head = await _head(link, reader)
     assert isinstance(head, h11.Response)
     bodiless = method == "HEAD" or head.status_code in BODILESS

@@ -31,7 +31,7 @@ from imagebuilder.machine.waiting import any_of, finished, resolve
 from imagebuilder.store import Store
 
 ASIDE_S = 0.02  # what follows a hand-out is for who got it: the next clone is begun after that
-FAILURES = 3  # so many in a row, and who waits is told
+FAILURES = 3  # so many in a row, and waiters get the error
 BACK_OFF_S, MOST_BACK_OFF_S = 0.1, 5.0  # after a failure; twice as long after each further one
 HAND_OUTS = 5  # clones that turn out to be dead when they are handed out, one after the other
 

@@ -91,7 +91,7 @@ class Front:
         assert task is not None
         self._talks.add(task)
         try:
-            with suppress(OSError, EOFError):  # the client has left: nobody to tell
+            with suppress(OSError, EOFError):  # the client has left
                 await self._one(reader, writer)
         finally:
             self._talks.discard(task)

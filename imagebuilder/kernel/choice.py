@@ -19,7 +19,7 @@ NO_FIRMWARE: Mapping[Firmware, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kernel of an image, whether somebody named it, and why it is this one: a clause that follows its name.
+    """The kernel of an image, whether it was asked for by name, and why it is this one: a clause that follows its name.
     ``variant`` are the further fragments with which it is kept prebuilt, where it was chosen for them."""
 
     definition: KernelDefinition

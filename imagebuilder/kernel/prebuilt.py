@@ -1,4 +1,4 @@
-"""Prebuilt kernels, kept with their definition so that nobody waits for a compiler.
+"""Prebuilt kernels, kept with their definition so that no compiler is needed.
 
 ::
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 MOST_LINES = 400
 TELLS = "\0"
 INDENTED = r"(?:\n[ \t].*)*"
-# Behind these stands the line that tells.
+# Behind these stands the line with the error.
 LEADING = re.compile(
     r"^(?:(?:(?:During handling of the above exception|The above exception was the direct cause).*\n)?"
     rf"Traceback \(most recent call last\):{INDENTED}\n"
@@ -18,7 +18,7 @@ LEADING = re.compile(
     r")",
     re.MULTILINE,
 )
-# Before these stands the line that tells.
+# Before these stands the line with the error.
 TRAILING = re.compile(
     rf"(?:\nRequire stack:(?:\n- .*)*)?(?:\n[ \t]+at \S.*(?:\)|:\d).*{INDENTED}(?:\n\}})?"  # Java, Node
     r"(?:\nEmitted 'error' event.*)?)+(?:\nNode\.js v.*)?"
@@ -34,7 +34,7 @@ CAUSE = "Caused by: "
 
 def without_frames(lines: Sequence[str]) -> tuple[list[str], int | None]:
     """The last lines (of at most MOST_LINES that are not empty, indented as they were) without those that are frames of
-    a backtrace; and the index of the one that tells what the last backtrace is about, when there is a backtrace."""
+    a backtrace; and the index of the one with the error of the last backtrace, when there is a backtrace."""
     text = TRAILING.sub(TELLS, LEADING.sub(TELLS, "\n".join(lines[-MOST_LINES:])))
     kept = [line.strip() for line in text.split("\n") if line.strip(f"{TELLS} \t#")]
     causes = [line.startswith(CAUSE) for line in kept]

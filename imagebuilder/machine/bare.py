@@ -1,4 +1,4 @@
-"""A machine by its bare command line, as somebody would paste it: no QMP, no channel, the console on a pipe.
+"""A machine by its bare command line, as one would paste it: no QMP, no channel, the console on a pipe.
 
 It is started to know what measuring costs, with nothing between us and QEMU that the other starts have. It does not die
 with us by itself, so a shell that was there before waits beside it: when we are gone, it ends QEMU.
@@ -26,11 +26,11 @@ from imagebuilder.recipe.model import Ready
 from imagebuilder.recipe.values import ReadyKind
 
 LEASHED = "LEASHED_BY"  # in QEMU's environment, with the number of the process that ends it
-# Where we are gone before we have told QEMU's number, it is known by its environment: our end of the pipe is closed in
-# QEMU's process when that has one of its own.
+# Where we are gone before we have reported QEMU's number, it is known by its environment: our end of the pipe is closed
+# in QEMU's process when that has one of its own.
 LEASH = f"""echo; if read -r pid; then read -r rest; kill -9 "$pid"; else for each in /proc/[0-9]*; do
 grep -qszx {LEASHED}=$$ $each/environ && kill -9 "${{each#/proc/}}"; done; fi"""
-ATTEMPTS = 3  # somebody else may take a port that was free
+ATTEMPTS = 3  # another process may take a port that was free
 WATCHED = (ReadyKind.HTTP, ReadyKind.TCP, ReadyKind.CONSOLE)
 
 
@@ -61,24 +61,24 @@ class Bare:
         return self.console.watch(pattern)
 
     async def exited_ns(self, status: int) -> int:
-        """Without a channel nobody tells."""
+        """Not known without a channel."""
         raise MachineError("a bare machine does not tell how its application ended")
 
     @property
     def running(self) -> bool:
-        """Without a channel nobody tells: not before the application may be asked anyway."""
+        """Not known without a channel: not before the application may be asked anyway."""
         return False
 
     @property
     def listens(self) -> bool:
-        """Without a channel nobody tells."""
+        """Not known without a channel."""
         return False
 
     async def taken(self, host_port: int) -> None:
-        """Without QMP nobody tells."""
+        """Not known without QMP."""
 
     async def accepted_ns(self, host_port: int) -> int:
-        """Without QMP nobody tells."""
+        """Not known without QMP."""
         raise MachineError("a bare machine does not tell who took a connection")
 
 
@@ -91,7 +91,7 @@ async def first_answer(
     spec: MachineSpec, ready: Ready, *, quiet_s: float, host_cpus: tuple[int, ...] = ()
 ) -> BareStart:
     """Start it and wait for the first real answer. It is asked as an instance is from the moment at which its
-    application has started; of a bare one nobody knows that, so not before ``quiet_s`` are over.
+    application has started; of a bare one that is not known, so not before ``quiet_s`` are over.
     ``host_cpus`` are the processors of this host that it may use; none: those that we may use.
 
     Raises NotReady, GuestFailed, MachineError.

@@ -5,8 +5,8 @@ costs one more ``exec`` (about 1 ms); doing the same between ``fork`` and ``exec
 first, which was measured to cost 2 ms in a small process and 15 ms in one of 300 MiB, and is unsafe with threads.
 
 We may be killed in the millisecond before that takes effect. So QEMU, when it is past it, has to open a file through
-our list of open files: a process that dies loses those before its children are told, so that QEMU either finds us alive
-and will be told, or ends by itself.
+our list of open files: a process that dies loses those before its children are notified, so that QEMU either finds us
+alive and will be notified, or ends by itself.
 """
 
 import ctypes
@@ -44,7 +44,7 @@ class Child:
         self._popen: subprocess.Popen[bytes] | None = None
         try:
             self._pidfd = os.pidfd_open(pid)
-        except OSError:  # there is no further descriptor: nobody could look after it
+        except OSError:  # there is no further descriptor: it could not be supervised
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise
@@ -61,7 +61,7 @@ class Child:
     ) -> Self:
         """Start it. Raises ToolMissing when it is not installed.
 
-        With ``small_pages`` none of its memory is in huge pages, as ``_small_pages`` tells. ``environment`` is given to
+        With ``small_pages`` none of its memory is in huge pages, by ``_small_pages``. ``environment`` is given to
         it besides the usual one.
         """
         words = [str(process.require("setpriv")), "--pdeathsig", "KILL", str(process.require(argv[0])), *argv[1:]]

@@ -24,7 +24,7 @@ class Circumstances:
     machine: str
     """Machine, accelerator, memory, processors and scratch disks."""
     words: str
-    """The hash of what QEMU and the kernel are told besides: devices, CPU model, command line."""
+    """The hash of what else QEMU and the kernel are given: devices, CPU model, command line."""
     qemu: str
     """QEMU's version, in its own words."""
     cpu: str

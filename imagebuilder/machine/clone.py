@@ -65,7 +65,7 @@ class Identity:
         return cls(hostname, environment=environment or {}, user_data=user_data, secrets=secrets or {})
 
     def words(self, address: str | None) -> Iterator[str]:
-        """What init is told, line by line; a machine without a network has no address."""
+        """What is sent to init, line by line; a machine without a network has no address."""
         yield f"seed {self.seed.hex()}"
         yield f"hostname {self.hostname}"
         if address is not None:
@@ -104,7 +104,7 @@ async def held(
 
 
 async def begin(instance: Instance, template: Template, identity: Identity) -> None:
-    """Let a held clone go on for the first time, as somebody new. Does not wait until its programs go on."""
+    """Let a held clone go on for the first time, with its new identity. Does not wait until its programs go on."""
     words = words_of(instance, template, identity)
     await go_on(instance, parked_of(template), words=words, signal=template.signal)
 
@@ -130,7 +130,7 @@ def parked_of(template: Template) -> Parked:
 
 
 def words_of(instance: Instance, template: Template, identity: Identity) -> list[str]:
-    """What init is told about who a clone is."""
+    """What init gets to know of a clone's identity."""
     # The name server is its template's: to write it down again would cost more than all the rest.
     words = [*identity.words(address_words(instance.spec, instance.launch) if instance.spec.network else None)]
     if template.hook is not None:

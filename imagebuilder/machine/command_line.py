@@ -50,7 +50,7 @@ class Hardware:
 HARDWARE: Mapping[MachineType, Hardware] = {
     # The kernel speaks modern virtio only.
     MachineType.MICROVM: Hardware("", "device", extra=("-global", "virtio-mmio.force-legacy=off")),
-    # No option ROM: nobody boots from the network here, and the package that brings it is often missing.
+    # No option ROM: nothing boots from the network here, and the package that brings it is often missing.
     MachineType.Q35: Hardware(",usb=off", "pci", nic_options=",romfile="),
 }
 ACCELERATOR_ARGS: Mapping[Accelerator, tuple[str, ...]] = {
@@ -60,8 +60,8 @@ ACCELERATOR_ARGS: Mapping[Accelerator, tuple[str, ...]] = {
     # What it keeps of translated code is bounded, or a guest that never runs its code twice takes 1 GiB of the host.
     Accelerator.TCG: ("-accel", f"tcg,tb-size={TRANSLATED_MIB}", "-cpu", "max,-smap,-erms,-fsrm"),
 }
-# A restricted network has its forwarded ports and DHCP. Nobody meets a guest by IPv6, which would be one more way out:
-# fec0::2 is the host's ::1.
+# A restricted network has its forwarded ports and DHCP. IPv6 is off, since it would be one more way out: fec0::2
+# is the host's ::1.
 EGRESS: Mapping[Egress, str] = {Egress.NONE: ",restrict=on,ipv6=off", Egress.FULL: ",ipv6=off"}
 
 
@@ -106,7 +106,7 @@ def _machine_args(spec: MachineSpec, launch: Launch) -> Iterator[str]:
     if launch.incoming:
         yield from ("-incoming", "defer")
     elif launch.memory_file:
-        # A clone does as it is told, not as its template did when it was kept: that stood still.
+        # A clone starts running when it is told to, unlike its template, which was suspended when it was kept.
         yield from ("-global", "migration.store-global-state=off")
 
 
@@ -146,7 +146,7 @@ def _words(spec: MachineSpec, launch: Launch, wiring: Wiring | None) -> Iterator
         yield f"ib.ip={network.network_words(spec, launch)}"
     if spec.channel and wiring is not None:
         yield f"ib.channel={CHANNEL_DEVICE}"
-        # One that is counted is asked when it rests, and whoever looks meanwhile is counted too.
+        # One that is counted is asked when it rests, and a look meanwhile would be counted too.
         if spec.forwards and launch.icount is None:
             yield "ib.listen=1"
         if spec.given:
@@ -182,7 +182,7 @@ def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
             content = f"format={disk.format},{_access(disk)}" + (f",aio={disk.aio}" if disk.aio else "")
             yield from ("-drive", f"if=none,id=disk{number},{content},file={_value(str(disk.path))}")
         elif wiring is not None:
-            # A file without a name, which QEMU inherits. Nobody reads it later: no flush has to reach the host's disk.
+            # A file without a name, which QEMU inherits. It is not read later: no flush has to reach the host's disk.
             yield from ("-drive", f"if=none,id=disk{number},format=raw,cache=unsafe,file=/proc/self/fd/{next(fds)}")
         else:
             # Writes go to a temporary file that QEMU unlinks at once.
@@ -222,7 +222,7 @@ def _random_args(spec: MachineSpec) -> Iterator[str]:
 
 def _access(disk: Disk) -> str:
     if disk.writable:
-        return "cache=unsafe"  # nobody reads it after a crash of the host
+        return "cache=unsafe"  # it is not read after a crash of the host
     return "snapshot=on" if disk.snapshot else "readonly=on"
 
 

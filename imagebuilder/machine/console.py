@@ -17,7 +17,7 @@ LINE_BYTES = 64 << 10  # a longer line is looked at in pieces
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Somebody who waits for a line; ``seen`` gets the host's monotonic time in ns at which it came."""
+    """A caller that waits for a line; ``seen`` gets the host's monotonic time in ns at which it came."""
 
     pattern: Pattern
     seen: asyncio.Future[int]
@@ -29,7 +29,7 @@ class Console(asyncio.Protocol):
     def __init__(self, on_data: Callable[[bytes], None] | None = None) -> None:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_room: Callable[[bool], None] = lambda _room: None
-        """Told when what is typed piles up since the guest does not take it (false), and when it did (true)."""
+        """Called when typed input piles up because the guest does not take it (false), and when it took it (true)."""
         self.total_bytes = 0
         self._on_data = on_data
         self._head = bytearray()
@@ -55,7 +55,7 @@ class Console(asyncio.Protocol):
         if self._on_data is not None:
             try:
                 self._on_data(data)
-            except OSError:  # whoever read it has gone; the guest need not mind
+            except OSError:  # its reader has gone; the guest goes on
                 self._on_data = None
 
     def pause_writing(self) -> None:

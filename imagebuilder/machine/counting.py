@@ -1,4 +1,4 @@
-"""What QEMU tells of a guest whose instructions are counted (``-icount``): how many, and whether it rests or ended."""
+"""What QEMU says of a guest whose instructions are counted (``-icount``): how many, and whether it rests or ended."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Why an instance did not do what it should, as a sentence: the application's own words first, then what to do.
 
-It is told from what was seen: how the machine ended, what stands on its console, and what init says listens.
+It follows from what was seen: how the machine ended, what stands on its console, and what init says listens.
 """
 
 import re
@@ -15,7 +15,7 @@ from imagebuilder.machine.refused import refused
 
 MOST_LINES = 3
 WORDS_CHARACTERS = 300
-MAIN_CHARACTERS = 220  # of these, for the line that tells the most
+MAIN_CHARACTERS = 220  # of these, for the line that says the most
 LEAST_CHARACTERS = 40
 MOST_NAMED = 4
 LAST_CHARACTERS, LAST_LINES = 32768, 20  # of the console, in which one looks for complaints
@@ -51,7 +51,7 @@ NO_EGRESS = (
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen of an instance. ``left`` are processes that ran on when the application had ended, ``listens`` is
-    None when nobody could tell; ``closed``: it has a network, and no way out; ``lacks`` knows what to do about files
+    None when that is not known; ``closed``: it has a network, and no way out; ``lacks`` returns what to do about files
     that lines say are missing, ``unread`` about those that the configuration reads where they are there."""
 
     name: str

@@ -27,8 +27,8 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the machine ended. ``status`` or ``signal`` is the application's, when init told it; ``why`` is a sentence's
-    second half: the machine ended because "the application exited with status 3"."""
+    """How the machine ended. ``status`` or ``signal`` is the application's, when init reported it; ``why`` is a
+    sentence's second half: the machine ended because "the application exited with status 3"."""
 
     how: How
     why: str
@@ -59,7 +59,7 @@ class Facts:
     qemu_status: int | None = None
     qemu_said: str = ""
     started: bool = True
-    """The application had been started, or nobody could have told."""
+    """The application had been started, or that cannot be known."""
     memory_mib: int | None = None
 
 
@@ -78,7 +78,7 @@ def judge(facts: Facts) -> Exit:
 
 
 def reason(said: str) -> str:
-    """Why QEMU ended, by its own words: the first line that tells of an error (such as a register of the processor that
+    """Why QEMU ended, by its own words: the first line that reports an error (such as a register of the processor that
     this host does not let a guest have), else the last one."""
     lines = [line for line in said.splitlines() if line.strip() and not line.endswith(HARMLESS)]
     told = next((line for line in lines if ERROR.search(line)), lines[-1] if lines else "")

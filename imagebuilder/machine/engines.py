@@ -89,5 +89,5 @@ def chosen(template: Template) -> Engine | str:
 
 
 def note(why: str) -> Note:
-    """What is said where there is no engine."""
+    """The message where there is no engine."""
     return Note(f"{why}: every clone is a new QEMU")

@@ -1,4 +1,4 @@
-"""What was seen of one machine, from which it is said how it ended and why it did not do what it should."""
+"""What was seen of one machine, from which follows how it ended and why it did not do what it should."""
 
 import asyncio
 import re
@@ -33,7 +33,7 @@ class Evidence:
 
     @property
     def started(self) -> bool:
-        """Whether the application had been started, or nobody could have told."""
+        """Whether the application had been started, or that cannot be known."""
         spoke = self._channel.started.is_set() or bool(own_lines(self._console.text))
         return self._spec.foreign or self._launch.incoming or spoke
 
@@ -57,7 +57,7 @@ class Evidence:
         return GuestFailed(sentence, hint=hint)
 
     def late(self, limit_s: float, wanted: str, port: int | None, listens: frozenset[Listens] | None) -> NotReady:
-        """The error for one that goes on and did not answer in time; ``listens`` are the sockets of which init told."""
+        """The error for one that goes on and did not answer in time; ``listens`` are the sockets that init reported."""
         sentence, hint = late(replace(self._seen(), listens=listens), limit_s, wanted, port)
         return NotReady(sentence, hint=hint)
 
@@ -83,4 +83,4 @@ class Evidence:
 
 def _panic(console: str) -> str:
     found = re.search(PANIC + r"(.*)", console)
-    return found[1].strip() if found else "its console tells more"
+    return found[1].strip() if found else "its console shows more"

@@ -15,7 +15,7 @@ def quoted(said: str | bytes, most: int = 80) -> str:
 
 
 def excerpt(said: str, most: int = LINE_CHARACTERS) -> str:
-    """It in one line; of much the beginning, why the system refused something where that is told, and the end."""
+    """It in one line; of much the beginning, why the system refused something where that is in it, and the end."""
     text = " ".join(_plain(said[: 4 * most] + said[4 * most :][-4 * most :], keep=" \n\r\t").split())
     if len(text) <= most:
         return text
@@ -28,7 +28,7 @@ def excerpt(said: str, most: int = LINE_CHARACTERS) -> str:
 
 
 def refusal(said: str) -> re.Match[str] | None:
-    """Where it tells why the system refused something: "No such file or directory"."""
+    """Where it says why the system refused something: "No such file or directory"."""
     return _refusals().search(said)
 
 

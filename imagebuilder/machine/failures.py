@@ -20,7 +20,7 @@ COMMAND, QEMU_SAID = "command.txt", "qemu-stderr.log"
 
 
 class PortTaken(MachineError):
-    """Somebody listens at the host port already. ``port`` is its number."""
+    """Another process listens at the host port already. ``port`` is its number."""
 
     def __init__(self, port: int) -> None:
         super().__init__(f"port {port} of this machine is taken: give another one", hint=f"ss -ltnp 'sport = :{port}'")
@@ -28,7 +28,7 @@ class PortTaken(MachineError):
 
 
 def check_free(port: int) -> None:
-    """Raise PortTaken when somebody listens at this port of 127.0.0.1 now; 0 is any free one."""
+    """Raise PortTaken when a process listens at this port of 127.0.0.1 now; 0 is any free one."""
     with socket.socket() as ours:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

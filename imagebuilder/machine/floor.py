@@ -1,4 +1,4 @@
-"""The floor: how long the same machine takes to be there with nothing in it. Start-ups are told in its multiples."""
+"""The floor: how long the same machine takes to be there with nothing in it. Start-ups are given in its multiples."""
 
 from dataclasses import dataclass
 

@@ -59,7 +59,7 @@ class Given:
         return "".join(f"{name}={value}\n" for name, value in self.environment.items()).encode()
 
     def words(self) -> Iterator[str]:
-        """What init is told, line by line."""
+        """What is sent to init, line by line."""
         for name, content in ((ENVIRONMENT, self._lines), (USER_DATA, self.user_data)):
             yield from _parts(f"file {name}", content) if content else ()
         for name, content in self.secrets.items():

@@ -167,7 +167,7 @@ class Instance(Observed):
         raise NotReady(sentence, hint=last_words(self.console))
 
     async def wait_exit(self) -> Exit:
-        """Wait until the machine has ended; tells how."""
+        """Wait until the machine has ended; returns how."""
         return await asyncio.shield(self._ended)
 
     async def outcome(self, future: asyncio.Future[T], what: str, *, timeout_s: float) -> T:

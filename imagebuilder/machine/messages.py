@@ -123,7 +123,7 @@ class GuestMemory:
 
 
 MEMORY_KEYS = tuple(each.name.removesuffix("_bytes") for each in fields(GuestMemory))
-LEAST_KEYS = 5  # those that init has always told
+LEAST_KEYS = 5  # those that init has always reported
 
 Message = Phase | ClockStep | Exited | Signalled | Left | Failed | GuestMemory | Done | Watch | Pages | Listens
 

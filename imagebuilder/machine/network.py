@@ -14,7 +14,7 @@ ADDRESS, GATEWAY_ADDRESS, NAME_SERVER_ADDRESS = "10.0.2.15/24", "10.0.2.2", "10.
 # server are the same for all. 100.64.0.0/10 is set aside for addresses inside one provider's network (RFC 6598).
 NETWORK = "net"  # the name of the network backend
 CLONES_NETWORK = IPv4Network("100.64.0.0/10")
-GATEWAY, NAME_SERVER, FIRST_GUEST = 2, 3, 15  # QEMU is told: in so large a network it would count otherwise
+GATEWAY, NAME_SERVER, FIRST_GUEST = 2, 3, 15  # QEMU is given these: in so large a network its defaults would differ
 
 
 def forwarding(spec: MachineSpec, launch: Launch = COLD) -> Iterator[str]:
@@ -47,7 +47,7 @@ def subnet(launch: Launch = COLD) -> Subnet:
 
 
 def network_words(spec: MachineSpec, launch: Launch) -> str:
-    """The same and the name server; a guest without a way out is told of none, so that it does not wait for answers."""
+    """The same and the name server; a guest without a way out gets none, so that it does not wait for answers."""
     return address_words(spec, launch) + (f",{name_server(launch)}" if spec.egress is Egress.FULL else "")
 
 
@@ -57,7 +57,7 @@ def name_server(launch: Launch) -> str:
 
 
 def guest_address(spec: MachineSpec, launch: Launch) -> str:
-    """A clone is numbered by its first host port, which nobody else has at the time. One without ports cannot be met,
-    and has its template's address."""
+    """A clone is numbered by its first host port, which no other process has at the time. One without ports cannot be
+    reached, and has its template's address."""
     number = next((forward.host_port or 0 for forward in spec.forwards), 0) if launch.incoming else 0
     return str(CLONES_NETWORK[(number << 6) + FIRST_GUEST])

@@ -92,13 +92,13 @@ class Observed:
 
     @property
     def listening_ns(self) -> int | None:
-        """When the application was seen to listen: by init, else as ``Attempts.listening_ns`` says. None: nobody asked
+        """When the application was seen to listen: by init, else as ``Attempts.listening_ns`` says. None: not asked for
         a port."""
         return self.phases_ns.get(LISTENING, self._listening_ns)
 
     @property
     def clock_step_ns(self) -> int | None:
-        """The steps of the guest's clock, and so of ``phases_ns``; None when init has not told."""
+        """The steps of the guest's clock, and so of ``phases_ns``; None when init has not reported them."""
         return self.channel.reports.clock_step_ns
 
     @property

@@ -53,7 +53,7 @@ class ProbedInstance:
 
     @property
     def listens(self) -> bool:
-        """Whether the application is known to listen: init has told, it did before it was cloned, or has answered."""
+        """Whether the application is known to listen: by init, as a clone of one that did, or by an answer."""
         return self._launch.incoming or self.answered or LISTENING in self._channel.reports.phases
 
     def host_port(self, guest_port: int) -> int:
@@ -68,7 +68,7 @@ class ProbedInstance:
         return self._console.watch(pattern)
 
     async def exited_ns(self, status: int) -> int:
-        """The moment at which init told that the application ended with ``status``. Raises GuestFailed for all else."""
+        """The moment at which init reported that the application ended with ``status``. Raises GuestFailed else."""
         await any_of(self._channel.ended, self._evidence.over)
         found, at_ns = self._evidence.exit, self._channel.reports.end_ns
         if found.how is How.APPLICATION and found.status == status and at_ns is not None:
@@ -78,7 +78,7 @@ class ProbedInstance:
     async def accepted_ns(self, host_port: int) -> int:
         """The moment at which the guest took a connection to this port: QEMU has no event for it, and is asked again
         and again."""
-        while not await self.taken(host_port):  # noqa: ASYNC110 - nobody tells
+        while not await self.taken(host_port):  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(INTERVAL_S)
         return time.monotonic_ns()
 

@@ -29,7 +29,7 @@ logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 @dataclass(frozen=True, slots=True)
 class QmpEvent:
-    """What QEMU told by itself, and when it arrived (host's monotonic clock).
+    """What QEMU reported by itself, and when it arrived (host's monotonic clock).
 
     ``wall_ns`` is QEMU's own stamp: when it happened, by the host's wall clock, in steps of 1 µs; 0 without one.
     """
@@ -71,7 +71,7 @@ class Qmp:
         self.version = ".".join(str(parts[part]) for part in ("major", "minor", "micro") if part in parts)
 
     async def go_on(self, connection: socket.socket, *, version: str) -> None:
-        """Take over the socket of a QEMU that has greeted somebody else before. Raises EOFError or OSError."""
+        """Take over the socket of a QEMU that has greeted another client before. Raises EOFError or OSError."""
         self._client.await_greeting = self._client.negotiate = False
         self.version = version
         self.greeting_ns = self.running_ns = time.monotonic_ns()
@@ -107,13 +107,13 @@ class Qmp:
         return str(await self.execute("human-monitor-command", **{"command-line": words}))
 
     def next_event(self, name: str, *, status: tuple[str, ...] = ()) -> asyncio.Future[QmpEvent]:
-        """The next event of this name, from now on; one that tells a status counts with one of these only."""
+        """The next event of this name, from now on; one that has a status counts with one of these only."""
         future: asyncio.Future[QmpEvent] = asyncio.get_running_loop().create_future()
         self._awaited.append((name, status, future))
         return future
 
     async def close(self) -> None:
-        """Let go of the connection; what QEMU told before is kept."""
+        """Let go of the connection; what QEMU reported before is kept."""
         with suppress(*BROKEN):
             await self._client.disconnect()
         if self._reader is not None:

@@ -1,10 +1,10 @@
 """Waiting for the first real answer of the application.
 
 Once init has said that the application listens, one connection is opened, and the next one only when that has ended:
-a server that takes its time is not asked again meanwhile, and none of its work is for nobody.
+a server that takes its time is not asked again meanwhile, and does no work whose result is dropped.
 
-Where nobody can say so (no init of ours, no channel), QEMU's user network is in the way: it takes a connection before
-the guest is up and repeats its own SYN only after a second or two, so that whoever waits for one connection measures
+Where that is not known (no init of ours, no channel), QEMU's user network is in the way: it takes a connection before
+the guest is up and repeats its own SYN only after a second or two, so that waiting for one connection measures
 that timer instead of the guest. There a fresh connection is opened every few milliseconds beside those that wait, until
 the guest has taken or refused one; from then on one at a time.
 """
@@ -24,7 +24,7 @@ from imagebuilder.recipe.values import ReadyKind
 
 INTERVAL_S = 0.010
 UNHURRIED_S = 1.0  # until init says that the application, which it has started, may be asked: in case it never does
-CROWD = 8  # of a guest of which nobody can see what it has taken: with more waiting, further ones come more slowly
+CROWD = 8  # of a guest whose accepted connections cannot be seen: with more waiting, further ones come more slowly
 RING = 4  # so many connections that the guest has not taken wait beside each other
 RING_S = 0.025  # with so many, a fresh one takes the place of the oldest after this time
 
@@ -36,7 +36,7 @@ class Probed(Protocol):
 
     @property
     def started(self) -> asyncio.Event | None:
-        """Set when the application may be asked; None when nobody will tell."""
+        """Set when the application may be asked; None when that will not be known."""
 
     @property
     def running(self) -> bool:
@@ -96,14 +96,14 @@ class ProbeAnswer:
 
 @dataclass(slots=True)
 class Attempts:
-    """What came of asking: the last thing that was wrong with an answer, and when somebody listened."""
+    """What came of asking: the last thing that was wrong with an answer, and when the application listened."""
 
     last: str = "has not answered"
     curious: bool = False
     """The answer itself is wanted too."""
     answer: ProbeAnswer | None = None
     at_once: bool = False
-    """The application listened before (a clone's): the first connection need not wait until somebody says so."""
+    """The application listened before (a clone's): the first connection need not wait until init says so."""
     reachable: bool = False
     """The guest has refused a connection: what it does not refuse from now on, it has taken."""
     asked: bool = False
@@ -150,7 +150,7 @@ class Attempts:
             self.last = str(error)
 
     def refused(self, task: asyncio.Task[int]) -> None:
-        """Nobody listened yet when this connection came: nor when those before it did."""
+        """Nothing listened yet when this connection came: nor when those before it did."""
         self.reachable, self.pause_s = True, INTERVAL_S
         at_ns = self.opened_ns.get(task, 0)
         self.opened_ns = {other: opened for other, opened in self.opened_ns.items() if opened > at_ns}
@@ -209,7 +209,7 @@ async def first_answer(ask: Ask, *, port: Port, attempts: Attempts) -> int:
 
 
 async def _due(port: Port, attempts: Attempts) -> None:
-    """Until the next connection is to be opened: before somebody says that the application may be asked, one in a
+    """Until the next connection is to be opened: before init says that the application may be asked, one in a
     while; then when the one before has ended, or is known to wait for nothing."""
     if attempts.at_once:
         attempts.at_once = False
@@ -223,11 +223,11 @@ async def _due(port: Port, attempts: Attempts) -> None:
 
 
 async def _told(port: Port, started: asyncio.Event) -> bool:
-    """Whether somebody says in a while that the application may be asked. The while begins when it runs: the guest
+    """Whether init says in a while that the application may be asked. The while begins when it runs: the guest
     would miss a connection before, and take it when it is given up already and its application begins to listen."""
     while True:
         running = port.running()
-        try:  # wait_for would forget that it was cancelled, were it told at the same moment
+        try:  # wait_for would forget that it was cancelled, were the event set at the same moment
             async with asyncio.timeout(UNHURRIED_S):
                 return await started.wait()
         except TimeoutError:

@@ -15,9 +15,9 @@ AS_ROOT = (
     'set user = "root" under [application] (for files of other users also '
     f"{to_add(['dac_override'], 'capabilities', 'application')})"
 )
-NO_MOUNT = ("/", "/dev", "/proc", "/sys")  # of these nobody would find what was there before
+NO_MOUNT = ("/", "/dev", "/proc", "/sys")  # a mount there would hide what was there before
 
-# What stands in the line that tells of a refused call, and what the kernel asks for (capabilities(7)).
+# What stands in the line that reports a refused call, and what the kernel asks for (capabilities(7)).
 CALLS: Mapping[re.Pattern[str], tuple[Capability, ...]] = {
     re.compile(words, re.IGNORECASE): granted
     for words, granted in {

@@ -54,7 +54,7 @@ class Clock:
 
     @property
     def doubt_ns(self) -> int | None:
-        """By how much it may go wrong since it was ``set``, as far as lines have told; None when none came."""
+        """By how much it may go wrong since it was ``set``, as far as lines have said; None when none came."""
         return None if self.bound_ns is None or self.offset_ns is None else self.bound_ns - self.offset_ns
 
 
@@ -66,17 +66,17 @@ class Reports:
     phases: dict[str, int] = field(default_factory=dict)
     """Guest time in ns, by name; the first of a name stands."""
     clock_step_ns: int | None = None
-    """The steps of the guest's clock; None when it was not told."""
+    """The steps of the guest's clock; None when it was not reported."""
     asked: set[str] = field(default_factory=set)
-    """Commands of which nobody has told yet that they are done: nothing else of what they ask for is kept."""
+    """Commands that were not yet reported as done: nothing else of what they ask for is kept."""
     done_ns: dict[str, int] = field(default_factory=dict)
     """Guest time in ns at which init had last done a command, of those that it knows."""
     pages: list[Pages] = field(default_factory=list)
-    """What is in memory of the files that are read ahead, as init told it when it was asked last."""
+    """What is in memory of the files that are read ahead, as init reported it when it was asked last."""
     ranges: int = 0
     """In ``pages`` so far."""
     listens: set[Listens] = field(default_factory=set)
-    """What TCP sockets of the guest listen, as init told it when it was asked last."""
+    """What TCP sockets of the guest listen, as init reported it when it was asked last."""
     left: int = 0
     """Processes of the application that ran on when it had ended."""
     end: Exited | Signalled | Failed | None = None
@@ -113,7 +113,7 @@ class Reports:
         return message
 
     def ask(self, command: str) -> None:
-        """Init is asked; what it told when it was asked before is forgotten."""
+        """Init is asked; what it reported before is dropped."""
         self.asked.add(command)
         if command == "pages":
             self.pages.clear()

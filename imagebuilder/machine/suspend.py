@@ -3,8 +3,8 @@
 Before the machine is stopped, init stops every program in it. So after it goes on, here or in a clone, no program has
 run one instruction when init reads what the host has written meanwhile: the time, and in a clone who it is.
 
-The time is told as what the wall clock is ahead of the guest's monotonic clock. That one stands still with the machine;
-where it stood is known, and QEMU stamps the moment at which it goes on. So what is told is true however late the guest
+The time is sent as what the wall clock is ahead of the guest's monotonic clock. That one stands still with the machine;
+where it stood is known, and QEMU stamps the moment at which it goes on. So what is sent is right however late the guest
 gets to read it. On a busy host QEMU itself may be kept from its work just when it stamps: between asking it to stop and
 its stamp, or between its stamp and its answer that it goes on. Where that took long, init is asked for its clock first,
 while the programs still stand.
@@ -66,7 +66,9 @@ async def park(instance: Instance, *, detach: bool = False) -> Parked:
     event = await instance.outcome(stopped, "it stood still", timeout_s=PATIENCE_S)
     guest_ns = instance.channel.reports.clock.guest_ns(event.wall_ns - _wall_ahead_ns())
     if guest_ns is None:
-        raise MachineError(f"{instance.spec.name}: its init never told its clock, so that no clone could know the time")
+        raise MachineError(
+            f"{instance.spec.name}: its init has not reported its clock, so clones would not know the time"
+        )
     return Parked(guest_ns, max(event.wall_ns - asked_ns, 0))
 
 

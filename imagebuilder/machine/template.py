@@ -97,7 +97,7 @@ class Template:
 
     @property
     def last_used_s(self) -> float:
-        """When somebody last asked for it, or cloned it (Unix time); 0 when it was removed meanwhile."""
+        """When it was last asked for, or cloned (Unix time); 0 when it was removed meanwhile."""
         with suppress(FileNotFoundError):
             return (self.folder / USED).stat().st_mtime
         return 0.0
@@ -130,7 +130,7 @@ class Template:
 
     @contextmanager
     def used(self) -> Iterator[Self]:
-        """While it is used nobody removes it."""
+        """While it is used it is not removed."""
         with _held(self.folder, fcntl.LOCK_SH) as descriptor:
             with suppress(OSError):  # a cache that can only be read
                 os.utime(descriptor)
@@ -259,14 +259,14 @@ def templates(store: Store) -> Iterator[Template]:
 
 
 def remove(folder: Path) -> bool:
-    """Remove a template; False when somebody uses it. A process that is killed meanwhile leaves none half removed."""
+    """Remove a template; False when it is in use. A process that is killed meanwhile leaves none half removed."""
     try:
         with _held(folder, fcntl.LOCK_EX | fcntl.LOCK_NB), Store(folder.parents[1]).scratch() as work:
             folder.rename(work / folder.name)
     except BlockingIOError:
         return False
     except InputError:
-        pass  # somebody was faster
+        pass  # another process was faster
     return True
 
 

@@ -152,7 +152,7 @@ def _allot(path: Path, size_bytes: int) -> None:
 
 
 def _share(source: Path, target: Path) -> None:
-    """The same content under a second name; nobody writes to either."""
+    """The same content under a second name; neither is written to."""
     try:
         os.link(source, target)
     except OSError:  # another file system

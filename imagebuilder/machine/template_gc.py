@@ -1,4 +1,4 @@
-"""Templates that nobody needs any more. Each change of an image leaves one of some 30 MB behind.
+"""Templates that are no longer needed. Each change of an image leaves one of some 30 MB behind.
 
 Who takes turns with memory, kernels or branches is to have each of them ready; so what counts is when a template was
 used last, and not whether it is the newest.
@@ -21,7 +21,7 @@ SHORTEST_KEY = 8  # characters of a key that are taken for it
 
 
 def abandoned(found: Iterable[Template]) -> Iterator[Template]:
-    """Those that nobody used for ``UNUSED_DAYS``, or since ``MOST_KEPT`` others of the same name and accelerator."""
+    """Those unused for ``UNUSED_DAYS``, or since ``MOST_KEPT`` others of the same name and accelerator."""
     before: Counter[tuple[str, str]] = Counter()
     for each in sorted(found, key=lambda template: template.last_used_s, reverse=True):
         if before[each.name, each.accelerator] >= MOST_KEPT or each.last_used_s < time.time() - UNUSED_DAYS * DAY_S:

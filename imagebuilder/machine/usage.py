@@ -1,4 +1,4 @@
-"""What a process takes from the host, as its kernel tells."""
+"""What a process takes from the host, by the kernel's own counts."""
 
 import time
 from dataclasses import dataclass

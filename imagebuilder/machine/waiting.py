@@ -14,7 +14,7 @@ class HasFileno(Protocol):
 
 
 def resolve(future: asyncio.Future[T], value: T) -> None:
-    """Give a future its value, unless it has one or nobody wants it any more."""
+    """Give a future its value, unless it has one or its waiter is gone."""
     if not future.done():
         future.set_result(value)
 

@@ -34,7 +34,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 @dataclass
 class Bench:
     """Starts in turn that are prepared: what is started, how, and what it is compared with. ``taken`` fills while it
-    goes on, so that whoever is interrupted has the rounds that ended."""
+    goes on, so that an interrupted caller has the rounds that ended."""
 
     selection: Selection
     schedule: Schedule

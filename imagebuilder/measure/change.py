@@ -18,7 +18,7 @@ CONFIDENCE = 0.99
 CHANCE = 0.002  # of a difference where there is none: ten rounds that all agree come to 2/1024
 SAME_CHANCE = 0.02  # of "the same" where the difference is as large as what counts as the same
 EFFECT = 0.02  # a smaller difference is of no practical use
-WITHIN = 0.10  # what counts as the same where nobody says so: the scatter of shared CI runners is of this size
+WITHIN = 0.10  # what counts as the same where none is given: the scatter of shared CI runners is of this size
 
 
 class Verdict(StrEnum):
@@ -37,8 +37,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When something is said. Ratios up to 1 + ``within``, and down to its inverse, count as the same; ``looks`` is how
-    often at most the rounds are judged before they end."""
+    """When there is a verdict. Ratios up to 1 + ``within``, and down to its inverse, count as the same; ``looks`` is
+    how often at most the rounds are judged before they end."""
 
     within: float = WITHIN
     looks: int = 1

@@ -31,7 +31,7 @@ TIMEOUT_S = 60.0
 LEAST_RESERVE_BYTES, RESERVE_SHARE = 512 << 20, 0.1  # of the host's memory, which stays free
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-EVERY = 25  # clones, and it is said how many there are
+EVERY = 25  # clones, and their number is reported
 
 
 class Resource(StrEnum):
@@ -207,7 +207,7 @@ class _Instances:
             return None
 
     def kill(self) -> None:
-        """All at once, so that nobody waits for one after the other."""
+        """All at once, and not one after the other."""
         for instance in self._instances:
             instance.kill()
 

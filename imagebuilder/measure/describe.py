@@ -72,7 +72,7 @@ def warnings(startup: Startup) -> list[str]:
     ready = startup.ready_ms
     if len(ready.samples) < LEAST_SAMPLES:
         taken = counted(len(ready.samples), "start")
-        return [f"how times scatter cannot be told from {taken}: give --runs {RUNS}"]
+        return [f"how times scatter cannot be known from {taken}: give --runs {RUNS}"]
     if ready.inconclusive and ready.ci95:
         low, high = ready.ci95
         return [

@@ -6,7 +6,7 @@ from imagebuilder.machine.messages import GuestMemory
 from imagebuilder.machine.usage import HostMemory
 
 MEANING: Mapping[str, str] = {
-    "reserved": "what the kernel never gave out: itself, its page tables of all memory, what the firmware keeps",
+    "reserved": "what the kernel never handed out: itself, its page tables of all memory, what the firmware keeps",
     "slab": "the kernel's objects",
     "stacks": "the kernel's stacks, one for each thread",
     "tables": "page tables of the programs",
@@ -14,7 +14,7 @@ MEANING: Mapping[str, str] = {
     "page_cache": "files, an initramfs among them, that no program maps",
     "mapped": "files that programs map: their code and libraries",
     "anonymous": "the memory of the programs' own",
-    "free": "nobody's",
+    "free": "unused",
 }
 TWICE = "counted_twice"
 """What the parts come to more than the whole: by counters that the kernel sums up late."""
@@ -24,9 +24,9 @@ def guest_parts(memory: GuestMemory, *, memory_bytes: int) -> dict[str, int] | N
     """A guest's memory by kind, in bytes; the parts, less what is ``counted_twice``, add up to ``memory_bytes``, which
     the machine was given.
 
-    None when init has not told all of it. The figures are those of ``/proc/meminfo`` (proc(5)); a page that is shared
-    memory and mapped counts as mapped. What is mapped beyond all that is cached lies outside of the memory that the
-    kernel gives out: a root that is used where it lies in memory, which no longer counts as reserved then.
+    None when init has not reported all of it. The figures are those of ``/proc/meminfo`` (proc(5)); a page that is
+    shared memory and mapped counts as mapped. What is mapped beyond all that is cached lies outside of the memory that
+    the kernel hands out: a root that is used where it lies in memory, which no longer counts as reserved then.
     ``kernel_other`` is what is left, so it also takes the error of counters that the kernel sums up late.
     """
     sizes = (memory.buffers_bytes, memory.anonymous_bytes, memory.mapped_bytes, memory.stacks_bytes)

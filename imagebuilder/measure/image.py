@@ -99,7 +99,7 @@ class Work:
         return Least(None, promised_mib if enough else None)
 
     async def opened(self, report: ImageReport) -> ImageReport:
-        """The report with what the kernel's start spent, as far as that was asked for and the kernel tells."""
+        """The report with what the kernel's start spent, as far as that was asked for and the kernel reports it."""
         if not self.options.initcalls or report.startup is None:
             return report
         found = await opened(self.spec, self.ready, say=self.say)

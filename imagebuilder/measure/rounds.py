@@ -223,7 +223,7 @@ async def _bare(taken: Taken, schedule: Schedule) -> None:
 
 
 def _listening_s(boot: MeasuredStart) -> float:
-    """After what time the application was seen to listen; where nobody saw that, to answer."""
+    """After what time the application was seen to listen; where that was not seen, to answer."""
     return boot.start.marks_ns.get(OPTIONAL, boot.start.ready_ns) / 1e9
 
 

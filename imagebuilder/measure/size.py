@@ -52,7 +52,7 @@ class Size:
 
 
 class GivenUp(Exception):
-    """Nobody wants to know any more."""
+    """The result is no longer wanted."""
 
 
 async def shipped_soon(bundle: Bundle, store: Store, *, say: Say = silent) -> Size:

@@ -11,14 +11,14 @@ from imagebuilder.measure.bootstrap import of_median
 DECIMALS = 3  # microseconds when the unit is ms: finer than what the host's scheduler lets one see
 P95 = 0.95
 LEAST_SAMPLES = 3  # fewer say nothing about how they scatter
-WIDEST = 0.2  # of the median: two images that differ by a tenth could not be told apart
+WIDEST = 0.2  # of the median: two images that differ by a tenth could not be distinguished
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Some samples of one thing, in the order in which they were taken, and the figures that describe them.
 
-    ``ci95`` is the interval in which the median lies with 95 % confidence, where somebody asked for it.
+    ``ci95`` is the interval in which the median lies with 95 % confidence, where it was asked for.
     """
 
     median: float

@@ -1,4 +1,4 @@
-"""What is measured: an image of ours, or somebody else's machine as a file describes it.
+"""What is measured: an image of ours, or a foreign machine as a file describes it.
 
 Such a machine (a distribution's cloud image, a unikernel) has no init of ours. Its phases are not known, and it is
 ready when it answers or prints what the file says, seen from outside alone.
@@ -146,7 +146,7 @@ class ForeignStart(RecipeTable):
 
 
 class Foreign(RecipeTable):
-    """Somebody else's machine."""
+    """A foreign machine."""
 
     name: fields.Name
     """Its name in reports: a-z, 0-9 and '-'."""
@@ -168,7 +168,7 @@ class Foreign(RecipeTable):
         if not raw.get("disks") and isinstance(boot, dict) and not boot.get("kernel"):
             yield mistake_at(("boot", "kernel"), "there is nothing to start", "give boot.kernel or [[disks]]")
         if isinstance(ready, dict) and "exit" in ready:
-            yield mistake_at(("ready", "exit"), "only our own init tells an exit status", "use http, tcp or console")
+            yield mistake_at(("ready", "exit"), "only our own init reports an exit status", "use http, tcp or console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Subject:
 
 
 def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None) -> Subject:
-    """An image of ours; several kernels of one recipe are told apart by their folders."""
+    """An image of ours; several kernels of one recipe differ by their folders."""
     spec = spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib)
     return Subject(bundle.folder.name, spec, bundle.ready, bundle.image.version, bundle)
 
@@ -198,7 +198,7 @@ def of_template(template: Template, name: str, *, copied: bool = False) -> Subje
 
 
 def of_file(path: Path, accelerator: Accelerator) -> Subject:
-    """Somebody else's machine. Raises RecipeError with every mistake of the file: its line, key, and what is right."""
+    """A foreign machine. Raises RecipeError with every mistake of the file: its line, key, and what is right."""
     return foreign_subject(load(path), path.absolute().parent, accelerator)
 
 

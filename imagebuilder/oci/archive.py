@@ -114,7 +114,7 @@ class Archive(Layout):
             data = bounded(self._member(name), self.folder / name)
             ids = read(Configuration, data, f"the {what} of {self.folder}").rootfs.diff_ids
             if len(ids) != len(image.Layers):
-                counts = f"it has {len(image.Layers)} layers, and its configuration tells of {len(ids)}"
+                counts = f"it has {len(image.Layers)} layers, and its configuration lists {len(ids)}"
                 raise SourceError(f"{self.folder} is damaged: {counts}")
             config = self._named(name, digest_of(data), CONFIGURATION, found)
             layers = []

@@ -1,8 +1,8 @@
 """How a registry is convinced that we may read: what it asks for once it has refused, and the token of a token server.
 
 The flow of distribution (distribution/docs/spec/auth/token.md, oauth.md): a Bearer challenge names a server, which
-gives a token for a user and a password, for an identity token, or for nobody. Credentials are looked for only when
-somebody asks for them.
+gives a token for a user and a password, for an identity token, or without either. Credentials are looked for only when
+a registry asks for them.
 """
 
 import threading

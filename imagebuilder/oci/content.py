@@ -33,7 +33,7 @@ LAYERS: Mapping[str, str] = {
     f"{DOCKER}.image.rootfs.diff.tar.gzip": "gzip",
     f"{DOCKER}.image.rootfs.diff.tar.zstd": "zstd",
 }
-# How the types of layers begin that registries need not have, and that nobody may pass on: those of Windows.
+# How the types of layers begin that registries need not have, and that may not be redistributed: those of Windows.
 FOREIGN = (f"{OCI}.layer.nondistributable.", f"{DOCKER}.image.rootfs.foreign.")
 # As registries and other clients have it: a manifest, an index or a configuration is no longer.
 MOST_DOCUMENT_BYTES = 4 << 20
@@ -78,7 +78,7 @@ class Content(Protocol):
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A manifest, index or configuration, checked, at most ``MOST_DOCUMENT_BYTES``; of the media types only those
-        of configurations must be told. Raises SourceError."""
+        of configurations must be given. Raises SourceError."""
 
     def blobs(self, descriptors: Sequence[Descriptor], into: Store, say: Say) -> dict[str, Path]:
         """The layers by their digests, as files of the store that were checked while they came, whatever their media

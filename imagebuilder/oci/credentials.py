@@ -44,7 +44,7 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What nobody is to see."""
+        """What must not be shown."""
         every = (self.password, self.identity_token, self.registry_token)
         return tuple(each for each in (*every, self.basic.removeprefix("Basic ")) if len(each) > 3)
 

@@ -84,7 +84,7 @@ def within(deadline: Deadline) -> Iterator[None]:
 
 
 class _Watched:
-    """A connection that tells the deadline of its thread which socket it has."""
+    """A connection that gives its socket to the deadline of its thread."""
 
     sock: socket.socket | None
 

@@ -98,7 +98,7 @@ def _spelled(path: str) -> str:
 
 
 def _user(word: str, tree: Tree, name: str) -> tuple[str, str]:
-    """``uid:gid`` of a user of the image and its home, by its own passwd and group; nobody named is root."""
+    """``uid:gid`` of a user of the image and its home, by its own passwd and group; root where none is named."""
     who, _, group = word.partition(":")
     who = who or "0"
     rows = {row[0]: row for row in _rows(tree, "/etc/passwd") if len(row) >= 4}

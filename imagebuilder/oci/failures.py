@@ -21,8 +21,8 @@ TLS_OR_NONE = "without TLS a registry is asked on this machine alone: 127.0.0.1,
 
 
 class Failure(SourceError):
-    """A registry did not do what it was asked. ``again``: the same may work a little later. ``unreached``: nobody was
-    reached, so that another mirror may do. ``wait_s``: how long the server asks to wait, if it does."""
+    """A registry did not do what it was asked. ``again``: the same may work a little later. ``unreached``: there was no
+    connection, so that another mirror may do. ``wait_s``: how long the server asks to wait, if it does."""
 
     def __init__(
         self,
@@ -80,9 +80,7 @@ def of_status(status: int, host: str, repository: str, *, wait_s: float | None =
     """For an answer that is none; ``said`` is the server's own reason, for a sentence."""
     why = f" ({said})" if said else ""
     if status == 401:
-        return Failure(
-            f"{host} lets nobody read {repository} without logging in{why}", hint=LOG_IN.format(host), status=status
-        )
+        return Failure(f"reading {repository} from {host} needs a login{why}", hint=LOG_IN.format(host), status=status)
     if status == 403:
         return Failure(f"{host} does not let this user read {repository}{why}", hint=LOG_IN.format(host), status=status)
     if status == 404:

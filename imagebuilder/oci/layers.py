@@ -194,7 +194,7 @@ def _content(member: TarInfo, archive: TarFile, keep: Keep) -> Blob:
 
 @dataclass
 class _Counted:
-    """A file, with somebody who hears how much of it was read."""
+    """A file that reports how much of it was read."""
 
     stream: IO[bytes]
     seen: Callable[[int], None]

@@ -108,7 +108,7 @@ class Image(_Table):
 
 def manifest_of(content: Content, found: Descriptor, name: str) -> Descriptor:
     """The manifest for our platform that a tag's manifest or index comes to. Raises SourceError."""
-    for _ in range(2):  # an index may name an index; nobody writes a third
+    for _ in range(2):  # an index may name an index; a third level does not occur
         if found.media_type not in INDEXES and not _is_index(found, content):
             return found
         entries = [each.value for each in read(_Index, content.document(found), f"the index of {name}").manifests]
@@ -138,7 +138,7 @@ def image_of(content: Content, manifest: Descriptor, name: str) -> Image:
         raise SourceError(f"{name} is an image for {shortened(str(platform))}, and {OURS} is needed")
     if len(configuration.rootfs.diff_ids) != len(layers):
         count = len(configuration.rootfs.diff_ids)
-        raise SourceError(f"{name} is damaged: it has {len(layers)} layers, and its configuration tells of {count}")
+        raise SourceError(f"{name} is damaged: it has {len(layers)} layers, and its configuration lists {count}")
     return Image(manifest=manifest, configuration=configuration, layers=layers)
 
 

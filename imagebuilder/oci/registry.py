@@ -185,7 +185,7 @@ class Registry:
         return of_status(answer.status, place.host, place.name, wait_s=wait_s, said=said)
 
     def _no_such_tag(self, server: _Server, reference: str) -> Failure:
-        """Which tags there are instead, where the server tells."""
+        """Which tags there are instead, where the server lists them."""
         place = server.place
         try:
             with self._asked(server, "tags/list?n=1000", {}) as answer:

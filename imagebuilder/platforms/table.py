@@ -41,7 +41,7 @@ class Platform:
     """The folders that are mounted on."""
     copied: Callable[[Tree, Sequence[Mount], Tree], tuple[str, ...]]
     """The mount points onto which is copied what a tree has there, but for the ``defaults``. Raises InputError for what
-    nobody would find any more."""
+    would be hidden."""
     could_write: Callable[[Tree, User, Collection[Capability], Collection[str]], bool]
     """Whether the user may write to anything of a tree that is not below the places that are mounted."""
     program: str
@@ -56,7 +56,7 @@ class Platform:
     most_ahead: MostAhead
     """How much of the application's files it reads ahead."""
     reports: bool
-    """Whether it tells the host how far it is and how the application ended."""
+    """Whether it reports to the host how far it is and how the application ended."""
 
 
 PLATFORMS: Mapping[str, Platform] = {

@@ -60,7 +60,7 @@ def _hint(name: str, known: Mapping[str, Ids]) -> str:
 
 
 def passwd(users: Iterable[User], known: Mapping[str, str] | None = None) -> bytes:
-    """``/etc/passwd`` with these users and the lines of those that packages know. Nobody can log in: no passwords."""
+    """``/etc/passwd`` with these users and the lines of those that packages know. No login: no passwords."""
     own = {user.name: f"{user.name}:x:{user.uid}:{user.gid}::/:/usr/sbin/nologin" for user in _once(users)}
     return _lines(own, known or {}, numbers=slice(2, 4))
 

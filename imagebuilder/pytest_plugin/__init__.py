@@ -1,6 +1,6 @@
-"""The pytest plugin: boot tests are pytest tests. ``docs/testing.md`` tells how to use it.
+"""The pytest plugin: boot tests are pytest tests. ``docs/testing.md`` describes its use.
 
-pytest loads this module in every session, also where nobody boots anything: whatever costs time is imported by the
+pytest loads this module in every session, also where nothing is booted: whatever costs time is imported by the
 fixtures, when a test asks for them.
 """
 
@@ -153,7 +153,7 @@ def pytest_runtest_makereport(
 
 
 class _ExitStatus:
-    """Remembers why tests failed (under xdist the reports come from the workers), and tells it at the end.
+    """Remembers why tests failed (under xdist the reports come from the workers), and reports it at the end.
 
     Wrong input is exit status 2, a machine that lacks something 3: both come before a broken promise (1).
     """

@@ -1,6 +1,6 @@
 """An event loop in a thread of its own, so that ordinary tests can use what is asynchronous.
 
-QEMU is told to die with the thread that started it (``machine/child.py``): this thread lives as long as the session.
+QEMU dies with the thread that started it (``machine/child.py``): this thread lives as long as the session.
 """
 
 import asyncio

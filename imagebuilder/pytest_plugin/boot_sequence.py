@@ -25,7 +25,7 @@ MOST_CHARACTERS = 10_000  # of an answer that people look at
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An error, and the test that told it."""
+    """An error, and the test that reported it."""
 
     error: ImagebuilderError
     test: str

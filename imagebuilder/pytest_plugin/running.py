@@ -88,7 +88,7 @@ class Running:
 
     @property
     def ready_ms(self) -> float | None:
-        """When it gave its first real answer; None as long as nobody waited for that."""
+        """When it gave its first real answer; None as long as it was not waited for."""
         return None if self._ready_ns is None else self._ms(self._ready_ns)
 
     @property
@@ -143,7 +143,7 @@ class Running:
         return f"TCP {where}{sent}", text or "(the connection was accepted; [ready] expects no more)"
 
     def wait_exit(self, timeout_s: float | None = None) -> Exit:
-        """Wait until the machine has ended; tells how. Raises NotReady when it has not after ``timeout_s``."""
+        """Wait until the machine has ended; returns how. Raises NotReady when it has not after ``timeout_s``."""
         __tracebackhide__ = True
         try:
             return self._background.run(asyncio.wait_for(self._instance.wait_exit(), timeout_s))

@@ -56,7 +56,7 @@ class Shape:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the options of the session say. ``shared`` is a folder that all workers of the session have; ``minimum`` and
-    ``initcalls`` are measured too; ``say`` is told how building and measuring go; each cold start is ``given`` this."""
+    ``initcalls`` are measured too; ``say`` hears how building and measuring go; each cold start is ``given`` this."""
 
     shape: Shape
     runs: int
@@ -120,7 +120,7 @@ class Session:
     def _built(self, subject: ImageUnderTest) -> Bundle:
         build = subject.build(self.store, self.settings.say, refresh=self.settings.refresh)
         try:
-            with self.alone("image", self.settings.out):  # nobody lays it down again while another boots it
+            with self.alone("image", self.settings.out):  # no worker writes it again while another boots it
                 return build.run(self.settings.out)
         except OSError as error:  # the folder may not be written to, the disk is full
             raise OutputError(f"{error.filename or self.settings.out}: {error.strerror or error}") from error
@@ -215,7 +215,7 @@ class Session:
 
 
 class Anew(Store):
-    """The cache without what some steps gave: they run again, and only this object remembers what they give."""
+    """The cache without the results of some steps: they run again, and only this object keeps their results."""
 
     def __init__(self, root: Path, steps: set[str]) -> None:
         super().__init__(root)
@@ -223,7 +223,7 @@ class Anew(Store):
         self._own: dict[str, dict[str, Any]] = {}
 
     def record(self, key: str, *, touch: bool = True) -> dict[str, Any] | None:
-        """What the step gave here; of all other steps, what the cache has."""
+        """The step's result in this object; of all other steps, what the cache has."""
         return self._own.get(key) if key in self._steps else super().record(key, touch=touch)
 
     def keep(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:

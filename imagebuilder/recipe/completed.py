@@ -13,7 +13,7 @@ from imagebuilder.sources.kind import Defaults
 
 def completed(recipe: Recipe, said: Iterable[Defaults]) -> Recipe:
     """The recipe whose application is complete: of several sources the later counts, and the recipe before all; tables,
-    as the environment, are joined. Raises InputError where nobody says which program is to run, SourceError where a
+    as the environment, are joined. Raises InputError where neither says which program is to run, SourceError where a
     source says what cannot be."""
     given = [each for each in said if each != Defaults()]
     if recipe.application.command and recipe.ready.is_told and not given:

@@ -20,7 +20,7 @@ def exactly_one(raw: Mapping[str, Any], kinds: type[StrEnum]) -> Iterator[InitEr
 
 
 def warmed_in_vain(warm: list[Any], ready: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-    """Somebody to ask, and an HTTP server is asked for paths."""
+    """A warm-up needs a port to ask, and paths need an HTTP server."""
     if warm and not ready.keys() & {ReadyKind.HTTP, ReadyKind.TCP}:
         yield mistake_at(("template", "warm"), "there is no port to ask", "use ready.http or ready.tcp")
     for index, words in enumerate(warm if ReadyKind.HTTP in ready else ()):
@@ -29,7 +29,7 @@ def warmed_in_vain(warm: list[Any], ready: Mapping[str, Any]) -> Iterator[InitEr
 
 
 def unreachable(ready: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-    """Nobody is asked over a network that is not there."""
+    """A probe over the network needs a network."""
     for kind in (ReadyKind.HTTP, ReadyKind.TCP):
         if kind in ready:
             yield mistake_at(("machine", "network"), f"ready.{kind} asks over the network", "leave network = false out")

@@ -1,4 +1,4 @@
-"""Where recipes are, by their names. Apart from ``load``: whoever asks for names alone need not wait for the model."""
+"""Where recipes are, by their names. Apart from ``load``: names alone do not have to wait for the model."""
 
 import stat
 from collections.abc import Callable, Mapping

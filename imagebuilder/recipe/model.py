@@ -169,7 +169,7 @@ class Prepare(RecipeTable):
     """Its working directory."""
     network: fields.Yes = False
     """Whether it reaches what the host reaches, but for the host's loopback and a cloud's metadata. Its clock is then
-    the host's, and nobody can promise the same result the next time."""
+    the host's, and the same result the next time cannot be promised."""
     memory_mib: fields.Mebibytes = 512
     """The memory that it has, in MiB: three quarters of it can be written."""
     timeout_s: fields.Seconds = 600

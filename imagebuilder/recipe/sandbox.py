@@ -2,7 +2,7 @@
 
 What would give another text each time (random choice, filler text) is taken away: the same recipe, the same bytes. What
 a template can take in time and memory is bounded by its process alone: ``{{ 10 ** (10 ** 9) }}`` is one operation. This
-module is that process's program too, and ``is_plain`` tells the templates that need none.
+module is that process's program too, and ``is_plain`` recognises the templates that need none.
 """
 
 import json

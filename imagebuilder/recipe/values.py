@@ -17,7 +17,7 @@ MAX_LIMIT = 2**64 - 2  # the highest means "unlimited"
 UNLIMITED = "unlimited"
 LONGEST_PATH = 4096
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-NONROOT = "nonroot"  # the user where a recipe names none; docs/recipe.md tells its number
+NONROOT = "nonroot"  # the user where a recipe names none; docs/recipe.md has its number
 USER = re.compile(r"(?:[a-z_][a-z0-9_-]{0,31}|([0-9]{1,10}))(?::([0-9]{1,10}))?")
 
 

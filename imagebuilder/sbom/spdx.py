@@ -136,7 +136,7 @@ class _Licences:
         return [each for _, each in sorted(self._references.items())]
 
     def all_of(self, declared: Iterable[str]) -> Any:
-        """An expression of all that a package declares; what is no expression is said in its own words."""
+        """An expression of all that a package declares; what is no expression keeps its own words."""
         found = {words: expression(words) or reference(words) for words in declared}
         made = self.parsed(" AND ".join(f"({each})" for each in found.values()))
         for words, key in found.items():

@@ -107,7 +107,7 @@ def fetch(release: str, packages: Sequence[Package], *, store: Store, say: Say) 
 
 @dataclass(frozen=True)
 class Apt:
-    """apt with its state in one folder, which nobody else uses meanwhile."""
+    """apt with its state in one folder, which no other process uses meanwhile."""
 
     release: str
     folder: Path
@@ -151,7 +151,7 @@ class Apt:
             if stanza.certain or strange is None:
                 own.append(stanza)
             else:
-                whose = f"of {strange}" if strange else "of nobody (its Release file has no Origin)"
+                whose = f"of {strange}" if strange else "of unknown origin (its Release file has no Origin)"
                 self.say(Warned(f"the apt source {stanza.uris[0]} is {whose}, not of Debian: it is skipped"))
         if not own:
             raise SourceError("none of the archives that apt is configured for is Debian's", hint=archives.NO_ARCHIVE)
@@ -305,7 +305,7 @@ def _apt(release: str, store: Store, say: Say) -> Iterator[Apt]:
 
 
 def _why_unusable(stanza: Stanza, said: str) -> str | None:
-    """Why apt cannot use an archive that may be somebody else's. One with Debian's own key must work."""
+    """Why apt cannot use an archive that may not be Debian's. One with Debian's own key must work."""
     if stanza.certain:
         return None
     return next((why for uri, why in unusable(said).items() if stanza.covers(uri)), None)

@@ -65,13 +65,13 @@ class ArchiveSource(SourceTable):
     target: fields.ImagePath = "/"
     """The folder in the image under which they stand."""
     owner: fields.User = "root"
-    """Their owner, whoever packed them: a name, "uid", "uid:gid" or "name:uid"."""
+    """Their owner, whatever the archive says: a name, "uid", "uid:gid" or "name:uid"."""
     licence: fields.Line = ""
     """Its licence as an SPDX expression, for the bill of materials."""
 
     @classmethod
     def between(cls, raw: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        """One place, and no download of nobody knows what."""
+        """One place, and no download without a hash."""
         yield from exactly_one(raw, Place)
         if raw.get("url") is not None and raw.get("sha256") is None:
             yield mistake_at(("sha256",), "what is downloaded needs its sha256", "as sha256sum prints it")

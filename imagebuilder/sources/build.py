@@ -1,7 +1,7 @@
 """What a command makes out of files beside the recipe: it runs in a scratch folder over copies of just those.
 
 What it makes keeps the mode that the command gives it; it runs with umask 022, whatever ours is.
-The folder's path is different each time, so compilers are told to write ``.`` for it (``ENVIRONMENT``). The command is
+The folder's path is different each time, so compilers are made to write ``.`` for it (``ENVIRONMENT``). The command is
 not locked in: it could read elsewhere, and then its result would no longer depend on its inputs alone.
 """
 
@@ -64,11 +64,11 @@ class BuildSource(SourceTable):
     environment: Mapping[fields.Variable, fields.Text] = {}
     """Variables for the command, besides the few that every build gets."""
     pass_environment: tuple[fields.Variable, ...] = ()
-    """Variables that the command gets from whoever builds, where they are set: a proxy, an agent's socket."""
+    """Variables that the command gets from your environment, where they are set: a proxy, an agent's socket."""
     timeout_s: fields.Seconds = 3600
     """How long the command may take, in s; then it is ended with all that it started."""
     mode: fields.Mode | None = None
-    """The outputs' permissions in octal (folders may be entered by whoever may read them); else as the command set."""
+    """The outputs' permissions in octal (read permission of a folder includes entering it); else as the command set."""
     owner: fields.User = "root"
     """The outputs' owner: a name, "uid", "uid:gid" or "name:uid"."""
     licence: fields.Line = ""

@@ -25,7 +25,7 @@ from imagebuilder.words import counted, whole_number
 if TYPE_CHECKING:
     from imagebuilder.sources.layer import Layer
 
-# Every Debian system has it, so no package depends on it; it knows the numbers of www-data, nobody and so on.
+# Every Debian system has it, so no package depends on it; it has the numbers of www-data, nobody and so on.
 ALWAYS = ("base-passwd",)
 # Since Debian 12 these are links into /usr; packages of Debian 12 still have files in them (https://wiki.debian.org/UsrMerge).
 MERGED: Mapping[str, str] = {name: f"/usr{name}" for name in ("/bin", "/sbin", *TARGET.merged_folders)}
@@ -56,7 +56,7 @@ class DebianSource(SourceTable):
 
 
 def resolve(source: DebianSource, context: Context) -> Locked:
-    """The packages with version and digest; needs the network only the first time, and when told to ask again."""
+    """The packages with version and digest; needs the network only the first time, and when asked to choose again."""
     choice = _choice(source, context)
     listed = [(package.name, package.version, package.sha256) for package in choice.packages]
     key = {"type": source.type, "release": source.release, "packages": listed}

@@ -36,7 +36,7 @@ class FilesSource(SourceTable):
     target: fields.ImagePath = "/"
     """The folder in the image under which they stand with their path beside the recipe."""
     mode: fields.Mode | None = None
-    """Their permissions in octal (folders may be entered by whoever may read them); else 0755 or 0644."""
+    """Their permissions in octal (read permission of a folder includes entering it); else 0755 or 0644."""
     owner: fields.User = "root"
     """Their owner: a name, "uid", "uid:gid" or "name:uid"."""
 
@@ -104,7 +104,7 @@ def usual(node: Node) -> Node:
 
 
 def with_mode(node: Node, mode: str | None) -> Node:
-    """The node with the mode that the recipe says; a folder may be entered by whoever may read it."""
+    """The node with the mode that the recipe says; read permission of a folder includes entering it."""
     if mode is None or node.kind is Kind.SYMLINK:
         return node
     bits = int(mode, 8)

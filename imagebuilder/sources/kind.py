@@ -67,7 +67,7 @@ class Material:
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> "Material":
-        """The material that ``describe`` gave."""
+        """The material that ``describe`` returned."""
         return cls(**{**document, "licences": tuple(document["licences"])})
 
 

@@ -15,7 +15,7 @@ from imagebuilder.tree import Blob, Tree
 class Layer:
     """The files of one source: ``origins`` names the package (or source) of each path, ``slim`` says that only what
     the application needs is to be kept, ``setup`` what packages made besides files, ``owner`` whose its files
-    are to be, in the recipe's words, ``materials`` tells more of what ``origins`` names, ``removed`` the paths at
+    are to be, in the recipe's words, ``materials`` has details of what ``origins`` names, ``removed`` the paths at
     which nothing of the layers below it stands any more; ``lenient`` says that a library which is missing for one of
     its files is worth no more than a warning."""
 

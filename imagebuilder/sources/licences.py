@@ -1,7 +1,7 @@
 """The licences that a package of Debian declares, as SPDX expressions, from its copyright file.
 
 Only machine-readable files (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) count: they name a
-licence in each paragraph, in words of their own. The others are prose, which also tells of licences of single files, so
+licence in each paragraph, in words of their own. The others are prose, which also names licences of single files, so
 that any guess would be wrong for some package. A licence that SPDX has no name for becomes a ``LicenseRef-``.
 """
 

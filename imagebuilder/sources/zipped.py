@@ -1,7 +1,7 @@
 """zip archives as nodes: read as ``tarball`` reads tar archives, within the same bounds.
 
 Entries are stored or deflated; modes are those of Unix where the archive has them, times the image's own: zip notes
-local times of nobody knows where.
+local times of an unknown zone.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Bind libraries to themselves, where nobody else in the image could take their place."""
+"""Bind libraries to themselves, where nothing else in the image could take their place."""
 
 from imagebuilder.transforms.kind import TransformContext, TransformResult
 from imagebuilder.transforms.options import BindOptions

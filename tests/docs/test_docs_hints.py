@@ -50,7 +50,7 @@ FOLLOWED = {
     "pip install pytest": "plugin/test_plugin_verb.py::test_bad_input",
     "if it needs longer, give it more with timeout_s under [source]":
         "sources/test_build.py::test_a_command_that_needs_longer_gets_it_by_the_hint",
-    "lock it anew, as with: uv export --format pylock.toml, or uv pip compile --generate-hashes":
+    "lock it again, as with: uv export --format pylock.toml, or uv pip compile --generate-hashes":
         "sources/test_python.py::test_a_lock_that_does_not_fit_its_project",
     "check the network, and what pip is configured for: pip config list":
         "sources/test_python.py::test_no_index_that_can_be_asked",

@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.render import html, markdown
 from imagebuilder.measure.render.figures import of_image
-from imagebuilder.measure.render.starts import NOT_TOLD_APART, adds_up, total, waterfall
+from imagebuilder.measure.render.starts import UNATTRIBUTED, adds_up, total, waterfall
 from imagebuilder.measure.report import Check, ImageReport
 from imagebuilder.measure.statistics import Summary
 
@@ -174,7 +174,7 @@ def test_phases_that_the_guest_did_not_report_are_one_part() -> None:
     startup = STARTUP.model_copy(update={"phases_ms": {**STARTUP.phases_ms, "kernel": None, "init": None}})
     assert waterfall(startup) == (
         ("qmp", 42),
-        (NOT_TOLD_APART, 468),
+        (UNATTRIBUTED, 468),
         ("kernel", None),
         ("init", None),
         ("application", 100),

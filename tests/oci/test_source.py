@@ -381,7 +381,7 @@ def first(**values: Any) -> Edit:
 @pytest.mark.parametrize(
     ("edits", "said"),
     [
-        ({"images": first(Layers=["1/layer.tar"])}, "is damaged: it has 1 layers, and its configuration tells of 2"),
+        ({"images": first(Layers=["1/layer.tar"])}, "is damaged: it has 1 layers, and its configuration lists 2"),
         ({"images": first(Layers=["none", "gz"])}, "its layer none is not there"),
         ({"images": first(Config="none")}, "its configuration none is not there"),
         ({"images": first(Config="../../x")}, "its configuration ../../x is not there"),

@@ -104,7 +104,7 @@ def test_whose_an_archive_is_says_its_release_file(context: Context, events: lis
     assert list(told._debian_of([a, b, c, d, unknown, certain])) == [a, b, unknown, certain]
     assert [event.text for event in events if isinstance(event, Warned)] == [
         "the apt source http://c/x is of Tools | Inc, not of Debian: it is skipped",
-        "the apt source http://d/x is of nobody (its Release file has no Origin), not of Debian: it is skipped",
+        "the apt source http://d/x is of unknown origin (its Release file has no Origin), not of Debian: it is skipped",
     ]
     with pytest.raises(SourceError, match="none of the archives that apt is configured for is Debian's") as refused:
         Told("bookworm", context.folder, (), context.store, context.say)._debian_of([c, d])

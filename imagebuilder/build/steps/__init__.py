@@ -1,6 +1,6 @@
 """The kinds of steps: one module each, and a row in ``STEPS``.
 
-A step is ``run(inputs, needs, context)``: its typed inputs, what the steps that it needs gave, and where things are
+A step is ``run(inputs, needs, context)``: its typed inputs, the results of the steps it needs, and where things are
 kept. It sees nothing else, so that all that its result depends on is in its key.
 """
 

@@ -17,7 +17,7 @@ from imagebuilder.store import Store
 
 @dataclass(frozen=True)
 class BundleInputs:
-    """``recipe`` is all of the recipe, as the image tells it (JSON), ``platform`` what runs the application; the rest
+    """``recipe`` is all of the recipe, as ``image.json`` has it, ``platform`` what runs the application; the rest
     is of the kernel's definition: its file that is started, how it is booted, and ``most_cpus`` that it can use (None:
     not known)."""
 

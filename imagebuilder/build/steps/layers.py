@@ -1,4 +1,4 @@
-"""The layers that steps gave, and the users that these know."""
+"""The layers that steps returned, and the users that these define."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -22,7 +22,7 @@ def users_of(needs: Sequence[Layered]) -> dict[str, Ids]:
 
 
 def owned_layers(needs: Sequence[Layered], known: Mapping[str, Ids]) -> list[Layer]:
-    """The layers, each with the owner that the recipe names. Raises InputError for one that nobody knows."""
+    """The layers, each with the owner that the recipe names. Raises InputError for one that is not defined."""
     return [_owned(need.layer, known) for need in needs]
 
 

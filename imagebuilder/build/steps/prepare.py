@@ -91,7 +91,7 @@ class PrepareInputs:
 
 
 def run(inputs: PrepareInputs, needs: Sequence[SourceResult | KernelResult], context: Context) -> SourceResult:
-    """Run it. Raises SourceError where the command fails, or nobody is there who starts a machine."""
+    """Run it. Raises SourceError where the command fails, or no one to start a machine was given."""
     if context.preparer is None:
         raise SourceError(f"{inputs.title} needs a machine, and only a build starts one")
     *sources, kernel = needs

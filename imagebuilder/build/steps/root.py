@@ -43,7 +43,7 @@ class AddedFile:
 @dataclass(frozen=True)
 class KernelAbilities:
     """What of a kernel counts for the root: whether it reads attributes of EROFS, has low ports free for all users, and
-    sends init a signal when somebody listens."""
+    sends init a signal when a socket listens."""
 
     name: str
     erofs_attributes: bool = False
@@ -244,7 +244,7 @@ def _orders(
 
 
 def _ahead(inputs: RootInputs, packed: Tree, say: Say) -> tuple[Ahead, ...]:
-    """What of the application is read ahead; a list of pages that holds for other contents is told."""
+    """What of the application is read ahead; a list of pages that holds for other contents is reported."""
     from imagebuilder.closure.slimming import needed
 
     known = inputs.pages

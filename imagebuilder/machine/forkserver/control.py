@@ -1,4 +1,4 @@
-"""How the library in a fork server is asked for copies (``src/forkserver.c`` tells the other side of it)."""
+"""How the library in a fork server is asked for copies (``src/forkserver.c`` is the other side of it)."""
 
 import asyncio
 import os

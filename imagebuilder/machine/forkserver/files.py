@@ -1,4 +1,4 @@
-"""The files that a QEMU writes and nobody else can open: a copy of it needs its own."""
+"""The files that a QEMU writes and no other process can open: a copy of it needs its own."""
 
 import os
 import stat

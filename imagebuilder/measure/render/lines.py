@@ -12,8 +12,8 @@ from imagebuilder.measure.host import Host
 from imagebuilder.measure.render.load_untrusted import UntrustedReport
 from imagebuilder.measure.report import ImageReport
 
-# What makes a place, by the name of its field, and in words. Where one of the first three is not known, nobody can
-# say that two reports come from the same place.
+# What makes a place, by the name of its field, and in words. Where one of the first three is not known, it cannot
+# be said that two reports come from the same place.
 PLACE: Mapping[str, str] = {
     "accelerator": "accelerator",
     "qemu": "QEMU",

@@ -40,7 +40,7 @@ def labels(paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 def tamed(report: Report, *, where: str = "the report") -> Report:
-    """The report with every text printable on one line. Raises InputError for figures that nobody can have measured."""
+    """The report with every text printable on one line. Raises InputError for figures that no measurement can give."""
     document = _tame(report.as_json(), where, "")
     for index, image in enumerate(document["images"]):
         for name in ("floor_ms", "ready_ms"):

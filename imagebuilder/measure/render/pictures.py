@@ -156,7 +156,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def levels(shares: Sequence[float]) -> list[int]:
-    """How far from the middle each dot goes (0, 1, -1, 2, -2), so that those close together can be told apart."""
+    """How far from the middle each dot goes (0, 1, -1, 2, -2), so that those close together do not overlap."""
     last: dict[int, float] = {}
     found = [0] * len(shares)
     order = [(step + 1) // 2 * (1 if step % 2 else -1) for step in range(LEVELS)]

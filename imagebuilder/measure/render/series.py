@@ -14,7 +14,7 @@ from imagebuilder.measure.statistics import Summary
 from imagebuilder.words import counted
 
 Values = tuple[float, float, float] | None
-# What is followed over several reports: its name, how it is said, and its (low, value, high) in an image's report.
+# What is followed over several reports: its name, how it is written, and its (low, value, high) in an image's report.
 FOLLOWED: Mapping[str, tuple[Scale, Callable[[ImageReport], Values]]] = {
     "time to ready": (words.ms, lambda image: _spread(image.startup.ready_ms if image.startup else None)),
     "multiples of the floor": (words.times, lambda image: _alone(words.floors(image.startup))),

@@ -13,7 +13,7 @@ from imagebuilder.words import counted
 
 INITCALLS = 12  # so many are shown
 ADDS_UP_MS, ADDS_UP_SHARE = 1, 0.01  # phases that miss the whole by more than both do not add up
-NOT_TOLD_APART = "not told apart"
+UNATTRIBUTED = "unattributed"
 Segment = tuple[str, float | None]
 
 
@@ -34,7 +34,7 @@ def waterfall(startup: Startup) -> tuple[Segment, ...]:
     whole = startup.ready_ms.samples[run]
     unknown = [index for index, (_, took) in enumerate(parts) if took is None]
     if unknown and not adds_up(parts, whole) and total(parts) < whole:
-        parts.insert(unknown[0], (NOT_TOLD_APART, whole - total(parts)))
+        parts.insert(unknown[0], (UNATTRIBUTED, whole - total(parts)))
     return tuple(parts)
 
 
@@ -86,7 +86,7 @@ def _span(summary: Summary | None) -> str:
     return words.NOT_MEASURED if summary is None else f"{summary.min:,.1f} to {summary.max:,.1f} ms"
 
 
-# What a start gave samples of -> its name in words, and how a value is said.
+# What has samples of each start -> its name in words, and how a value is written.
 SAMPLED: Mapping[str, tuple[str, Scale]] = {
     "ready_ms": ("time to ready", words.ms),
     "floor_ms": ("the floor", words.ms),

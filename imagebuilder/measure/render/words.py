@@ -17,7 +17,7 @@ TWO_DIGITS = 10  # from here on a second decimal says nothing
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a figure is said. ``scales`` are what it is counted in, the largest first, each with its decimals."""
+    """How a figure is written. ``scales`` are what it is counted in, the largest first, each with its decimals."""
 
     scales: tuple[tuple[str, float, int], ...]
 
@@ -44,7 +44,7 @@ mib = Scale((("MiB", 1, 0),))
 times = Scale((("×", 1, 1),))
 count = Scale((("", 1, 0),))
 
-# The end of a name -> how its value is said.
+# The end of a name -> how its value is written.
 UNITS: Mapping[str, Scale] = {
     "_bytes": size,
     "_ms": ms,

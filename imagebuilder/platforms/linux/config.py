@@ -1,4 +1,4 @@
-"""``/init.conf``: what the image tells its init. ``docs/contracts.md`` has its keys, ``src/conf.c`` reads it."""
+"""``/init.conf``: the image's configuration of its init. docs/contracts.md has its keys, ``src/conf.c`` reads it."""
 
 import re
 from collections.abc import Iterator

@@ -88,7 +88,7 @@ def init_config(orders: Orders) -> InitConfig:
         copies=orders.copies,
         overlay="yes" if orders.overlay else None,
         limits=tuple(_limit(name, value) for name, value in sorted(application.limits.items())),
-        # One application on its own machine: there is nobody to protect the low ports from, and root has no rights.
+        # One application on its own machine: low ports need no protection from other users, and root has no rights.
         sysctls=(Sysctl("net/ipv4/ip_unprivileged_port_start", "0"),) if not orders.low_ports else (),
         stop_signal=application.stop_signal.number,
         stop_grace_ms=application.stop_grace_ms,

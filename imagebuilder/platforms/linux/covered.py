@@ -1,5 +1,5 @@
 """What of an image stands where something is mounted over it: init copies it onto the mount where it can, and what
-nobody would ever find is refused."""
+a mount would hide for ever is refused."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

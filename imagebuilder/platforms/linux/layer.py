@@ -15,8 +15,8 @@ from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file, symlink
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 # As Debian has it for a host whose address may change.
 OWN_ADDRESS = "127.0.1.1"
-# What QEMU's user network tells a guest that may look for names: init has nothing to write there, and writes what
-# another network tells. Without a name server nobody waits for one.
+# What QEMU's user network gives to a guest that may look for names: init has nothing to write there, and writes what
+# another network gives. Without a name server no lookup waits for one.
 RESOLV: Mapping[Egress, bytes] = {Egress.NONE: b"", Egress.FULL: b"nameserver 10.0.2.3\n"}
 NSSWITCH = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
 TEMPORARY = directory(mode=0o1777)

@@ -34,7 +34,7 @@ class Control:
 
     @property
     def answers(self) -> dict[str, str]:
-        """What debconf answers when nobody was asked."""
+        """What debconf answers when no question was asked."""
         stanzas = (dict(FIELDS.findall(each)) for each in self.templates.split("\n\n"))
         return {each["Template"].strip(): each.get("Default", "").strip() for each in stanzas if "Template" in each}
 
@@ -70,7 +70,7 @@ class Setup:
 
     @property
     def passwd(self) -> dict[str, str]:
-        """The lines of ``/etc/passwd`` by name; nobody can log in with a password."""
+        """The lines of ``/etc/passwd`` by name; no login by password."""
         rows = {
             each.name: (each.name, "*", each.uid, each.gid, each.gecos, each.home, each.shell) for each in self.users
         }

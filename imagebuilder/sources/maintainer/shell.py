@@ -1,8 +1,8 @@
 """What a maintainer script would do on a system that installs its package for the first time, found without running it.
 
 The script is followed with what is known: its arguments (``configure``, no older version), its variables, what the
-host says about files and commands. Where a condition cannot be told both ways are followed, and what is done there is
-in doubt. A word that cannot be told holds UNKNOWN. Nothing is executed; loops, calls and values are bounded.
+host says about files and commands. Where a condition is not known both ways are followed, and what is done there is
+in doubt. A word that is not known holds UNKNOWN. Nothing is executed; loops, calls and values are bounded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ UNKNOWN = "\0"
 MOST_STEPS = 20_000
 MOST_CALLS = 20
 LONGEST_VALUE = 1 << 14
-Status = bool | None  # None: it cannot be told
+Status = bool | None  # None: not known
 
 
 @dataclass(frozen=True, slots=True)

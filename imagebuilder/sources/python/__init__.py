@@ -85,7 +85,7 @@ def implied(source: PythonSource) -> tuple[debian.DebianSource, ...]:
 
 
 def resolve(source: PythonSource, context: Context) -> Locked:
-    """The wheels by hash and the project's files; the network is needed the first time, and when told to ask anew."""
+    """The wheels by hash and the project's files; needs the network the first time, and to choose again."""
     from imagebuilder.sources.python import locks, project
 
     python = _python(source, context)
@@ -180,7 +180,7 @@ def _placed(found: "Project", target: str, python: "Python", keep: Any, file: An
 
 
 def _python(source: PythonSource, context: Context) -> "Python":
-    """The Python of the image: Debian's, by the packages of its release, or the one that is said."""
+    """The Python of the image: Debian's, by the packages of its release, or the one that is given."""
     from imagebuilder.sources.python import target
 
     for system in implied(source):

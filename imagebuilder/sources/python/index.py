@@ -45,7 +45,7 @@ UNREACHABLE = "check the network, and what pip is configured for: pip config lis
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file that an index or a folder has: at a URL, or on this machine; its digest where that is told."""
+    """A file that an index or a folder has: at a URL, or on this machine; its digest where that is known."""
 
     filename: str
     digest: str | None = None

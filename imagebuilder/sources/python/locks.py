@@ -31,7 +31,7 @@ UNDEFINED = (UndefinedComparison, UndefinedEnvironmentName)  # of markers
 SHA256 = re.compile(r"[0-9a-f]{64}")
 KNOWN = Version("1.0")  # of pylock.toml
 logging.getLogger("packaging.pylock").setLevel(logging.ERROR)  # it warns of newer ones on stderr; we do so in our way
-ANEW = "lock it anew, as with: uv export --format pylock.toml, or uv pip compile --generate-hashes"
+ANEW = "lock it again, as with: uv export --format pylock.toml, or uv pip compile --generate-hashes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _package(table: Mapping[str, Any], files: Mapping[str, Node], place: str) ->
     found = _modules(table, files, name)
     if not found:
         module = canonicalize_name(name).replace("-", "_")
-        said = f"neither src/, {module}/ nor {module}.py is there, nor what its build backend is told to take"
+        said = f"neither src/, {module}/ nor {module}.py is there, nor what its build backend is configured to take"
         raise SourceError(f'source.project: no modules of {name} are found in "{place}": {said}')
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+!-]*", version):
         raise SourceError(f"{PYPROJECT} has the version {version[:40]!r}, which is none")
@@ -116,7 +116,7 @@ def _package(table: Mapping[str, Any], files: Mapping[str, Node], place: str) ->
 
 
 def _modules(table: Mapping[str, Any], files: Mapping[str, Node], name: str) -> dict[str, Node]:
-    """The modules by their path below the folder of packages: those that setuptools or hatch are told to take, else all
+    """The modules by their path below the folder of packages: those that setuptools or hatch are set to take, else all
     in ``src``, else those of the project's own name."""
     tool = _table(table, "tool")
     setuptools = _table(tool, "setuptools")
