@@ -21,14 +21,14 @@ demo: system $(VENV)/installed ## set up what is needed, build nginx's image, bo
 locks: $(VENV)/installed-dev ## choose again what the archives no longer have of the shipped recipes' lockfiles
 	$(BIN)/python -m tests.locks
 
-test: system-test $(VENV)/installed-dev locks ## run what a change must not break (boots QEMU), by two workers: one for all machines
+test: system-test $(VENV)/installed-dev locks ## run what a change must not break (boots QEMU), by two workers
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadgroup $(TEST_OPTIONS)
 
 test-fast: $(VENV)/installed-dev ## run what neither boots a machine nor starts another program, in under a minute
 	$(BIN)/pytest -q -n auto -m "not vm and not slow and not tools"
 
 test-all: system-test $(VENV)/installed-dev locks ## run every test, those that take minutes too
-	$(BIN)/pytest
+	THOROUGH=1 $(BIN)/pytest
 
 wheel: system $(VENV)/installed-dev ## build the wheel into dist, and try it: installed elsewhere it builds and boots hello
 	rm -rf dist

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import examples as examples  # loads the profile of hypothesis
 from tests.app import compiled
 
 pytest_plugins = ["pytester"]
@@ -36,12 +37,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
     """``application`` is compiled by whichever test asks first for it, and has no value of its own by that name. Of
-    several workers one boots all machines, one after the other, so that none is measured beside another."""
+    several workers one boots the machines of a file, one after the other, with one set of what the file shares."""
     own = getattr(getattr(item, "callspec", None), "params", {})
     if "application" in {*getattr(item, "fixturenames", ())} - {*own}:
         item.add_marker("tools")
     if item.get_closest_marker("vm") and item.config.pluginmanager.hasplugin("xdist"):
-        item.add_marker(pytest.mark.xdist_group("machines"))
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,6 +17,7 @@ from imagebuilder.kernel.definition import load_definition
 from imagebuilder.machine.template import Template
 from imagebuilder.measure import report, subject
 from imagebuilder.recipe.load import load
+from tests.examples import examples
 
 JSON_BOMBS = {
     "deep": b"[" * 100_000,
@@ -100,7 +101,7 @@ def test_a_toml_document_that_would_break_a_parser(door: str, bomb: str, tmp_pat
     _refused(TOML_DOORS[door], TOML_BOMBS[bomb], tmp_path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.one_of(st.binary(), st.lists(st.sampled_from(list(b"[]{}.\"'\\=a1\n# ")), max_size=60).map(bytes)))
 def test_any_bytes_are_a_document_or_one_kind_of_error(data: bytes) -> None:
     for parse in (documents.json_of, documents.toml_of):

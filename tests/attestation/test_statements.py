@@ -15,6 +15,7 @@ from imagebuilder import documents
 from imagebuilder.attestation import boot_tests
 from imagebuilder.attestation.envelope import opened
 from imagebuilder.sbom.statement import Statement
+from tests.examples import examples
 from tests.measure.reports import FULL
 from tests.measure.reports import given as reported
 
@@ -46,7 +47,7 @@ def test_a_statement_is_read_as_it_was_written() -> None:
     assert Statement.of_bytes(made.to_bytes()) == made
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.dictionaries(st.sampled_from(["_type", "subject", "predicateType", "predicate"]), JSON), JSON)
 def test_whatever_claims_to_be_a_statement(document: dict[str, Any], subject: Any) -> None:
     for each in (document, {**document, "_type": "https://in-toto.io/Statement/v1", "subject": [subject]}):
@@ -56,7 +57,7 @@ def test_whatever_claims_to_be_a_statement(document: dict[str, Any], subject: An
             assert str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.fixed_dictionaries({"payload": JSON, "payloadType": JSON, "signatures": st.lists(JSON, max_size=20)}),
        st.dictionaries(st.sampled_from(["sig", "keyid"]), JSON))  # fmt: skip
 def test_whatever_claims_to_be_an_envelope(document: dict[str, Any], signature: dict[str, Any]) -> None:

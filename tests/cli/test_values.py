@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from imagebuilder.cli.cache import Size
 from imagebuilder.cli.main import VERBS, cli
 from imagebuilder.errors import ImagebuilderError
+from tests.examples import examples
 
 ODD = [
     "",
@@ -51,7 +52,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 @pytest.mark.parametrize(
     ("verb", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(value=VALUES, data=st.data())
 def test_any_value_of_any_option(verb: str, command: click.Command, value: str, data: st.DataObject) -> None:
     options = [each for each in command.params if isinstance(each, click.Option) and not each.is_flag]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from imagebuilder import process
 from imagebuilder.closure.elf import DamagedElf, Elf, is_elf, parse
+from tests.examples import examples
 
 from .elves import AARCH64, LINKER, elf, program
 
@@ -47,7 +48,7 @@ def test_damaged(data: bytes) -> None:
 WHOLE = [program("liba.so.1", "libb.so.2", runpath="$ORIGIN"), elf("libc.so.6", rpath="/lib")]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     st.sampled_from(WHOLE),
     st.lists(st.tuples(st.integers(4, 600), st.integers(0, 255)), max_size=6),

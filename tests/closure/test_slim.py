@@ -14,6 +14,7 @@ from imagebuilder.errors import ClosureError, ImagebuilderError, InputError
 from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
+from tests.examples import examples
 
 from .elves import AARCH64, LINKER, elf, program
 from .trees import BASE, MULTIARCH, executable, layer, paths, slimmed
@@ -312,7 +313,7 @@ CONTENTS = st.one_of(
 NODES = st.one_of(CONTENTS.map(executable), st.sampled_from(PLACES).map(symlink), st.just(directory()))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(PLACES), NODES),
     st.lists(st.sampled_from(["/usr/**", "/lib/*", "/{lib,usr}/**/*.so"])),

@@ -16,6 +16,7 @@ from imagebuilder.errors import OutputError
 from imagebuilder.filesystems import FILESYSTEMS, cpio, erofs, squashfs, tar
 from imagebuilder.store import Store
 from imagebuilder.tree import Node, Tree, Xattrs, file, symlink
+from tests.examples import examples
 
 from .trees import AS_ROOT, EPOCH_S, attributes, contents
 
@@ -28,7 +29,7 @@ def capable(data: bytes = b"ping") -> Node:
     return replace(file(data, mode=0o755), xattrs=CAPABILITY)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(st.lists(st.tuples(contents, attributes), max_size=6))
 def test_fsck_finds_nothing_wrong_with_attributes(given: list[tuple[bytes, Xattrs]]) -> None:
     nodes = {f"/{number}": replace(file(data), xattrs=xattrs) for number, (data, xattrs) in enumerate(given)}

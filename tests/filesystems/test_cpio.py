@@ -12,6 +12,7 @@ from imagebuilder import process
 from imagebuilder.errors import OutputError
 from imagebuilder.filesystems import cpio
 from imagebuilder.tree import Blob, Kind, Node, Tree, file
+from tests.examples import examples
 
 from .trees import EPOCH_S, Seen, expected, plain_tree, seen, trees
 
@@ -53,7 +54,7 @@ def test_listing_by_gnu_cpio() -> None:
 
 
 @pytest.mark.tools
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(trees())
 def test_gnu_cpio_unpacks_what_was_packed(tree: Tree) -> None:
     with tempfile.TemporaryDirectory() as name:

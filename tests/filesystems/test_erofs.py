@@ -13,6 +13,7 @@ from imagebuilder import process
 from imagebuilder.errors import OutputError
 from imagebuilder.filesystems import FILESYSTEMS, erofs
 from imagebuilder.tree import Blob, Kind, Node, Tree, directory, file
+from tests.examples import examples
 
 from .trees import AS_ROOT, EPOCH_S, SIZES, Seen, expected, plain_tree, seen, trees
 
@@ -41,7 +42,7 @@ def without_special_bits(wanted: dict[str, Seen]) -> dict[str, Seen]:
 
 
 @pytest.mark.tools
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(trees())
 def test_fsck_unpacks_what_was_packed(tree: Tree) -> None:
     assert unpacked(tree) == expected(tree)

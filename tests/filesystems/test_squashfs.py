@@ -10,6 +10,7 @@ from imagebuilder.errors import OutputError
 from imagebuilder.filesystems import squashfs
 from imagebuilder.filesystems.squashfs import Compressor
 from imagebuilder.tree import Tree, directory, file
+from tests.examples import examples
 
 from .trees import AS_ROOT, EPOCH_S, expected, plain_tree, seen, trees
 
@@ -32,7 +33,7 @@ def test_every_compressor(tmp_path: Path, compressor: Compressor) -> None:
     assert "0/42" in lines["-rwsr-xr-x"] and "squashfs-root/bin/su" in lines["-rwsr-xr-x"]
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees())
 def test_unsquashfs_unpacks_what_was_packed(tmp_path_factory: pytest.TempPathFactory, tree: Tree) -> None:
     place = tmp_path_factory.mktemp("squashfs")

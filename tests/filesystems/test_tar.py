@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from imagebuilder import process
 from imagebuilder.filesystems import tar
 from imagebuilder.tree import Tree, file
+from tests.examples import examples
 
 from .trees import EPOCH_S, expected, plain_tree, seen, trees
 
@@ -31,7 +32,7 @@ def test_listing_by_gnu_tar() -> None:
     assert lines["./"][0] == "drwxr-xr-x"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(trees())
 def test_gnu_tar_unpacks_what_was_packed(tree: Tree) -> None:
     with tempfile.TemporaryDirectory() as name:

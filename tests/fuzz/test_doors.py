@@ -14,13 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
+
 from . import trying
 from .doors import DOORS, ROOT, Door, is_refusal
 from .mutation import mutated
 from .targets import TARGETS
 from .trying import through, trial, watch
 
-EXAMPLES = 60
+EXAMPLES = examples(60)
 NAME = re.compile("`([^`]+)`")
 again = count()
 

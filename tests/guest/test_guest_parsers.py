@@ -22,6 +22,7 @@ from imagebuilder.platforms.linux.config import (
     init_conf,
 )
 from imagebuilder.platforms.values import Ahead, Mount
+from tests.examples import examples
 
 pytestmark = pytest.mark.skipif(process.find("gcc") is None, reason="gcc is not installed")
 
@@ -133,7 +134,7 @@ configs = st.builds(
     ),
     helpers=st.lists(helpers, max_size=3).map(tuple),
 )
-in_batches = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+in_batches = settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.tools

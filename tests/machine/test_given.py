@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from imagebuilder.cli.run import command
 from imagebuilder.errors import InputError
 from imagebuilder.machine.given import Given, check_secrets, given_by, read_environment, read_secrets
+from tests.examples import examples
 
 
 def test_the_words_to_init() -> None:
@@ -79,7 +80,7 @@ def test_a_file_of_variables(tmp_path: Path) -> None:
         read_secrets({"key": tmp_path / "none"})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=60) | st.text("AB=#\n\r \0", max_size=30).map(str.encode))
 def test_no_file_of_variables_harms_its_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any"

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from imagebuilder.measure import bootstrap
 from imagebuilder.measure.statistics import Summary
+from tests.examples import examples
 
 samples = st.lists(st.integers(1, 10**6).map(float), min_size=3, max_size=20)
 
 
-@settings(deadline=None, max_examples=40)  # the machine may be busy
+@settings(deadline=None, max_examples=examples(40))  # the machine may be busy
 @given(samples)
 def test_the_interval_holds_the_median_and_is_the_same_again(taken: list[float]) -> None:
     low, high = bootstrap.of_median(taken)
@@ -21,7 +22,7 @@ def test_the_interval_holds_the_median_and_is_the_same_again(taken: list[float])
     assert bootstrap.of_median(taken) == (low, high)
 
 
-@settings(deadline=None, max_examples=40)  # the machine may be busy
+@settings(deadline=None, max_examples=examples(40))  # the machine may be busy
 @given(samples, st.sampled_from([0.5, 2.0, 8.0]))
 def test_a_ratio_of_a_series_to_its_multiple(taken: list[float], factor: float) -> None:
     scaled = [each * factor for each in taken]

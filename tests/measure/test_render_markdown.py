@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 
 from imagebuilder.measure.render import markdown
 from imagebuilder.measure.render.load_untrusted import plain
+from tests.examples import examples
 
 from .reports import BARE, FULL, given, ready_after
 
@@ -52,7 +53,7 @@ def test_what_it_was_before_stands_beside_it_in_the_same_place_only() -> None:
     assert "(was" not in text and "not to be compared" in text
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(deadline=None, derandomize=True, max_examples=examples(150))
 @generated(
     some.one_of(
         some.text(), some.sampled_from(["a|b", "`|`", "\\|", "![x](y)", "<b>", "&lt;", "*_~", "1. a", "@all", "#1"])

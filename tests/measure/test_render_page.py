@@ -20,6 +20,7 @@ from imagebuilder.measure.render.figures import of_image
 from imagebuilder.measure.render.starts import UNATTRIBUTED, adds_up, total, waterfall
 from imagebuilder.measure.report import Check, ImageReport
 from imagebuilder.measure.statistics import Summary
+from tests.examples import examples
 
 from .reports import BARE, FULL, STARTUP, given, ready_after
 
@@ -97,7 +98,7 @@ def with_texts(texts: list[str]) -> ImageReport:
 PLAIN = ["a"] * 10
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
+@settings(deadline=None, derandomize=True, max_examples=examples(40))
 @generated(some.lists(TEXTS, min_size=10, max_size=10), TEXTS)
 def test_no_text_of_a_report_becomes_markup(texts: list[str], host: str) -> None:
     def page(words: list[str], place: str) -> Read:

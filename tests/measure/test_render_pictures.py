@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from imagebuilder.measure.render import words
 from imagebuilder.measure.render.pictures import Piece, Row, bars, levels, ratios, strip, ticks, trend
 from imagebuilder.measure.statistics import Summary
+from tests.examples import examples
 
 AMOUNTS = some.floats(0, 1e18)
 
@@ -68,7 +69,7 @@ def test_dots_that_are_close_are_told_apart() -> None:
     assert len(levels([5.0] * 100)) == 100
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=examples(60))
 @given(some.lists(AMOUNTS, min_size=1, max_size=30), some.text())
 def test_any_figures_and_any_label_draw(amounts: list[float], label: str) -> None:
     label = "".join(letter for letter in label if letter.isprintable())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from imagebuilder.errors import ImagebuilderError, InputError, MachineLacks, SourceError
 from imagebuilder.oci.credentials import Credentials, files, find
+from tests.examples import examples
 
 SECRET = "hunter2-hunter2"
 
@@ -188,7 +189,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 @given(st.dictionaries(st.sampled_from(["auths", "credHelpers", "HttpHeaders"]), JSON))
 def test_whatever_a_file_has(home: Path, document: Mapping[str, object]) -> None:
     write(home / ".docker/config.json", document)

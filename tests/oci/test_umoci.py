@@ -22,6 +22,7 @@ from imagebuilder.sources import Context, oci
 from imagebuilder.sources.oci import OciSource
 from imagebuilder.store import Store
 from imagebuilder.tree import Kind, Node
+from tests.examples import examples
 from tests.oci import registries
 
 pytestmark = [pytest.mark.tools, pytest.mark.skipif(not shutil.which("umoci"), reason="needs umoci")]
@@ -179,7 +180,9 @@ def ours(node: Node) -> tuple[object, ...]:
     return seen(node.kind, node.mode, (node.uid, node.gid), data, node.mtime_s, named)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(layers=images())
 def test_our_tree_is_what_umoci_unpacks(layers: list[bytes]) -> None:
     with TemporaryDirectory() as scratch:

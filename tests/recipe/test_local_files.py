@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from imagebuilder.recipe import local_files
 from imagebuilder.recipe.local_files import expand
+from tests.examples import examples
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(PIECES, max_size=8).map("/".join))
 def test_any_pattern_gives_files_of_the_folder_or_a_sentence(pattern: str) -> None:
     with TemporaryDirectory() as folder:

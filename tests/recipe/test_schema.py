@@ -13,7 +13,8 @@ from imagebuilder.recipe.schema import json_schema
 from .toml import GOOD
 
 SHIPPED = sorted(paths.shipped("recipes").glob("*/recipe.toml"))
-VALIDATOR = Draft202012Validator(json_schema())
+SCHEMA = json_schema()
+VALIDATOR = Draft202012Validator(SCHEMA)
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:
@@ -40,7 +41,7 @@ def test_it_is_json_and_always_the_same() -> None:
 def test_every_key_is_described() -> None:
     keys = [
         (table.get("title"), key, entry)
-        for table in objects(json_schema())
+        for table in objects(SCHEMA)
         for key, entry in table.get("properties", {}).items()
     ]
     assert len(keys) > 50
@@ -49,12 +50,12 @@ def test_every_key_is_described() -> None:
 
 def described(entry: dict[str, Any]) -> bool:
     """Whether there is a description: the key's own or, where that would only repeat it, the table's."""
-    table = json_schema()["$defs"].get(entry.get("$ref", "").removeprefix("#/$defs/"), {})
+    table = SCHEMA["$defs"].get(entry.get("$ref", "").removeprefix("#/$defs/"), {})
     return bool(entry.get("description") or table.get("description"))
 
 
 def test_no_table_takes_unknown_keys() -> None:
-    assert [table for table in objects(json_schema()) if "properties" in table and table["additionalProperties"]] == []
+    assert [table for table in objects(SCHEMA) if "properties" in table and table["additionalProperties"]] == []
 
 
 def test_there_is_no_null_in_toml() -> None:

@@ -18,6 +18,7 @@ from imagebuilder.sbom.inventory import Inventory, KernelFacts, OwnedFile, owned
 from imagebuilder.sources.kind import Material
 from imagebuilder.sources.licences import spdx
 from imagebuilder.tree import Tree, directory, file, symlink
+from tests.examples import examples
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 ROOT = Tree(
@@ -83,7 +84,7 @@ def test_words_that_are_no_licence_of_spdx_are_a_named_one() -> None:
 
 
 @given(st.text(max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_words_are_an_expression_or_none(words: str) -> None:
     found = expression(words)
     assert found is None or expression(found) == found
@@ -148,7 +149,7 @@ def test_what_a_recipe_leaves_empty() -> None:
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=30)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.tuples(TEXT, TEXT, st.lists(TEXT, max_size=3), TEXT), max_size=3), TEXT)
 def test_whatever_packages_say(rows: list[tuple[str, str, list[str], str]], summary: str) -> None:
     """Names, versions and licences come out of foreign packages, paths too."""

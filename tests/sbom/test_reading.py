@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from imagebuilder import documents
 from imagebuilder.sbom import DOCUMENTS
 from imagebuilder.sbom.reading import BilledFile, of_document
+from tests.examples import examples
 from tests.sbom.test_documents import INVENTORY
 
 KEYS = ("components", "name", "version", "bom-ref", "properties", "hashes", "value", "alg", "content")
@@ -33,7 +34,7 @@ def test_what_was_written_is_read() -> None:
     }
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(JSON)
 def test_whatever_stands_there(document: Any) -> None:
     for each in (document, {"components": [document]}, {"components": [{"components": [document]}]}):

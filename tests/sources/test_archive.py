@@ -23,6 +23,7 @@ from imagebuilder.sources import Context, archive, zipped
 from imagebuilder.sources.archive import ArchiveSource
 from imagebuilder.store import sha256_file
 from imagebuilder.tree import Blob, Kind, Node
+from tests.examples import examples
 
 from .provided import provided
 from .test_deb import GOOD, tar
@@ -324,7 +325,7 @@ def test_large_entries_go_over_the_disk(monkeypatch: pytest.MonkeyPatch) -> None
 # Anything
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from((ZIPPED, tar(GOOD), tar(SEVERAL))),
     st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6),

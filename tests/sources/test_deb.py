@@ -21,6 +21,7 @@ from imagebuilder import process
 from imagebuilder.errors import SourceError
 from imagebuilder.sources import deb
 from imagebuilder.tree import Blob, Kind, Node
+from tests.examples import examples
 
 Member = tuple[str, bytes, str]  # name, type, link target or content
 
@@ -175,7 +176,7 @@ def inside(path: str) -> bool:
     return path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
-@settings(max_examples=300, deadline=None)  # the machine may be busy
+@settings(max_examples=examples(300), deadline=None)  # the machine may be busy
 @given(
     st.sampled_from(WHOLE),
     st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=8),

@@ -14,6 +14,7 @@ from imagebuilder.sources.maintainer.capabilities import encoded
 from imagebuilder.sources.maintainer.reader import Unreadable, parse
 from imagebuilder.sources.maintainer.shell import UNKNOWN, Did, Status, follow
 from imagebuilder.tree import Kind, Node, Tree, directory, file, symlink
+from tests.examples import examples
 
 MASTERS = {
     "/usr/share/base-passwd/passwd.master": file(b"root:*:0:0::/root:/bin/bash\nwww-data:*:33:33::/var/www:/x\n"),
@@ -113,7 +114,7 @@ COMMANDS = ("chmod ", "chown a:b ", "adduser --system ", "/etc/x", " > ", "updat
 PIECES = st.sampled_from([*SIGNS, *WORDS, *COMMANDS])
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=examples(150), deadline=2000)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=60).map("".join)))
 def test_any_script_is_followed_or_named(script: str) -> None:
     tree = Tree({**MASTERS, "/usr/bin/x": file(b"")})

@@ -15,6 +15,7 @@ from imagebuilder.filesystems import FILESYSTEMS
 from imagebuilder.sources.files import collect
 from imagebuilder.store import Store
 from imagebuilder.tree import Tree
+from tests.examples import examples
 
 LONGEST = 255
 ALPHABET = st.sampled_from([*(bytes([byte]) for byte in range(1, 256) if byte != ord("/")), "ü".encode(), b"-", b"\n"])
@@ -30,7 +31,7 @@ UNPACKED: dict[str, Callable[[Path, Path], list[str]]] = {
 
 @pytest.mark.tools
 @pytest.mark.parametrize("format_name", FILESYSTEMS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=FOLDERS)
 def test_each_name_comes_to_the_image_byte_for_byte(format_name: str, names: list[bytes]) -> None:
     with TemporaryDirectory() as base:

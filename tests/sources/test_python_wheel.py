@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from imagebuilder.errors import SourceError
 from imagebuilder.sources.python import wheel as wheels
 from imagebuilder.tree import Blob, Node
+from tests.examples import examples
 
 from .wheels import PYTHON, SITE, WHEEL, record_of, wheel
 
@@ -143,7 +144,7 @@ def test_names_and_versions_may_be_written_otherwise() -> None:
     assert WHEEL.startswith("Wheel-Version: 1") and record_of({}, "x") == "x/RECORD,,\n"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_whatever_is_damaged_is_read_or_refused(damage: list[tuple[int, int]]) -> None:
     changed = bytearray(wheel(files=FULL))
