@@ -22,10 +22,6 @@ PRIVATE = {
     r"told in a line|is told by|are told by": "reported by",
     r"\bonce an? (?:session|kernel)\b": "once per",
     r"\bcrowds?\b|\bstandings\b|\bworkshop\b": "density view, bench table, session",
-    r"\b(?:somebody|whoever|anew)\b": "another user, the caller, again",
-    r"\bnobody(?: else)? (?:\w+ed|\w+s|may|can|could|would|will)\b": "no process does, nothing is",
-    r"\b(?:tells|are told|is told|was told|not told|told apart)\b": "reports, is given, differ",
-    r"gave nothing|gave out\b|tries? gave": "no gain, handed out",
 }
 """What is not to be read, and what to write."""
 
