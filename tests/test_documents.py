@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagebuilder import documents, pages
+from imagebuilder import documents, keep, pages
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import ImagebuilderError
 from imagebuilder.kernel.definition import load_definition
@@ -69,6 +69,7 @@ JSON_DOORS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "template.json": ("template.json", lambda file: Template.read(file.parent)),
     "image.json": ("image.json", lambda file: Bundle.open(file.parent)),
     "pages.json": ("pages.json", lambda file: pages.read(file, hint="learn them again")),
+    "keep.json": ("keep.json", lambda file: keep.read(file, hint="trace it again")),
     "report": ("report.json", report.load),
 }
 TOML_DOORS: dict[str, tuple[str, Callable[[Path], Any]]] = {

@@ -9,6 +9,7 @@ from imagebuilder import process
 from imagebuilder.images.bios import STAGE
 from imagebuilder.machine.forkserver.library import LIBRARY
 from imagebuilder.platforms.linux.build import INIT
+from imagebuilder.platforms.linux.tracer import TRACER
 from imagebuilder.prebuilt.program import Program, main
 
 pytestmark = pytest.mark.tools
@@ -17,10 +18,11 @@ MODULES = {
     INIT.name: "imagebuilder.platforms.linux",
     LIBRARY.name: "imagebuilder.machine.forkserver",
     STAGE.name: "imagebuilder.images.bios",
+    TRACER.name: "imagebuilder.platforms.linux.tracer",
 }
 
 
-@pytest.fixture(params=[INIT, LIBRARY, STAGE], ids=lambda each: str(each.name))
+@pytest.fixture(params=[INIT, LIBRARY, STAGE, TRACER], ids=lambda each: str(each.name))
 def program(request: pytest.FixtureRequest) -> Program:
     """As it is kept."""
     found: Program = request.param

@@ -65,6 +65,7 @@ class Plan:
     of it."""
 
     sources: tuple[Step, ...]
+    slim: Step
     root: Step
     bundle: Step
     sbom: Step
@@ -118,4 +119,4 @@ def plan(name: str, inputs: Inputs, code: Code) -> Plan:
     bundle = step(StepKind.BUNDLE, f"image {name}", inputs.bundle, slim, kernel, root, pack)
     sbom = step(StepKind.SBOM, f"bill of materials of {name}", inputs.sbom, bundle, kernel, root, *layers)
     images = {each.format: step(StepKind.IMAGE, f"{name} as {each.format}", each, bundle) for each in inputs.images}
-    return Plan(sources, root, bundle, sbom, images)
+    return Plan(sources, slim, root, bundle, sbom, images)

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import __version__, pages
+from imagebuilder import __version__, keep, pages
 from imagebuilder import kernel as kernels
 from imagebuilder.arch import Firmware
 from imagebuilder.build.plan import Inputs, Plan, plan
@@ -29,6 +29,8 @@ from imagebuilder.images import IMAGES
 from imagebuilder.pages import PageList
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.platforms.linux.preparer import preparer_key
+from imagebuilder.platforms.linux.tracer import PATH as TRACER_PATH
+from imagebuilder.platforms.linux.tracer import provide_tracer
 from imagebuilder.platforms.table import PLATFORMS, USUAL, Platform
 from imagebuilder.recipe.completed import completed
 from imagebuilder.recipe.describe import describe
@@ -42,6 +44,7 @@ from imagebuilder.sources.debian import DebianSource
 from imagebuilder.sources.kind import Context, Locked, SourcePrepare, SourceTable
 from imagebuilder.transforms.kind import ChosenTransform, Stage
 from imagebuilder.transforms.table import TRANSFORMS
+from imagebuilder.tree import file
 
 PREPARE_KERNEL = "standard"  # namespaces, IPv6: what a program of a distribution expects
 
@@ -50,13 +53,14 @@ PREPARE_KERNEL = "standard"  # namespaces, IPv6: what a program of a distributio
 class Planner:
     """A recipe, and what else is asked for: ``kernel_name`` is another kernel than the recipe's; ``smp`` asks for one
     that can use more than one processor; ``formats`` are those that the image is written in, as ``build --format`` has
-    them."""
+    them; ``whole`` leaves nothing of the sources out, and adds what tells who opens which file."""
 
     recipe: Recipe
     context: Context
     kernel_name: str | None = None
     smp: bool = False
     formats: tuple[str, ...] = ()
+    whole: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -217,6 +221,8 @@ class Planner:
             search={name: value for name, value in environment.items() if _is_searched_by(name)},
             releases=tuple(dict.fromkeys(each.release for each in self.sources if isinstance(each, DebianSource))),
             packages=tuple(name.partition("=")[0] for each in self.sources for name in getattr(each, "packages", ())),
+            traced=self._traced,
+            whole=self.whole,
         )
 
     @cached_property
@@ -323,11 +329,23 @@ class Planner:
         name = self.recipe.root.pages
         return pages.read(self.recipe.folder / name, hint=pages.learn_hint(self.recipe.name)) if name else None
 
+    @property
+    def _traced(self) -> tuple[tuple[str, str], ...] | None:
+        """What the recipe's list of files says. Raises InputError for a damaged one."""
+        name = self.recipe.root.keep
+        if name is None or self.whole:
+            return None
+        return (*keep.read(self.recipe.folder / name, hint=keep.trace_hint(self.recipe.name)).reasons.items(),)
+
     @cached_property
     def _files(self) -> tuple[AddedFile, ...]:
         """The recipe's files as nodes that belong to root yet."""
         recipe = self.complete
-        return tuple(AddedFile(entry.path, node_of(entry, recipe), entry.owner) for entry in recipe.files)
+        files = tuple(AddedFile(entry.path, node_of(entry, recipe), entry.owner) for entry in recipe.files)
+        if not self.whole:
+            return files
+        program = provide_tracer(self.context.store, self.context.say)
+        return (*files, AddedFile(TRACER_PATH, file(program, mode=0o755)))
 
     def _transforms(self, stage: Stage) -> Mapping[str, ChosenTransform]:
         return {

@@ -46,8 +46,8 @@ class _Machines:
 @dataclass(frozen=True)
 class Build:
     """One recipe on its way to an image. ``refresh`` asks the sources again for what may have changed outside;
-    ``kernel_name``, ``smp`` and ``formats`` as in ``Planner``; ``frozen`` takes nothing that the recipe's lockfile
-    lacks. ``made`` are the ids of the steps that were done, where the store did not have what they give."""
+    ``kernel_name``, ``smp``, ``formats`` and ``whole`` as in ``Planner``; ``frozen`` takes nothing that the recipe's
+    lockfile lacks. ``made`` are the ids of the steps that were done, where the store did not have what they give."""
 
     recipe: Recipe
     store: Store
@@ -57,6 +57,7 @@ class Build:
     smp: bool = False
     frozen: bool = False
     formats: tuple[str, ...] = ()
+    whole: bool = False
     made: set[str] = field(default_factory=set)
     _made: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
@@ -170,7 +171,7 @@ class Build:
     @cached_property
     def planner(self) -> Planner:
         """What knows the recipe."""
-        return Planner(self.recipe, self._context, self.kernel_name, self.smp, self.formats)
+        return Planner(self.recipe, self._context, self.kernel_name, self.smp, self.formats, self.whole)
 
     @cached_property
     def _context(self) -> Context:

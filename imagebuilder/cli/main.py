@@ -42,6 +42,7 @@ VERBS: Mapping[str, Verb] = {
     "report": Verb("report", "Show reports as a page, a table, JUnit XML or Markdown, without booting again"),
     "bench": Verb("bench", "Measure repeated starts of images in turn; compare them with earlier ones"),
     "template": Verb("template", "Keep warm instances from which others are cloned in milliseconds"),
+    "trace": Verb("trace", "Record the files that an application opens, so that its image keeps only these"),
     "learn": Verb("learn", "Record the pages that a start uses, so that only these are read ahead"),
     "inspect": Verb("inspect", "Show what is in an image and why, by size"),
     "diff": Verb("diff", "Show in what two images differ: packages, files, sizes, kernel options, start"),

@@ -34,7 +34,12 @@ class Need:
     def counts(self, variables: Mapping[str, str], packages: Sequence[str]) -> bool:
         """Whether it is asked for."""
         asked = any(variables.get(name) for name in self.variables) or any(name in packages for name in self.packages)
-        return asked or not (self.variables or self.packages)
+        return asked or not self.is_asked
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it counts for those alone who ask for it."""
+        return bool(self.variables or self.packages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,21 @@ LEFT = "left out: of what {} needs ({}), the recipe includes what it wants"
 
 
 def keep_needs(
-    walk: Walk, *, included: Collection[str], packages: Sequence[str], off: Collection[Runtime] = ()
+    walk: Walk,
+    *,
+    included: Collection[str],
+    packages: Sequence[str],
+    off: Collection[Runtime] = (),
+    asked_only: bool = False,
 ) -> Mapping[str, str]:
     """Keep what all that is kept needs; ``included`` is what the recipe includes, ``packages`` what it names. Returns
-    the paths that are left out because the recipe chose others of that need, with the reason. Raises ClosureError."""
+    the paths that are left out because the recipe chose others of that need, with the reason. ``asked_only``: no needs
+    but those that the environment or the recipe's packages name. Raises ClosureError."""
     left: dict[str, str] = {}
     done: set[tuple[Runtime, Need]] = set()
-    while wanted := [each for each in _wanted(walk, packages, off) if each not in done]:
+    while wanted := [
+        each for each in _wanted(walk, packages, off) if each not in done and (not asked_only or each[1].is_asked)
+    ]:
         for runtime, need in wanted:
             done.add((runtime, need))
             paths = _paths(need, walk)

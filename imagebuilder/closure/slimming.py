@@ -1,6 +1,6 @@
 """Slims: of all layers, what the programs need, and what is kept besides."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagebuilder.closure import arguments, busybox, scripts
@@ -13,6 +13,7 @@ from imagebuilder.recipe.values import Runtime
 from imagebuilder.sources.layer import Layer
 from imagebuilder.sources.overlay import overlay
 from imagebuilder.tree import Kind, Node, Tree, is_below
+from imagebuilder.words import some
 
 SYSTEM = "imagebuilder"  # the origin of what every image has
 BUSYBOX = ("/usr/bin/busybox", "/bin/busybox")
@@ -31,7 +32,8 @@ class Slimmed:
 class Around:
     """What the image will have besides its sources: ``below`` what every image has, ``above`` the recipe's [[files]];
     ``environment`` and ``arguments``, the application's; ``packages``, those that the recipe names; and
-    ``package_with`` knows in which package a missing library may be."""
+    ``package_with`` knows in which package a missing library may be. ``traced``: the files that the application was
+    seen to open, each with the reason to keep it; None: it was not looked at."""
 
     below: Tree = field(default_factory=Tree)
     above: Mapping[str, Node] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Around:
     package_with: Callable[[str], str | None] = nobody_knows
     arguments: Sequence[str] = ()
     packages: Sequence[str] = ()
+    traced: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def slim(
     """What the programs ``roots`` (absolute paths) need of the layers, and what the globs ``include`` name.
 
     ``exclude`` takes from what is included and from layers that are kept whole; of what runtimes need by themselves,
-    what those that are ``off`` need is kept only where it is included. What is ``around`` the layers is seen,
+    what those that are ``off`` need is kept only where it is included. Of an application that was traced, the files
+    that it opened are kept instead, with all links that lead to them. What is ``around`` the layers is seen,
     and needs things of them, but is not in the result. Raises ClosureError for a program that is not there or cannot
     run, for a library that is missing or excluded, and for a glob that matches nothing.
     """
@@ -89,8 +93,9 @@ def slim(
         for path in found:
             walk.include(path, glob)
         walk.on_the_way(glob)
+    _keep_traced(walk, around.traced or {})
     named = frozenset(path for found in included.values() for path in found)
-    left = keep_needs(walk, included=named, packages=around.packages, off=off)
+    left = keep_needs(walk, included=named, packages=around.packages, off=off, asked_only=around.traced is not None)
     walk.check()
     ours = {path for path, node in merged.tree.items() if merged.origins.get(path) != SYSTEM and tree.get(path) == node}
     kept = {path: why for path, why in walk.kept.items() if path in ours}
@@ -101,11 +106,38 @@ def slim(
         tree.filter(lambda path, _: path in kept).merge(Tree(walk.links)),
         groups(sources, merged.origins, kept, {**left, **dropped, **replaced}, rest),
         (
+            *_not_there(around.traced or {}, tree),
             *scripts.cannot_run(walk.idle),
             *_lacking(walk.tolerated),
             *arguments.folders_left_out(around.arguments, tree, merged.origins, kept),
         ),
     )
+
+
+def _keep_traced(walk: Walk, traced: Mapping[str, str]) -> None:
+    """Keep what was opened, and the links that lead to it or to a folder above it: which of them was followed is not
+    known, since the kernel tells of the file behind them."""
+    there = {path: why for path, why in traced.items() if path in walk.tree}
+    for path, why in there.items():
+        walk.need(path, why)
+    led_to = {*there, *(folder for path in there for folder in _above(path))}
+    for link, node in walk.tree.items():
+        if node.kind is Kind.SYMLINK and (real := walk.tree.resolve(link)) in led_to:
+            walk.need(link, f"leads to {real}")
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _not_there(traced: Mapping[str, str], tree: Tree) -> tuple[str, ...]:
+    """The warning for a list of files that is of other sources."""
+    gone = [path for path in traced if path not in tree]
+    if not gone:
+        return ()
+    are = "is" if len(gone) == 1 else "are"
+    return (f"root.keep: of what the application opened, {some(gone)} {are} not in its sources: trace it again",)
 
 
 def _lacking(tolerated: Sequence[str]) -> tuple[str, ...]:

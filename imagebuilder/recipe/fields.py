@@ -166,13 +166,18 @@ def _inside(name: str, folder: Path) -> str:
     return name
 
 
-def _pages_beside(name: str, info: ValidationInfo) -> str:
-    if isinstance(info.context, Path) and not (
-        paths.is_file(info.context / name) or paths.is_folder(info.context / name)
-    ):
-        hint = "leave the key out until `imagebuilder learn` has written it"
-        raise mistake(f"there is no file '{name}' beside the recipe", hint)
-    return _file_beside(name, info)
+def _list_beside(verb: str) -> Callable[[str, ValidationInfo], str]:
+    """A list beside the recipe that a verb writes."""
+
+    def beside(name: str, info: ValidationInfo) -> str:
+        if isinstance(info.context, Path) and not (
+            paths.is_file(info.context / name) or paths.is_folder(info.context / name)
+        ):
+            hint = f"leave the key out until `imagebuilder {verb}` has written it"
+            raise mistake(f"there is no file '{name}' beside the recipe", hint)
+        return _file_beside(name, info)
+
+    return beside
 
 
 def _glob_beside(pattern: str, info: ValidationInfo) -> str:
@@ -211,7 +216,8 @@ ImageGlob = Annotated[str, Field(pattern=GLOB, max_length=LONGEST_PATH)]
 Beside = Annotated[str, checked(local_files.relative)]
 FolderBeside = Annotated[str, checked(local_files.folder)]
 FileBeside = Annotated[str, checked(local_files.relative), AfterValidator(_file_beside)]
-PagesBeside = Annotated[str, checked(local_files.relative), AfterValidator(_pages_beside)]
+PagesBeside = Annotated[str, checked(local_files.relative), AfterValidator(_list_beside("learn"))]
+KeepBeside = Annotated[str, checked(local_files.relative), AfterValidator(_list_beside("trace"))]
 Fragment = Annotated[str, checked(local_files.relative), AfterValidator(_fragment)]
 GlobBeside = Annotated[str, checked(local_files.relative), AfterValidator(_glob_beside)]
 KernelName = Annotated[Name, AfterValidator(_kernel)]

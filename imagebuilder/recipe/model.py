@@ -257,6 +257,9 @@ class Root(SlimOptions, ByteCodeOptions, BindOptions):
     writable: fields.Yes | None = None
     """Whether the application writes outside of mounts; if not, it is used as it is, without a tmpfs over it. Default:
     whether its user may write to a file or folder of it."""
+    keep: fields.KeepBeside | None = None
+    """A list beside the recipe of the files that the application opens, which ``imagebuilder trace`` writes: of sources
+    that are slimmed these are kept, and not all that an interpreter could need."""
     pages: fields.PagesBeside | None = None
     """A list beside the recipe of the pages that a start uses, which ``imagebuilder learn`` writes: a disk then has
     just these read ahead, and not the beginning of the program and its libraries."""

@@ -1,7 +1,7 @@
 """What the application needs of its sources' files, after the transforms of that stage."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from imagebuilder.build.steps.layers import owned_layers, users_of
@@ -25,7 +25,9 @@ from imagebuilder.tree import Node, Tree
 class SlimInputs:
     """``roots`` are the programs that must run, on that ``platform``, ``added`` the recipe's files (as far as the
     closure reads them), ``search`` what of the application's environment says what is looked for and where,
-    ``releases`` those of Debian in which a missing library may be, ``packages`` those that the recipe names."""
+    ``releases`` those of Debian in which a missing library may be, ``packages`` those that the recipe names. ``traced``
+    is what its list says of files that are opened: path and why (None: it has no list); with ``whole`` nothing is left
+    out, whatever the sources say."""
 
     platform: str
     roots: tuple[str, ...]
@@ -35,6 +37,8 @@ class SlimInputs:
     search: Mapping[str, str] | None = None
     releases: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    traced: tuple[tuple[str, str], ...] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,22 +90,25 @@ def run(inputs: SlimInputs, needs: Sequence[SourceResult], context: Context) -> 
 
     known = users_of(needs)
     layers = owned_layers(needs, known)
+    if inputs.whole:
+        layers = [replace(each, slim=False, lenient=True) for each in layers]
     added = dict(inputs.added)
     below = PLATFORMS[inputs.platform].defaults((), Surroundings(debian=any(layer.packages for layer in layers)))
 
     def package_of(library: str) -> str | None:
         return _package_with(library, inputs.releases, context)
 
-    around = Around(below, added, inputs.search or {}, package_of, inputs.arguments, inputs.packages)
+    traced = None if inputs.traced is None else dict(inputs.traced)
+    around = Around(below, added, inputs.search or {}, package_of, inputs.arguments, inputs.packages, traced)
     with context.store.scratch() as scratch:
         given = TransformContext(inputs.roots, around, scratch, layers)
         done = transformed(Tree(), inputs.transforms, given)
-    for sentence in done.warnings:
+    for sentence in () if inputs.whole else done.warnings:
         context.say(Warned(sentence))
     origins = {path: name for layer in layers for path, name in layer.origins.items()}
     used = {origins[path] for path in done.tree if path in origins}
     setup = joined(layer.setup.of(used) for layer in layers)
-    for package, what in setup.unmade.items():
+    for package, what in {}.items() if inputs.whole else setup.unmade.items():
         context.say(Warned(f"{package}: not done here is what its postinst does: {', '.join(what)}"))
     tree = Tree({**state_folders(layers, done.tree, used), **done.tree})
     known_packages = (package for layer in layers for package in layer.packages)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console as Terminal
 
-from imagebuilder import lockfile, pages
+from imagebuilder import keep, lockfile, pages
 from imagebuilder.bundle import Bundle
 from imagebuilder.cache import verify
 from imagebuilder.cli import figures
@@ -37,6 +37,8 @@ ready = { console = "login:", timeout_s = 300 }
 PAGES = b'{"schema": "imagebuilder.pages/1", "files": [{"path": "/bin/app", "sha256": "%s", "pages": [[0, 2]]}]}' % (
     b"a" * 64
 )
+KEEP = b'{"schema": "imagebuilder.keep/1", "files": [{"path": "/usr/a\\\\xff", "by": ["/init"]}]}'
+TRACE = b"imagebuilder.trace/1\n/usr/a\0/init\0/usr/b/__pycache__/c.d.pyc\0\0\0\0"
 LOCK = b"""\
 schema = "imagebuilder.lock/1"
 
@@ -112,6 +114,19 @@ def _pages(data: bytes, folder: Path) -> None:
     pages.ahead(tree, ["/bin/app"], pages.read(folder / "pages.json", hint="learn them again"))
 
 
+def _keep(data: bytes, folder: Path) -> None:
+    (folder / "keep.json").write_bytes(data)
+    found = keep.read(folder / "keep.json", hint="trace it again")
+    assert all(path.startswith("/") for path in found.reasons)
+    keep.write(found, folder / "again.json")
+
+
+def _traced(data: bytes, folder: Path) -> None:
+    opened = keep.opened(data)
+    keep.write(keep.keep_list(opened, {path for path, _ in opened if path.startswith("/usr/")}), folder / "keep.json")
+    keep.read(folder / "keep.json", hint="trace it again")
+
+
 def _lock(data: bytes, folder: Path) -> None:
     (folder / LOCKFILE).write_bytes(data)
     lock = lockfile.read(folder, hint="lock it again")
@@ -158,6 +173,8 @@ ROWS = (
     Door("image", "image.json", _image, (_image_json(),)),
     Door("template", "template.json", _template, (json.dumps(TEMPLATE, indent=1).encode(),)),
     Door("pages", "the list of pages that learn writes", _pages, (PAGES,)),
+    Door("keep", "the list of files that trace writes", _keep, (KEEP,)),
+    Door("trace", "the disk of a machine that is traced", _traced, (TRACE,), refusals=(ValueError,)),
     Door("lock", "recipe.lock", _lock, (LOCK,)),
     Door("report", "a report: report, bench --vs", _report, (report.of(HOST, (FULL, BARE)).to_bytes(),)),
     Door("measured", "what the workers of boot tests exchange", _measured, (MEASURED.to_text().encode(),)),

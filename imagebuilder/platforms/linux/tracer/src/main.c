@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define INIT "/init"
@@ -149,7 +150,7 @@ static _Noreturn void trace(int started)
     if (opened < 0)
         fail("the kernel does not tell who opens which file");
     /* Before whoever opened a file goes on: afterwards it may be gone, or another program. */
-    if (sched_setscheduler(0, SCHED_FIFO, &first))
+    if (syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &first))  /* musl's own refuses */
         fail("cannot go before others");
     int mounts = open("/proc/1/mountinfo", O_RDONLY | O_CLOEXEC);
     struct pollfd entries[] = {{.fd = opened, .events = POLLIN}, {.fd = mounts, .events = POLLPRI}};
