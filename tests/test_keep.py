@@ -58,12 +58,12 @@ GOOD = keep_list([("/a/b", "/bin/app"), ("/a\\", "")], {"/a/b", "/a\\"}).text
     [
         (GOOD, GOOD[: len(GOOD) // 2], "is no list of files: "),
         ("keep/1", "keep/2", "is no list of files: schema: "),
-        ('"/a/b"', '"a/b"', "is no list of files: files.1.path"),
-        ('"/a/b"', '"/a/../b"', "is no list of files: files.1.path"),
-        ('"/a/b"', '"/"', "is no list of files: files.1.path"),
+        ('"/a/b"', '"a/b"', "is no list of files: files.0.path"),
+        ('"/a/b"', '"/a/../b"', "is no list of files: files.0.path"),
+        ('"/a/b"', '"/"', "is no list of files: files.0.path"),
         ('"/a/b"', '"/a\\\\b"', "a backslash stands for itself only when it is doubled"),
         ('"/a/b"', '"/a\\\\x00"', "no absolute path"),
-        ('"/bin/app"', '"bin/app"', "files.1.by.0"),
+        ('"/bin/app"', '"bin/app"', "files.0.by.0"),
     ],
 )
 def test_a_damaged_list_is_refused_in_one_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:

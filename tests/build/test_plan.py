@@ -64,6 +64,8 @@ CHANGES: dict[StepKind, dict[str, Any]] = {
         "added": (("/etc/app.conf", file(b"2")),),
         "search": {"PATH": "/opt"},
         "releases": ("bookworm",),
+        "traced": (("/a", "opened by /b"),),
+        "whole": True,
         "packages": ("app",),
     },
     StepKind.KERNEL: {"definition": load_definition("debian-cloud"), "fragments": (SMP,)},

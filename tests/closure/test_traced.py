@@ -21,9 +21,8 @@ NODES = {
     "/srv/current": symlink("one"),
     "/srv/one/page": file(b"page"),
 }
-TRACED = dict.fromkeys(
-    ("/usr/lib/python3.11/os.py", PLUGIN, "/srv/one/page", "/gone", "/srv/not"), "opened by /usr/bin/python3.11"
-)
+OPENED = ("/usr/lib/python3.11/os.py", PLUGIN, "/srv/one/page", "/gone", "/srv/not")
+TRACED = dict.fromkeys(OPENED, "opened by /usr/bin/python3.11")
 
 
 def test_what_was_opened_stands_for_what_is_known_of_a_language() -> None:
