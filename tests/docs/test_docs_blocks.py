@@ -28,7 +28,7 @@ TEXTS = {
     "________________________________ gets_ready": "test_a_failing_test_says_what_the_page_says",
 }
 """Blocks of text that no program reads and no command prints here (by how they begin): why, or which test has it."""
-BESIDE = re.compile(r'(?:source|template|pages|requirements|jar) = "(.+?)"|"([\w-]+\.(?:config|c))"')
+BESIDE = re.compile(r'(?:source|template|keep|pages|requirements|jar) = "(.+?)"|"([\w-]+\.(?:config|c))"')
 MACHINE_FILES = re.compile(r'(?:kernel|initrd|firmware|file) = "(.+?)"')
 
 

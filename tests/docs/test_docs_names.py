@@ -34,6 +34,7 @@ OTHERS_OPTIONS = {
 }
 """Options of other programs."""
 MADE = {
+    "keep.json",
     "provenance.json",
     "sbom.cdx.json",
     "sbom.spdx.json",
