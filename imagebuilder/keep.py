@@ -16,11 +16,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from imagebuilder import documents
 from imagebuilder.errors import InputError, OutputError
-from imagebuilder.tree import clean_path
 
 SCHEMA: Literal["imagebuilder.keep/1"] = "imagebuilder.keep/1"
 HEAD = b"imagebuilder.trace/1\n"
 MOST_TRACE_BYTES = 64 << 20
+MOST_PATH = 4096
 MOST_PROGRAMS = 16  # named for one file
 BYTE_CODE = re.compile(r"(?P<folder>.*)/__pycache__/(?P<name>[^/]+)\.[\w-]+\.pyc")
 ESCAPE = re.compile(r"\\(?:\\|x[0-9a-f]{2})")
@@ -30,13 +30,18 @@ BACKSLASH, BYTE_0X80 = ord("\\"), 0x80
 def _escaped_path(text: str) -> str:
     if "\\" in ESCAPE.sub("", text):
         raise ValueError("a backslash stands for itself only when it is doubled")
-    path = unescaped(text)
-    if "\0" in path or path == "/" or clean_path(path) != path or escaped(path) != text:
+    if not _is_path(path := unescaped(text)) or escaped(path) != text:
         raise ValueError("it is no absolute path as the list has them")
     return text
 
 
-EscapedPath = Annotated[str, Field(max_length=4 * 4096, pattern="^/"), AfterValidator(_escaped_path)]
+def _is_path(path: str) -> bool:
+    """Whether it is one as the kernel tells of it, and not the root's."""
+    parts = path.split("/")[1:]
+    return path.startswith("/") and "\0" not in path and len(path) < MOST_PATH and not {"", ".", ".."} & {*parts}
+
+
+EscapedPath = Annotated[str, Field(max_length=4 * MOST_PATH, pattern="^/"), AfterValidator(_escaped_path)]
 
 
 class OpenedFile(BaseModel):
@@ -145,8 +150,8 @@ def keep_list(found: Iterable[tuple[str, str]], known: Collection[str]) -> KeepL
     for path, program in found:
         module = BYTE_CODE.fullmatch(path)
         for each in (path, *([f"{module['folder']}/{module['name']}.py"] if module else [])):
-            if each in known and each != "/":
-                programs[each].update([program] if program.startswith("/") else [])
+            if each in known and _is_path(each):
+                programs[each].update([program] if _is_path(program) else [])
     return KeepList(
         files=tuple(
             OpenedFile(path=escaped(path), by=tuple(map(escaped, sorted(by)[:MOST_PROGRAMS])))

@@ -40,7 +40,14 @@ def test_whatever_a_guest_writes_is_a_list_or_refused(data: bytes) -> None:
 
 def test_what_is_listed() -> None:
     code = "/usr/lib/python3/__pycache__/a.cpython-311.pyc"
-    found = [(code, "/usr/bin/python3"), ("/usr/bin/b", ""), ("/usr/bin/b", "/init"), ("/tmp/x", "/init"), ("/", "/x")]
+    found = [
+        (code, "/usr/bin/python3"),
+        ("/usr/bin/b", ""),
+        ("/usr/bin/b", "/init"),
+        ("/usr/bin/b", "/a/../b"),
+        ("/tmp/x", "/init"),
+        ("/", "/x"),
+    ]
     made = keep_list(found, {code, "/usr/lib/python3/a.py", "/usr/bin/b", "/", "/never"})
     assert [(each.path, each.by) for each in made.files] == [
         ("/usr/bin/b", ("/init",)),

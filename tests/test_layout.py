@@ -74,7 +74,7 @@ BELOW = {
     "prebuilt": ("process", "store", "maintainer_cli"),
     "platforms": ("errors", "events", "paths", "process", "prebuilt", "recipe", "kernel", "store", "tree"),
     "pages": ("errors", "platforms", "store", "tree"),
-    "keep": ("errors", "tree"),
+    "keep": ("errors",),
     "filesystems": ("errors", "events", "process", "store", "tree"),
     "bundle": ("errors", "store", "recipe"),
     "attestation": ("errors", "bundle", "store", "sbom", "measure"),
