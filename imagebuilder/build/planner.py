@@ -46,6 +46,7 @@ from imagebuilder.transforms.kind import ChosenTransform, Stage
 from imagebuilder.transforms.table import TRANSFORMS
 from imagebuilder.tree import file
 
+BYTE_CODE = "bytecode"  # of a module that has it, the module itself would not be seen to be opened
 PREPARE_KERNEL = "standard"  # namespaces, IPv6: what a program of a distribution expects
 
 
@@ -351,7 +352,7 @@ class Planner:
         return {
             name: ChosenTransform(row, row.options(**{key: self._option(key) for key in row.options.model_fields}))
             for name, row in TRANSFORMS.items()
-            if row.stage is stage
+            if row.stage is stage and not (self.whole and name == BYTE_CODE)
         }
 
     def _option(self, key: str) -> Any:

@@ -84,9 +84,8 @@ def traced(
 
 
 def _whole(recipe: Recipe) -> Recipe:
-    """The recipe of the image that is traced: of modules whose byte code is there Python opens that alone, and a list
-    of before may be damaged."""
-    root = {"keep": None, "pages": None, "byte_code": (), "format": RootFormat.EROFS}
+    """The recipe of the image that is traced: a list of before may be damaged."""
+    root = {"keep": None, "pages": None, "format": RootFormat.EROFS}
     memory_mib = max(2 * recipe.machine.memory_mib, LEAST_MEMORY_MIB)
     return recipe.model_copy(
         update={

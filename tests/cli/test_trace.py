@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.build.walk import Build
+from imagebuilder.events import silent
+from imagebuilder.recipe.load import load
+from imagebuilder.store import Store
 from tests.cli.conftest import Cli
 from tests.oci.making import Member, folder, link, tar
 
@@ -90,6 +94,14 @@ def test_traced_and_slimmed_by_it(cli: Cli, recipe: Path, writable: str) -> None
         assert tested.status == 0, tested
         again = cli("trace", "app-recipe", "--accel", "tcg", "-q")
         assert again.status == 0 and (recipe / "keep.json").read_bytes() == listed, again
+
+
+def test_no_byte_code_is_made_for_the_whole_root(recipe: Path, tmp_path: Path) -> None:
+    (recipe / "recipe.toml").write_text(RECIPE)
+    whole, image = (
+        Build(load(recipe), Store(tmp_path / "cache"), silent, whole=each).planner for each in (True, False)
+    )
+    assert {*image.plan.slim.inputs.transforms} - {*whole.plan.slim.inputs.transforms} == {"bytecode"}
 
 
 @pytest.mark.parametrize(
