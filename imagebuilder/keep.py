@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from imagebuilder import documents
 from imagebuilder.errors import InputError, OutputError
+from imagebuilder.words import counted
 
 SCHEMA: Literal["imagebuilder.keep/1"] = "imagebuilder.keep/1"
 HEAD = b"imagebuilder.trace/1\n"
@@ -118,7 +119,7 @@ def write(found: KeepList, path: Path) -> None:
     data = found.text.encode()
     if len(data) > documents.MOST_BYTES:
         most_mib = documents.MOST_BYTES >> 20
-        raise InputError(f"{path} would have more than {most_mib} MiB: {len(found.files):,} files were opened")
+        raise InputError(f"{path} would have more than {most_mib} MiB: opened were {counted(len(found.files), 'file')}")
     scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         scratch.write_bytes(data)

@@ -84,7 +84,7 @@ def test_a_damaged_list_is_refused_in_one_sentence(tmp_path: Path, old: str, new
 
 def test_a_list_too_long_to_be_read_is_not_written(tmp_path: Path) -> None:
     paths = [f"/{'x' * 200}/{number}" for number in range(10_000)]
-    with pytest.raises(InputError, match="more than 2 MiB: 10,000 files"):
+    with pytest.raises(InputError, match="more than 2 MiB: opened were 10,000 files"):
         keep.write(keep_list([(path, "") for path in paths], {*paths}), tmp_path / "keep.json")
     assert not [*tmp_path.iterdir()]
     assert isinstance(keep_list([], ()), KeepList)

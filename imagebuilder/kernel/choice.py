@@ -70,7 +70,7 @@ def choose(
 def _not_started(definition: KernelDefinition, firmware: Mapping[Firmware, str]) -> list[str]:
     """What the firmware that does not start a kernel is for, a clause each."""
     known = {each for product in definition.products for each in product.firmware}
-    return [f"{who} needs one that {each.words} starts" for each, who in firmware.items() if each not in known]
+    return [f"{who} needs one that starts from {each.words}" for each, who in firmware.items() if each not in known]
 
 
 def _counted(lacks: Sequence[str]) -> str:

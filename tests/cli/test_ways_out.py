@@ -23,7 +23,7 @@ main.main()
 def test_a_program_of_ours_that_is_gone() -> None:
     done = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: a program that imagebuilder had started was gone when it was told something\n"
+    assert done.stderr == "error: a program that imagebuilder had started ended before it had read its input\n"
 
 
 def test_whoever_read_has_left() -> None:

@@ -142,9 +142,8 @@ def test_more_processors_than_the_recipe_asks_for(tmp_path: Path) -> None:
 def test_what_firmware_starts_gets_a_kernel_that_it_starts() -> None:
     wanted = {Firmware.BIOS: "the format disk"}
     choice = choose(None, (), {"SMP": "machine.cpus = 2"}, by="the recipe", firmware=wanted)
-    assert (
-        choice.sentence == "kernel cloud: the format disk needs one that a BIOS starts (and 1 more), which micro lacks"
-    )
+    which = "needs one that starts from a BIOS (and 1 more), which micro lacks"
+    assert choice.sentence == f"kernel cloud: the format disk {which}"
     assert choose(None, (), {"NO_SUCH": "x"}, by="the recipe", firmware=wanted).definition.name == "cloud"
     assert choose("cloud", (), {}, by="the recipe", firmware=wanted).definition.name == "cloud"
     with pytest.raises(KernelError, match="the kernel micro is started by direct, not by bios, as the format disk is"):

@@ -150,7 +150,7 @@ def by_control_c(bundle: Bundle, store: Store, after_s: float) -> None:
 def test_who_is_interrupted_need_not_wait_for_the_rest(
     tmp_path: Path, store: Store, interrupted: Callable[[Bundle, Store, float], None]
 ) -> None:
-    bundle = bundle_in(tmp_path / "one", store, root=os.urandom(6 << 20))
+    bundle = bundle_in(tmp_path / "one", store, root=os.urandom(16 << 20))
     begin_s = time.monotonic()
     interrupted(bundle, store, 0.1)
     between_s = time.monotonic()
