@@ -67,6 +67,8 @@ class Architecture:
     """Of Node (``process.arch``), and of packages of npm."""
     efi: str
     """Of UEFI's fallback loader, ``BOOT….EFI`` (UEFI 2.10, 3.5.1.1)."""
+    pe_machine: int
+    """Of a program for UEFI, in its header (Microsoft's "PE Format")."""
     root_partition: str
     """The type of a partition with its root (UAPI's Discoverable Partitions Specification)."""
     elf: tuple[str, int]
@@ -111,6 +113,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             oci="amd64",
             node="x64",
             efi="X64",
+            pe_machine=0x8664,
             root_partition="4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
             elf=("EM_X86_64", 64),
             relocations=Relocations(address=1, global_data=6, jump_slot=7, relative=8),

@@ -7,6 +7,7 @@ import pytest
 
 from imagebuilder import process
 from imagebuilder.images.bios import STAGE
+from imagebuilder.images.uefi import STUB
 from imagebuilder.machine.forkserver.library import LIBRARY
 from imagebuilder.platforms.linux.build import INIT
 from imagebuilder.platforms.linux.tracer import TRACER
@@ -18,11 +19,12 @@ MODULES = {
     INIT.name: "imagebuilder.platforms.linux",
     LIBRARY.name: "imagebuilder.machine.forkserver",
     STAGE.name: "imagebuilder.images.bios",
+    STUB.name: "imagebuilder.images.uefi",
     TRACER.name: "imagebuilder.platforms.linux.tracer",
 }
 
 
-@pytest.fixture(params=[INIT, LIBRARY, STAGE, TRACER], ids=lambda each: str(each.name))
+@pytest.fixture(params=[INIT, LIBRARY, STAGE, STUB, TRACER], ids=lambda each: str(each.name))
 def program(request: pytest.FixtureRequest) -> Program:
     """As it is kept."""
     found: Program = request.param

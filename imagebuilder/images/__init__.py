@@ -30,7 +30,7 @@ ROWS = (
     ImageFormat(
         vhd.NAME,
         ".vhd",
-        "Azure and Hyper-V, first generation: a fixed size of whole MiB",
+        "Azure, and Hyper-V's first generation: a fixed size of whole MiB",
         vhd.write,
         vhd.media,
         QEMU_IMG,

@@ -166,6 +166,7 @@ REASONS = {
         'write "auto", "memory" or "initramfs", or take the kernel micro',
         "--kernel cloud",
         "shorten cmdline under [kernel]",
+        "change cmdline under [kernel]",
     ),
 }
 

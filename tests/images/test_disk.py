@@ -12,7 +12,7 @@ import pytest
 
 from imagebuilder.bundle import Bundle, Image, KernelFile, RootFile, write
 from imagebuilder.errors import InputError, OutputError
-from imagebuilder.images import IMAGES, bios, vmdk
+from imagebuilder.images import IMAGES, bios, uefi, vmdk
 from imagebuilder.images.disk import Layout
 from imagebuilder.images.gpt import SECTOR_BYTES
 from imagebuilder.store import Store
@@ -71,7 +71,41 @@ def test_a_root_on_a_partition(tmp_path: Path) -> None:
     assert memory[0x100000].startswith(kernel[SETUP_SECTORS * 512 :]) and len(memory) == 4
     assert layout.root is not None and disk[layout.root * 512 :].startswith(b"root" * 5000) and layout.root % 8 == 0
     assert len(disk) == made.bytes == layout.end * 512 and layout.end % 8 == 0
-    assert (made.minimum_disk_mib, made.format, [*made.firmware]) == (1, "disk", ["bios"])
+    assert (made.minimum_disk_mib, made.format, [*made.firmware]) == (3, "disk", ["bios", "uefi"])
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("form", ["erofs", "initramfs"])
+def test_what_uefi_starts_is_one_program_of_all_parts(tmp_path: Path, form: str) -> None:
+    bundle = bundle_of(tmp_path, form=form, words="quiet" if form == "initramfs" else WORDS)
+    IMAGES["disk"].write(bundle, tmp_path / "app.raw", epoch_s=0)
+    volume, program = tmp_path / "volume", tmp_path / "BOOTX64.EFI"
+    layout = Layout.of(bundle)
+    boot = json.loads(told("sfdisk", "--json", tmp_path / "app.raw"))["partitiontable"]["partitions"][0]
+    assert boot["type"] == "C12A7328-F81F-11D2-BA4B-00A0C93EC93B" and boot["start"] % 8 == 0
+    disk = (tmp_path / "app.raw").read_bytes()
+    volume.write_bytes(disk[boot["start"] * 512 : (boot["start"] + boot["size"]) * 512])
+    told("fsck.vfat", "-n", volume)
+    told("mcopy", "-i", volume, "::/EFI/BOOT/BOOTX64.EFI", program)
+    parts = {".text": uefi.stub(), ".linux": kernel_of(), ".cmdline": layout.cmdline.encode()}
+    if form == "initramfs":
+        parts[".initrd"] = b"root" * 5000
+    listed = [line.split() for line in told("objdump", "--section-headers", program).splitlines() if " ." in line]
+    assert [line[1] for line in listed] == [*parts]
+    content = program.read_bytes()
+    for (_, name, size, address, _, offset, _), part in zip(listed, parts.values(), strict=True):
+        assert int(size, 16) == len(part) and int(address, 16) % 4096 == 0, name
+        assert content[int(offset, 16) :].startswith(part), name
+
+
+@pytest.mark.parametrize("size", [20_000, 4_000_000])
+@pytest.mark.parametrize("form", ["erofs", "initramfs"])
+def test_how_much_it_has_over_kernel_and_root(tmp_path: Path, form: str, size: int) -> None:
+    """Where the kernel is not so small that the volume for UEFI is filled up."""
+    kernel, root = kernel_of(3_400_000), hashlib.shake_128(b"root").digest(size)
+    bundle = bundle_of(tmp_path, kernel=kernel, root=root, form=form, words="quiet")
+    made = IMAGES["disk"].write(bundle, tmp_path / "app.raw", epoch_s=0)
+    assert made.bytes - len(kernel) - len(root) < 160 << 10
 
 
 def test_the_header_says_what_a_boot_loader_says(tmp_path: Path) -> None:
@@ -100,7 +134,7 @@ def test_the_header_says_what_a_boot_loader_says(tmp_path: Path) -> None:
 def test_where_the_root_is(tmp_path: Path, form: str, words: str, expected: str) -> None:
     layout = Layout.of(bundle_of(tmp_path, form=form, words=words))
     assert layout.cmdline == expected.format(f"PARTUUID={layout.guid}")
-    assert (layout.initrd is None, layout.root is None) == (form != "initramfs", form == "initramfs")
+    assert (uefi.INITRD in layout.unified.sections, layout.root is None) == ((form == "initramfs",) * 2)
 
 
 @pytest.mark.tools
@@ -205,6 +239,12 @@ def test_a_kernel_that_no_bios_starts_is_refused(tmp_path: Path, kernel: bytes) 
         IMAGES["disk"].write(bundle_of(tmp_path, kernel=kernel), tmp_path / "app.raw", epoch_s=0)
     assert caught.value.hint == "--kernel cloud"
     assert not [*tmp_path.glob("*app.raw*")]
+
+
+def test_a_command_line_that_uefi_would_read_otherwise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="app: its command line has 'é', and a disk takes ASCII") as caught:
+        IMAGES["disk"].write(bundle_of(tmp_path, words="quiet a=é"), tmp_path / "app.raw", epoch_s=0)
+    assert caught.value.hint == "change cmdline under [kernel]" and not (tmp_path / "app.raw").exists()
 
 
 def test_a_command_line_that_is_too_long_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Disks in QEMU as anybody starts them: SeaBIOS, no word of ours, an address by DHCP."""
+"""Disks in QEMU as anybody starts them: SeaBIOS or OVMF, no word of ours, an address by DHCP."""
 
 import socket
 import subprocess
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ ROOTS = ("initramfs", "erofs", "memory", "squashfs")
 FORMATS = ("disk", "qcow2", "vmdk", "vhd")
 VIRTIO = "virtio-blk-pci,drive=disk"
 SCSI = "scsi-hd,drive=disk"
+FIRMWARE = {"bios": (), "uefi": ("-bios", "/usr/share/ovmf/OVMF.fd")}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,13 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @contextmanager
 def started(
-    disk: Path, log: Path, *devices: str, machine: str = "q35", nic: str = "virtio-net-pci", cpus: int = 1
+    disk: Path,
+    log: Path,
+    *devices: str,
+    firmware: str = "bios",
+    machine: str = "q35",
+    nic: str = "virtio-net-pci",
+    cpus: int = 1,
 ) -> Iterator[str]:
     """A machine with this disk; gives the address of its port 80."""
     with socket.socket() as free:
@@ -54,19 +62,8 @@ def started(
         port = free.getsockname()[1]
     form = {".qcow2": "qcow2", ".vmdk": "vmdk", ".vhd": "vpc"}.get(disk.suffix, "raw")
     argv = [
-        *(
-            "qemu-system-x86_64",
-            "-M",
-            machine,
-            "-m",
-            "128",
-            "-smp",
-            str(cpus),
-            "-display",
-            "none",
-            "-no-reboot",
-            "-nodefaults",
-        ),
+        *("qemu-system-x86_64", "-M", machine, "-m", "128", "-smp", str(cpus), *FIRMWARE[firmware]),
+        *("-display", "none", "-no-reboot", "-nodefaults"),
         *("-drive", f"if=none,id=disk,format={form},snapshot=on,file={disk}"),
         *(word for device in devices for word in ("-device", device)),
         *("-nic", f"user,model={nic},hostfwd=tcp:127.0.0.1:{port}-:80", "-serial", f"file:{log}"),
@@ -89,13 +86,30 @@ def answered(url: str, log: Path) -> bytes:
     pytest.fail(f"no answer: {log.read_text(errors='replace')}")
 
 
+def tried(disk: Path, folder: Path, *devices: str, **machine: Any) -> None:
+    """It answers."""
+    with started(disk, folder / "log", *devices, **machine) as url:
+        assert answered(url, folder / "log") == b"It works\n"
+
+
 @pytest.mark.parametrize("disk", [*(f"{root}.disk" for root in ROOTS), *(f"erofs.{form}" for form in FORMATS[1:])])
-def test_it_answers(disks: dict[str, Path], disk: str, tmp_path: Path) -> None:
-    with started(disks[disk], tmp_path / "log", VIRTIO) as url:
-        assert answered(url, tmp_path / "log") == b"It works\n"
+def test_a_bios_starts_it(disks: dict[str, Path], disk: str, tmp_path: Path) -> None:
+    tried(disks[disk], tmp_path, VIRTIO)
+
+
+@pytest.mark.parametrize("disk", ["initramfs.disk", "erofs.disk"])
+def test_uefi_starts_it(disks: dict[str, Path], disk: str, tmp_path: Path) -> None:
+    tried(disks[disk], tmp_path, VIRTIO, firmware="uefi")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("disk", ["memory.disk", "squashfs.disk", *(f"erofs.{form}" for form in FORMATS[1:])])
+def test_uefi_starts_every_format(disks: dict[str, Path], disk: str, tmp_path: Path) -> None:
+    tried(disks[disk], tmp_path, VIRTIO, firmware="uefi")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("firmware", FIRMWARE)
 @pytest.mark.parametrize(
     "devices",
     [
@@ -106,32 +120,41 @@ def test_it_answers(disks: dict[str, Path], disk: str, tmp_path: Path) -> None:
     ],
     ids=["nvme", "virtio-scsi", "pvscsi", "ahci"],
 )
-def test_on_every_controller(disks: dict[str, Path], devices: tuple[str, ...], tmp_path: Path) -> None:
-    with started(disks["erofs.disk"], tmp_path / "log", *devices) as url:
-        assert answered(url, tmp_path / "log") == b"It works\n"
+def test_on_every_controller(disks: dict[str, Path], devices: tuple[str, ...], firmware: str, tmp_path: Path) -> None:
+    tried(disks["erofs.disk"], tmp_path, *devices, firmware=firmware)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("firmware", FIRMWARE)
 @pytest.mark.parametrize(("machine", "nic"), [("q35", "e1000e"), ("q35", "vmxnet3"), ("pc", "e1000")])
-def test_on_other_networks(disks: dict[str, Path], machine: str, nic: str, tmp_path: Path) -> None:
-    with started(disks["erofs.disk"], tmp_path / "log", VIRTIO, machine=machine, nic=nic) as url:
-        assert answered(url, tmp_path / "log") == b"It works\n"
+def test_on_other_networks(disks: dict[str, Path], machine: str, nic: str, firmware: str, tmp_path: Path) -> None:
+    tried(disks["erofs.disk"], tmp_path, VIRTIO, machine=machine, nic=nic, firmware=firmware)
 
 
 @pytest.mark.slow
-def test_with_several_processors(disks: dict[str, Path], tmp_path: Path) -> None:
-    with started(disks["erofs.disk"], tmp_path / "log", VIRTIO, cpus=4) as url:
-        assert answered(url, tmp_path / "log") == b"It works\n"
+@pytest.mark.parametrize("firmware", FIRMWARE)
+def test_with_several_processors(disks: dict[str, Path], firmware: str, tmp_path: Path) -> None:
+    tried(disks["erofs.disk"], tmp_path, VIRTIO, cpus=4, firmware=firmware)
 
 
-def test_a_disk_that_cannot_be_read_says_so(disks: dict[str, Path], tmp_path: Path) -> None:
-    cut = tmp_path / "cut.raw"
-    cut.write_bytes(disks["erofs.disk"].read_bytes()[: 1 << 20])
-    with started(cut, tmp_path / "log", VIRTIO):
+@pytest.mark.parametrize(
+    ("firmware", "expected"),
+    [("bios", "imagebuilder: the disk cannot be read"), ("uefi", "imagebuilder: UEFI does not start the kernel")],
+)
+def test_a_disk_without_its_kernel_says_so(
+    disks: dict[str, Path], firmware: str, expected: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.raw"
+    content = disks["erofs.disk"].read_bytes()
+    kernel = content.index(b"MZ", content.index(b"MZ") + 2)  # that of the program with the kernel comes first
+    broken.write_bytes(
+        content[: 1 << 20] if firmware == "bios" else content[:kernel] + bytes(2) + content[kernel + 2 :]
+    )
+    with started(broken, tmp_path / "log", VIRTIO, firmware=firmware):
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
             said = (tmp_path / "log").read_text(errors="replace") if (tmp_path / "log").exists() else ""
-            if "imagebuilder: the disk cannot be read" in said:
+            if expected in said:
                 return
             time.sleep(0.1)
     pytest.fail(f"it said {said!r}")
