@@ -3,6 +3,8 @@ built, booted, and asked by a client that is not ours."""
 
 import asyncio
 import json
+import os
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +87,16 @@ def test_its_script_makes_it_again(image: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again/index.json").read_bytes() == (image / "index.json").read_bytes()
 
 
+def new(folder: Path, image: str) -> Path:
+    """The recipe that the command line writes of an image: four lines."""
+    argv = [sys.executable, "-m", "imagebuilder", "new", "app", "--from", image]
+    env = {**os.environ, "IMAGEBUILDER_CACHE": str(folder / "cache")}
+    process.run(argv, cwd=folder, env=env, timeout_s=300)
+    recipe = folder / "recipes/app/recipe.toml"
+    assert len(recipe.read_text().splitlines()) == 4
+    return recipe.parent
+
+
 def written(folder: Path, image: str, rest: str = "") -> Path:
     """A recipe of four lines, and what else it is to say."""
     folder.mkdir()
@@ -99,7 +111,8 @@ async def test_an_image_of_a_registry_runs_as_its_configuration_says(
     tmp_path: Path, served: Running, slim: str, rest: str
 ) -> None:
     """User and group by name, working directory, environment, port, stop signal."""
-    folder = written(tmp_path / "app", f'image = "{served.host}/t/server:v1"{slim}', rest)
+    name = f"{served.host}/t/server:v1"
+    folder = written(tmp_path / "app", f'image = "{name}"{slim}', rest) if slim else new(tmp_path, name)
     work = Build(load(folder), Store(tmp_path / "cache"), silent)
     bundle = work.run(tmp_path / "out")
     assert ("/etc/group" in work.root, "/srv/app/draft.txt" in work.root) == (True, False)

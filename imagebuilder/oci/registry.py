@@ -102,7 +102,7 @@ class Registry:
 
         def ask(server: _Server) -> bytes:
             with self._asked(server, f"{kind}/{descriptor.digest}", {"Accept": ACCEPTED}) as answer:
-                return checked(_document(answer, descriptor.short), descriptor)
+                return _sent(_document(answer, descriptor.short), descriptor, answer.host)
 
         data = self._somewhere(lambda server: self._again(lambda: ask(server)))
         self.store.put(data)
@@ -141,7 +141,7 @@ class Registry:
             message = f"{server.place.host} sent another manifest than its header Docker-Content-Digest names"
             raise Failure(message, hint=download.DO_NOT_TRUST)
         descriptor = Descriptor(_media_type(data) or kind, digest, len(data))
-        checked(data, descriptor)
+        _sent(data, descriptor, server.place.host)
         self.store.put(data)
         return descriptor, data
 
@@ -244,6 +244,14 @@ def _document(answer: RegistryResponse, what: str) -> bytes:
             f"{answer.host}: {what} is longer than {MOST_DOCUMENT_BYTES >> 20} MiB, as no document of an image is"
         )
     return data
+
+
+def _sent(data: bytes, descriptor: Descriptor, host: str) -> bytes:
+    """What a server sent, which is what the descriptor names. Raises Failure."""
+    try:
+        return checked(data, descriptor)
+    except SourceError as error:
+        raise Failure(f"{host} sent another content: {error.message}", hint=download.DO_NOT_TRUST) from error
 
 
 def _media_type(data: bytes) -> str:
