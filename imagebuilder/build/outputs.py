@@ -2,20 +2,21 @@
 system of ``FILESYSTEMS``, to look at with other tools. A format's file is ``OUT/NAME.SUFFIX``."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from imagebuilder.arch import Firmware
 from imagebuilder.build.unchanged import Used
 from imagebuilder.build.walk import Build
 from imagebuilder.bundle import IMAGE_JSON, Bundle
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Warned
 from imagebuilder.filesystems import FILESYSTEMS, FileSystem
-from imagebuilder.images import IMAGES
+from imagebuilder.images import IMAGES, Media, Medium, direct
 from imagebuilder.paths import source_date_epoch_s
 from imagebuilder.process import looked_for
 from imagebuilder.recipe.lookup import FILE, places
@@ -63,11 +64,18 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An image that was built: its bundle, and what was written of it."""
+    """An image that was built: its bundle, what was written of it, and what machines start of that, by the format."""
 
     bundle: Bundle
     artifacts: tuple[Output, ...]
     steps: tuple[BuiltStep, ...]
+    media: Mapping[str, Media] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files: the bundle's, and those of the formats."""
+        others = (each.path for each in self.artifacts if each.path != self.bundle.folder)
+        return (*self.bundle.files(), *self.bundle.documents(), *others)
 
     @property
     def image(self) -> BuiltImage:
@@ -100,17 +108,59 @@ def check(formats: Iterable[str]) -> None:
             raise InputError(f"there is no format {name!r}: write one of {', '.join(names())}")
 
 
+def startable() -> tuple[str, ...]:
+    """The formats that QEMU's firmware starts."""
+    return tuple(name for name, row in IMAGES.items() if row.starts)
+
+
+def firmware_of(name: str | None, firmware: Firmware | None) -> Firmware | None:
+    """What starts an image in this format (None: the bundle): what was asked for, or else the first that can. Raises
+    InputError, before anything is built, where it cannot be started so."""
+    if name in (None, direct.NAME):
+        if firmware not in (None, Firmware.DIRECT):
+            raise InputError(f"{firmware.words} starts disks alone", hint=f"--format {startable()[0]}")
+        return None
+    row = IMAGES.get(name or "")
+    if row is not None and not row.bootable:
+        hint = f"--format {startable()[0]} has the same content"
+        raise InputError(f"the format {name} is for an import: QEMU does not start it", hint=hint)
+    if row is None or not row.starts:
+        raise InputError(f"no machine starts the format {name!r}: write one of {', '.join(startable())}")
+    if firmware is not None and firmware not in row.firmware:
+        raise InputError(f"the format {name} is started by {' or '.join(each.words for each in row.firmware)}")
+    return firmware or row.firmware[0]
+
+
+def media(build: Build, out: Path, firmware: Iterable[Firmware] = ()) -> list[tuple[Bundle, Medium | None]]:
+    """Build the image, and what machines start instead of the bundle: each of the build's formats, by each firmware
+    (none: the first that can). Raises what ``firmware_of`` and ``built`` do."""
+    given = tuple(firmware)
+    wanted = [
+        (name, firmware_of(name, each if name != direct.NAME else None))
+        for name in build.formats
+        for each in given or (None,)
+    ]
+    if given and not wanted:
+        firmware_of(None, given[0])
+    done = built(build, out)
+    return [
+        (done.bundle, Medium(name, done.media[name], starter) if starter else None)
+        for name, starter in dict.fromkeys(wanted)
+    ] or [(done.bundle, None)]
+
+
 def built(build: Build, out: Path) -> Built:
     """Build the image into ``out/NAME``, and write it in the formats that the build asks for. Raises InputError, before
     anything is built, where a file of the user's stands in the place of one; and what the steps raise."""
     for name in build.formats:
         _refuse_own(build, name, out)
     bundle = build.run(out)
-    artifacts = tuple(_output(build, bundle, name, out) for name in dict.fromkeys(build.formats or names()[:1]))
+    written = [_output(build, bundle, name, out) for name in dict.fromkeys(build.formats or names()[:1])]
+    media = {output.format: medium for output, medium in written if medium is not None}
     steps = tuple(
         BuiltStep(step.id, step.kind.value, step.title, step.id not in build.made) for step in build.plan.steps()
     )
-    return Built(bundle, artifacts, steps)
+    return Built(bundle, tuple(output for output, _ in written), steps, media)
 
 
 def unchanged(done: Built) -> Built:
@@ -131,16 +181,16 @@ def used(builds: Iterable[Build], done: Iterable[Built], names: Iterable[str]) -
     )
 
 
-def _output(build: Build, bundle: Bundle, name: str, out: Path) -> Output:
+def _output(build: Build, bundle: Bundle, name: str, out: Path) -> tuple[Output, Media | None]:
     if name in FILESYSTEMS:
-        return write_root(build, name, out)
+        return write_root(build, name, out), None
     row = IMAGES[name]
     path = out / f"{build.folder_name}{row.suffix}"
     if row.is_bundle:
         artifact = row.write(bundle, path, epoch_s=source_date_epoch_s())
     else:
         artifact = build.write_image(name, path)
-    return Output(name, path, artifact.bytes, artifact.sha256)
+    return Output(name, path, artifact.bytes, artifact.sha256), row.media(artifact)
 
 
 def write_root(build: Build, name: str, out: Path) -> Output:

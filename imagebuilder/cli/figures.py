@@ -50,8 +50,7 @@ def _image(image: ImageReport, *, wide: bool) -> Iterator[Table | Text]:
 def _title(image: ImageReport) -> str:
     words = [image.name, image.version or ""]
     if image.kernel and image.machine:
-        shape = image.machine
-        words.append(f"on {image.kernel}, {shape.type} with {shape.memory_mib} MiB and {counted(shape.cpus, 'CPU')}")
+        words.append(f"on {image.kernel}, {image.machine.words}")
     return " ".join(word for word in words if word)
 
 

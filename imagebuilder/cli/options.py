@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imagebuilder.cli.names import KERNEL, RECIPE, FilePath
+from imagebuilder.arch import Firmware
+from imagebuilder.cli.names import FORMAT, KERNEL, RECIPE, FilePath
 from imagebuilder.errors import InputError, OutputError
 from imagebuilder.events import Say
 from imagebuilder.paths import cache_dir
@@ -14,9 +15,11 @@ from imagebuilder.store import Store
 
 if TYPE_CHECKING:
     from imagebuilder.bundle import Bundle
+    from imagebuilder.images import Medium
     from imagebuilder.measure.report import Report
     from imagebuilder.recipe.values import Egress
 
+DISKS = ("disk", "qcow2", "vmdk", "vhd")  # outputs.startable(), which --help has no time to import
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -173,6 +176,20 @@ def _level(_ctx: click.Context, _param: click.Parameter, given: str | None) -> "
     return None if given is None else Egress(given)
 
 
+def medium(command: Command) -> Command:
+    """``--format`` and ``--firmware``: what a machine starts instead of the bundle."""
+    text = f"Start a disk in this format instead of the bundle: {', '.join(DISKS)}."
+    command = click.option(
+        "--firmware", type=click.Choice([Firmware.BIOS.value, Firmware.UEFI.value]), callback=_firmware,
+        help="The firmware that starts a disk.  [default: bios]",
+    )(command)  # fmt: skip
+    return click.option("--format", "format_name", type=FORMAT, metavar="FORMAT", help=text)(command)
+
+
+def _firmware(_ctx: click.Context, _param: click.Parameter, given: str | None) -> Firmware | None:
+    return None if given is None else Firmware(given)
+
+
 def no_fork_server(command: Command) -> Command:
     """``--no-fork-server``: no copies of a QEMU that runs."""
     text = "Start a new QEMU for every clone, instead of copying a running one."
@@ -191,10 +208,27 @@ def open_store() -> Store:
 
 def built(name: str, out: Path, *, kernel: str | None, say: Say, cpus: int | None = None) -> "Bundle":
     """The image of a recipe, built when something changed; with a kernel that can use ``cpus``."""
+    return started(name, out, kernel=kernel, say=say, cpus=cpus)[0]
+
+
+def started(
+    name: str,
+    out: Path,
+    *,
+    kernel: str | None,
+    say: Say,
+    cpus: int | None = None,
+    format_name: str | None = None,
+    firmware: Firmware | None = None,
+) -> "tuple[Bundle, Medium | None]":
+    """The same, and what a machine starts instead of it, where a format was asked for."""
+    from imagebuilder.build.outputs import media
     from imagebuilder.build.walk import Build
     from imagebuilder.recipe.load import load
 
-    return Build(load(name), open_store(), say, kernel_name=kernel).able(cpus).run(out)
+    formats = (format_name,) if format_name else ()
+    build = Build(load(name), open_store(), say, kernel_name=kernel, formats=formats).able(cpus)
+    return media(build, out, (firmware,) if firmware else ())[0]
 
 
 def standing(name: str, out: Path) -> "Bundle":

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 import click
 
+from imagebuilder.arch import Firmware
+from imagebuilder.build.outputs import firmware_of
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import listener
 from imagebuilder.cli.given import given, variables
@@ -63,6 +65,7 @@ class Port(click.ParamType[Forward]):
 @given
 @click.option("--user-data", type=click.File("rb"), metavar="FILE", help="The content of /run/instance/user-data.")
 @click.option("--dry-run", is_flag=True, help="Print the QEMU command line, ready to be pasted into a shell.")
+@options.medium
 @options.kernel
 @options.out
 @options.talk
@@ -80,6 +83,8 @@ def command(
     secrets: tuple[tuple[str, Path], ...],
     user_data: BinaryIO | None,
     dry_run: bool,
+    format_name: str | None,
+    firmware: Firmware | None,
     kernel: str | None,
     out: Path,
     quiet: bool,
@@ -90,13 +95,17 @@ def command(
     cloned = from_template or refresh_template
     if cloned and dry_run:
         raise click.UsageError("a clone has no command line to paste: it is given its state and its name over sockets")
+    if firmware_of(format_name, firmware) is not None and cloned:
+        raise click.UsageError("a template is made of the image as its host starts it: leave --format out")
     data = user_data.read(MOST_FILE_BYTES + 1) if user_data else b""
     gift = Given(variables(environment, env_file), data, read_secrets(dict(secrets)))
     if gift and dry_run:
         raise click.UsageError("what a machine is given goes over a socket, and stands on no command line to paste")
     with listener(quiet=quiet, verbose=verbose) as say:
         choice = choose(accel)
-        bundle = options.built(name, out, kernel=kernel, say=say, cpus=cpus)
+        bundle, medium = options.started(
+            name, out, kernel=kernel, say=say, cpus=cpus, format_name=format_name, firmware=firmware
+        )
         wanted = Wanted.of(bundle, choice.accelerator, memory_mib=memory_mib, cpus=cpus, egress=egress)
         template = _template(wanted, refresh=refresh_template, say=say) if cloned else None
     spec = spec_of(
@@ -106,6 +115,7 @@ def command(
         cpus=cpus,
         egress=egress,
         forwards=ports,
+        medium=medium,
         given=gift,
     )
     if dry_run:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagebuilder.arch import Firmware
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.cli.given import given as options_given
@@ -49,6 +50,7 @@ class WithWords(click.Command):
 @click.option("--initcalls", is_flag=True, help="List the kernel's initcalls with their times, in one more start.")
 @click.option("--kernel", "kernels", type=KERNEL, multiple=True, metavar="KERNEL",
               help="Another kernel than the recipe's; repeatable: all are measured in this run.")  # fmt: skip
+@options.medium
 @options_given
 @click.option("--show-answer", is_flag=True, help="Print what the application answers.")
 @options.report
@@ -69,6 +71,8 @@ def command(
     minimum: bool,
     initcalls: bool,
     kernels: tuple[str, ...],
+    format_name: str | None,
+    firmware: Firmware | None,
     environment: tuple[tuple[str, str], ...],
     env_file: Path | None,
     secrets: tuple[tuple[str, Path], ...],
@@ -92,8 +96,13 @@ def command(
         options.check_writable(path)
     if attest_path is not None and (len(names) > 1 or len(kernels) > 1):
         raise click.UsageError("--attest is about one image: give one NAME, and one --kernel at most")
+    if format_name or firmware:
+        from imagebuilder.build.outputs import firmware_of
+
+        firmware_of(format_name, firmware)
     printed, to_file = json_path == options.STDOUT, None if json_path == options.STDOUT else json_path
     given = {"--ib-accel": accel, "--ib-runs": runs, "--ib-memory": memory_mib, "--ib-min-memory": minimum}
+    given |= {"--ib-format": format_name, "--ib-firmware": firmware and firmware.value}
     given |= {"--ib-initcalls": initcalls, "--ib-kernel": kernels, "--ib-refresh": refresh, "--ib-json": to_file}
     given |= {"--ib-out": out, "--ib-artefacts": artefacts, "--ib-env-file": env_file}
     given |= {"--ib-env": tuple(map("=".join, environment))}

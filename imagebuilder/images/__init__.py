@@ -7,7 +7,7 @@ table.
 from collections.abc import Mapping
 
 from imagebuilder.images import direct, disk, gcp, qcow2, vhd, vmdk
-from imagebuilder.images.format import Artifact, DiskImage, ImageFormat, Media
+from imagebuilder.images.format import Artifact, DiskImage, ImageFormat, Media, Medium
 from imagebuilder.images.qemu_img import TOOL
 
 QEMU_IMG = (TOOL,)
@@ -44,8 +44,9 @@ ROWS = (
         gcp.media,
         (),
         disk.FIRMWARE,
+        bootable=False,
     ),
 )
 IMAGES: Mapping[str, ImageFormat] = {row.name: row for row in ROWS}
 
-__all__ = ["IMAGES", "Artifact", "DiskImage", "ImageFormat", "Media"]
+__all__ = ["IMAGES", "Artifact", "DiskImage", "ImageFormat", "Media", "Medium"]

@@ -79,6 +79,15 @@ class Media:
     disks: tuple[DiskImage, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """An image in another format than the bundle, as a machine starts it, and by which firmware."""
+
+    format: str
+    media: Media
+    firmware: Firmware
+
+
 class Write(Protocol):
     """Write a bundle in a format to a path, whole or not at all; the bytes depend on the bundle and ``epoch_s`` only.
     Raises OutputError, ToolMissing, ToolFailed."""
@@ -100,6 +109,13 @@ class ImageFormat:
     tools: tuple[str, ...] = ()
     firmware: tuple[Firmware, ...] = (Firmware.DIRECT,)
     """What starts it: a kernel must be one that each of these can start."""
+    bootable: bool = True
+    """Whether QEMU can read its file; else it is for an import elsewhere."""
+
+    @property
+    def starts(self) -> bool:
+        """Whether firmware of QEMU's machines starts it, as ``run --format`` has them do."""
+        return Firmware.DIRECT not in self.firmware and self.bootable
 
     @property
     def is_bundle(self) -> bool:

@@ -15,6 +15,7 @@ from imagebuilder.machine.spec import PROGRAM, Accelerator, Disk, MachineSpec
 from imagebuilder.recipe.values import Egress
 
 CHANNEL_NAME = "imagebuilder.0"
+WORDS = "opt/imagebuilder/words"  # where init looks for further words, in QEMU's fw_cfg
 CHANNEL_DEVICE = "vport0p1"  # in the guest: the first port, but for the console's, of the only virtio-serial device
 GUARDED = "guarded"  # the name of the wire to the network that has a filter
 TRANSLATED_MIB = 48
@@ -125,7 +126,12 @@ def _count_args(launch: Launch) -> Iterator[str]:
 def _boot_args(spec: MachineSpec, launch: Launch, wiring: Wiring | None) -> Iterator[str]:
     if spec.firmware is not None:
         yield from ("-bios", str(spec.firmware))
+    if spec.flash is not None:
+        for unit, path, access in ((0, spec.flash.code, "readonly=on"), (1, spec.flash.variables, "snapshot=on")):
+            yield from ("-drive", f"if=pflash,unit={unit},format=raw,{access},file={_value(str(path))}")
     if spec.kernel is None:
+        if words := " ".join(_own_words(spec, launch, wiring)):
+            yield from ("-fw_cfg", f"name={WORDS},string={_value(words)}")
         return
     yield from ("-kernel", str(spec.kernel))
     if spec.initrd is not None:
@@ -144,6 +150,11 @@ def _words(spec: MachineSpec, launch: Launch, wiring: Wiring | None) -> Iterator
         yield f"tsc_early_khz={tsc_khz}"  # else it is measured against the PIT, for some ms of real time
     if spec.network:
         yield f"ib.ip={network.network_words(spec, launch)}"
+    yield from _own_words(spec, launch, wiring)
+
+
+def _own_words(spec: MachineSpec, launch: Launch, wiring: Wiring | None) -> Iterator[str]:
+    """How init talks to us. The guest of a disk is told no more: it finds its network as it would elsewhere."""
     if spec.channel and wiring is not None:
         yield f"ib.channel={CHANNEL_DEVICE}"
         # One that is counted is asked when it rests, and a look meanwhile would be counted too.
@@ -188,7 +199,8 @@ def _disk_args(spec: MachineSpec, wiring: Wiring | None) -> Iterator[str]:
             # Writes go to a temporary file that QEMU unlinks at once.
             empty = f"driver=null-co,read-zeroes=on,size={disk.size_bytes}"
             yield from ("-drive", f"if=none,id=disk{number},{empty},snapshot=on")
-        yield from ("-device", f"{_virtio(spec, 'blk')},drive=disk{number}")
+        first = ",bootindex=0" if disk.boots else ""
+        yield from ("-device", f"{_virtio(spec, 'blk')},drive=disk{number}{first}")
 
 
 def _network_args(spec: MachineSpec, launch: Launch, wiring: Wiring | None) -> Iterator[str]:

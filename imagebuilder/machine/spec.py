@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from imagebuilder.arch import TARGET, MachineType
+from imagebuilder.arch import TARGET, Firmware, MachineType
 from imagebuilder.bundle import BootSettings, Bundle, Image
 from imagebuilder.errors import InputError
-from imagebuilder.images import Media
+from imagebuilder.images import Medium
 from imagebuilder.images.direct import media_of
-from imagebuilder.machine import clock
+from imagebuilder.machine import clock, flash
+from imagebuilder.machine.flash import Flash
 from imagebuilder.machine.given import Given
 from imagebuilder.recipe.values import Egress
 from imagebuilder.words import counted
@@ -18,6 +19,7 @@ from imagebuilder.words import counted
 PROGRAM = TARGET.qemu
 LOOPBACK = "127.0.0.1"
 MIB_BYTES = 1 << 20
+LEAST_UEFI_MIB = 128  # with 64, OVMF (2022.11) has no room for Linux to unpack itself, with 48 none for its file
 
 
 class Accelerator(StrEnum):
@@ -32,7 +34,8 @@ class Disk:
     """A read-only disk with the content of ``path``, or an empty scratch disk of ``size_mib``.
 
     A guest that must write to its disk gets a ``snapshot``: what it writes goes to a file that QEMU unlinks at once.
-    A ``writable`` one is changed. ``aio`` is how QEMU waits for its file (None: in threads of its own).
+    A ``writable`` one is changed. ``aio`` is how QEMU waits for its file (None: in threads of its own). Firmware starts
+    the one that ``boots``.
     """
 
     path: Path | None = None
@@ -41,6 +44,7 @@ class Disk:
     snapshot: bool = False
     writable: bool = False
     aio: str | None = None
+    boots: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -60,11 +64,12 @@ class Forward:
 class MachineSpec:
     """One virtual machine. Without a kernel or disks there is no guest.
 
-    ``firmware`` replaces QEMU's own. A ``foreign`` guest has no init of ours, and gets no words for it. ``tsc_khz``
-    is the rate of this host's time stamp counter, where it is known. ``cpu_model`` replaces the accelerator's;
-    ``properties`` of the machine and ``global_properties`` of its devices (``DRIVER.PROPERTY``) stand behind our own,
-    and the last one counts. ``image`` is the digest of the image that it boots, where it boots one. ``secrets`` are the
-    names of those that its application needs, ``given`` is what it gets for its start.
+    ``firmware`` replaces QEMU's own, ``flash`` is UEFI's; ``medium`` is what it starts from, where that is not a
+    bundle. A ``foreign`` guest has no init of ours, and gets no words for it. ``tsc_khz`` is the rate of this host's
+    time stamp counter, where it is known. ``cpu_model`` replaces the accelerator's; ``properties`` of the machine and
+    ``global_properties`` of its devices (``DRIVER.PROPERTY``) stand behind our own, and the last one counts. ``image``
+    is the digest of the image that it boots, where it boots one. ``secrets`` are the names of those that its
+    application needs, ``given`` is what it gets for its start.
     """
 
     machine: MachineType
@@ -82,6 +87,8 @@ class MachineSpec:
     acpi: bool = False
     name: str = "imagebuilder"
     firmware: Path | None = None
+    flash: Flash | None = None
+    medium: Medium | None = None
     foreign: bool = False
     tsc_khz: int | None = None
     cpu_model: str | None = None
@@ -105,31 +112,35 @@ def spec_of(
     cpus: int | None = None,
     egress: Egress | None = None,
     forwards: Iterable[Forward] = (),
-    media: Media | None = None,
+    medium: Medium | None = None,
     given: Given | None = None,
 ) -> MachineSpec:
     """The machine that an image expects; ``memory_mib``, ``cpus`` and ``egress`` override it, ``forwards`` say which
-    host ports; ``given`` is what its application gets for its start. ``media`` of an artifact is what it starts from,
-    instead of the bundle. Raises InputError for what the image cannot use."""
+    host ports; ``given`` is what its application gets for its start. ``medium`` is what it starts from, instead of the
+    bundle. Raises InputError for what the image cannot use, ToolMissing for firmware that is not there."""
     boot = bundle.image.boot
     forwards = tuple(forwards)
     _check(bundle.image, cpus or boot.cpus, forwards, egress)
-    media = media or media_of(bundle)
-    disks = tuple(Disk(path=each.path, format=each.format) for each in media.disks)
+    media = medium.media if medium else media_of(bundle)
+    own = tuple(Disk(path=each.path.absolute(), format=each.format, boots=media.kernel is None) for each in media.disks)
+    scratch = tuple(Disk(size_mib=disk.size_mib) for disk in boot.disks)
+    uefi = medium is not None and medium.firmware is Firmware.UEFI
     return MachineSpec(
         machine=boot.machine,
         accelerator=accelerator,
         kernel=media.kernel,
         initrd=media.initrd,
         cmdline=_cmdline(bundle.image.cmdline, boot, accelerator) if media.kernel else "",
-        memory_mib=memory_mib or boot.memory_mib,
+        memory_mib=memory_mib or max(boot.memory_mib, LEAST_UEFI_MIB if uefi else 0),
         cpus=cpus or boot.cpus,
-        disks=disks + tuple(Disk(size_mib=disk.size_mib) for disk in boot.disks),
+        disks=own + scratch if media.kernel or bundle.image.root.is_disk else scratch + own,
         forwards=_forwards(boot.ports, forwards),
         network=boot.network,
         egress=egress or Egress(boot.egress),
         acpi=boot.acpi,
         name=bundle.image.name,
+        flash=flash.find(boot.machine) if uefi else None,
+        medium=medium,
         tsc_khz=clock.host_tsc_khz(),
         image=bundle.image.digest,
         secrets=bundle.image.recipe.secrets,

@@ -127,7 +127,7 @@ async def _at_once(subject: Subject, options: DensityOptions, selection: Selecti
         digest=image.digest,
         kernel=image.kernel.name,
         root=image.root.format,
-        machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
+        machine=MachineShape.of(spec),
         density=found,
         checks=(Check(name=CLONES, holds=found.holds, message=None if found.holds else found.why),),
     )

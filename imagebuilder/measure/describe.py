@@ -13,6 +13,7 @@ from imagebuilder.measure.rounds import RUNS, Taken
 from imagebuilder.measure.statistics import LEAST_SAMPLES, WIDEST
 from imagebuilder.measure.subject import Subject
 from imagebuilder.process import shell_line
+from imagebuilder.recipe.model import Budget
 from imagebuilder.store import Store
 from imagebuilder.words import counted
 
@@ -24,7 +25,7 @@ def describe(taken: Taken, *, store: Store | None, say: Say = silent) -> ImageRe
     report = ImageReport(
         name=subject.name,
         version=subject.version,
-        machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
+        machine=MachineShape.of(spec),
         # A clone is given its state and its name over sockets: nothing that could be pasted.
         command=None if subject.launch.incoming else shell_line(argv(with_ports(spec), wiring=None)),
         startup=startup,
@@ -48,6 +49,7 @@ def _of_ours(report: ImageReport, subject: Subject, store: Store, say: Say) -> d
     assert subject.bundle is not None and report.startup is not None and report.memory is not None
     image, startup, memory = subject.bundle.image, report.startup, report.memory
     packed = size.promised(subject.bundle, store, say=say)
+    promises = Budget() if subject.spec.medium else image.budget  # they speak of the bundle
     found = Measured(
         image_bytes=packed.total_bytes if packed else None,
         startup_floors=startup.times_floor,
@@ -63,7 +65,7 @@ def _of_ours(report: ImageReport, subject: Subject, store: Store, say: Say) -> d
         "parts": Parts.of(packed),
         "allocated_bytes": size.allocated_bytes(subject.bundle),
         "contents_bytes": size.contents(image),
-        "budget": tuple(row for row in budget.rows(image.budget, found) if row.value is not None),
+        "budget": tuple(row for row in budget.rows(promises, found) if row.value is not None),
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import GuestFailed, ImagebuilderError, MachineError, NotReady
 from imagebuilder.events import Say, silent
+from imagebuilder.images import Medium
 from imagebuilder.machine.given import Given
 from imagebuilder.machine.spec import Accelerator, MachineSpec, spec_of
 from imagebuilder.measure import instructions, memory, size, startup
@@ -26,7 +27,8 @@ RUNS = 5
 class ImageOptions:
     """What is to be measured, and how. ``minimum`` looks for the least memory, which takes about a dozen starts;
     ``artefacts`` is the folder for what there is to see of a failed start; ``memory_mib`` and ``cpus`` are those of
-    another machine than the image's; ``initcalls`` opens the kernel's phase, in one more start."""
+    another machine than the image's; ``initcalls`` opens the kernel's phase, in one more start; ``medium`` is what it
+    starts from instead of the bundle: then no budget is held against it, which speaks of the bundle."""
 
     accelerator: Accelerator
     runs: int = RUNS
@@ -36,6 +38,7 @@ class ImageOptions:
     cpus: int | None = None
     initcalls: bool = False
     given: Given | None = None
+    medium: Medium | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,13 @@ class Work:
             memory_mib=options.memory_mib,
             cpus=options.cpus,
             given=options.given,
+            medium=options.medium,
         )
+
+    @property
+    def budget(self) -> Budget:
+        """What was promised."""
+        return Budget() if self.options.medium else self.bundle.image.budget
 
     @property
     def ready(self) -> Ready:
@@ -80,7 +89,7 @@ class Work:
         try:
             await startup.boot_once(self.spec, ready, artefacts=artefacts)
             starts = await startup.measure(self.spec, ready, runs=self.options.runs, say=self.say, artefacts=artefacts)
-            if self.bundle.image.budget.instructions is not None:
+            if self.budget.instructions is not None:
                 starts = replace(starts, instructions=await instructions.measure(self.spec, ready, say=self.say))
         except MachineError as error:
             return _short_of(error), None
@@ -92,7 +101,7 @@ class Work:
         if self.options.minimum:
             found = await memory.minimum_mib(self.spec, self.ready, usual_s=usual_s, say=self.say)
             return Least(found, found)
-        promised_mib = self.bundle.image.budget.memory_mib
+        promised_mib = self.budget.memory_mib
         if promised_mib is None:
             return Least()
         enough = await memory.answers(self.spec, self.ready, memory_mib=promised_mib, usual_s=usual_s)
@@ -127,15 +136,15 @@ def describe(
         digest=image.digest,
         kernel=image.kernel.name,
         root=image.root.format,
-        machine=MachineShape(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus),
+        machine=MachineShape.of(spec),
         bytes=found.image_bytes,
         parts=Parts.of(packed),
         allocated_bytes=size.allocated_bytes(work.bundle),
         contents_bytes=size.contents(image),
         checks=checks,
-        budget=rows(image.budget, found),
+        budget=rows(work.budget, found),
     )
-    return report if starts is None else _started(report, image.budget, starts, least)
+    return report if starts is None else _started(report, work.budget, starts, least)
 
 
 def not_started(

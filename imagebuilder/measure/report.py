@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from imagebuilder import documents
+from imagebuilder.arch import Firmware
 from imagebuilder.errors import InputError
+from imagebuilder.machine.spec import MachineSpec
 from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.change import Change
 from imagebuilder.measure.checks import OLDER
@@ -24,7 +26,7 @@ from imagebuilder.measure.host import Host
 from imagebuilder.measure.size import Size
 from imagebuilder.measure.statistics import Summary
 from imagebuilder.paths import MOST_EPOCH_S
-from imagebuilder.words import whole_number
+from imagebuilder.words import counted, whole_number
 
 SCHEMA: Literal["imagebuilder.report/1"] = "imagebuilder.report/1"
 
@@ -131,6 +133,22 @@ class MachineShape(_Section):
     """Its memory."""
     cpus: int
     """Its processors."""
+    format: str | None = None
+    """The format of the disk that it was started from; null: the bundle, by its host."""
+    firmware: Firmware | None = None
+    """What started that disk."""
+
+    @property
+    def words(self) -> str:
+        """In a sentence: ``q35 with 128 MiB and 1 CPU, from a disk (qcow2) by UEFI``."""
+        started = f", from a disk ({self.format}) by {self.firmware.words}" if self.firmware else ""
+        return f"{self.type} with {self.memory_mib} MiB and {counted(self.cpus, 'CPU')}{started}"
+
+    @classmethod
+    def of(cls, spec: MachineSpec) -> Self:
+        """Of a machine."""
+        name, firmware = (spec.medium.format, spec.medium.firmware) if spec.medium else (None, None)
+        return cls(type=spec.machine.value, memory_mib=spec.memory_mib, cpus=spec.cpus, format=name, firmware=firmware)
 
 
 class Check(_Section):

@@ -18,6 +18,7 @@ from imagebuilder import documents
 from imagebuilder.arch import TARGET, MachineType
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import Problem, RecipeError
+from imagebuilder.images import Medium
 from imagebuilder.machine.launch import COLD, Launch
 from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, spec_of
 from imagebuilder.machine.template import Template
@@ -186,10 +187,13 @@ class Subject:
     launch: Launch = COLD
 
 
-def of_bundle(bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None) -> Subject:
-    """An image of ours; several kernels of one recipe differ by their folders."""
-    spec = spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib)
-    return Subject(bundle.folder.name, spec, bundle.ready, bundle.image.version, bundle)
+def of_bundle(
+    bundle: Bundle, accelerator: Accelerator, *, memory_mib: int | None = None, medium: Medium | None = None
+) -> Subject:
+    """An image of ours; several kernels of one recipe differ by their folders, and what firmware starts by that."""
+    spec = spec_of(bundle, accelerator=accelerator, memory_mib=memory_mib, medium=medium)
+    more = f".{medium.format}, {medium.firmware}" if medium else ""
+    return Subject(f"{bundle.folder.name}{more}", spec, bundle.ready, bundle.image.version, bundle)
 
 
 def of_template(template: Template, name: str, *, copied: bool = False) -> Subject:

@@ -74,6 +74,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ib-kernel", action="append", metavar="KERNEL", help="another kernel than the recipe's; again for several"
     )
+    text = "start disks in this format instead of the bundle"
+    group.addoption("--ib-format", metavar="FORMAT", help=text)
+    group.addoption("--ib-firmware", choices=["bios", "uefi"], help="the firmware that starts them")
     group.addoption(
         "--ib-runs", type=_positive, default=5, metavar="N", help="starts that count when an image is measured"
     )

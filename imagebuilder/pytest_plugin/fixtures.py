@@ -74,7 +74,7 @@ def imagebuilder_session(
     base, worker = tmp_path_factory.getbasetemp(), hasattr(request.config, "workerinput")
     out = here / option("--ib-out")
     settings = Settings(
-        Shape(option("--ib-accel"), option("--ib-memory"), option("--ib-cpus")),
+        Shape(option("--ib-accel"), option("--ib-memory"), option("--ib-cpus"), option("--ib-firmware")),
         option("--ib-runs"),
         out,
         here / option("--ib-artefacts") if option("--ib-artefacts") else out / "artefacts",
@@ -84,6 +84,7 @@ def imagebuilder_session(
         option("--ib-refresh"),
         request.config.stash.get(SAY, silent),
         given_by(option("--ib-env") or (), option("--ib-env-file"), option("--ib-secret") or (), here),
+        option("--ib-format"),
     )
     session = Session(settings)
     try:

@@ -9,7 +9,6 @@ import pytest
 from imagebuilder.pytest_plugin.fixtures import TRACES
 
 if TYPE_CHECKING:
-    from imagebuilder.bundle import Bundle
     from imagebuilder.measure.report import ImageReport
     from imagebuilder.pytest_plugin.boot_sequence import BootSequence
     from imagebuilder.pytest_plugin.session import Session
@@ -66,14 +65,10 @@ def same_bytes_twice(boot_sequence: "BootSequence", imagebuilder_session: "Sessi
     image = boot_sequence.image()
     with imagebuilder_session.store.scratch() as folder:
         again = imagebuilder_session.built_anew(boot_sequence.subject, folder)
-        pairs = zip(_all_files(image), _all_files(again), strict=True)
+        pairs = zip(imagebuilder_session.files(image), again.files, strict=True)
         differing = [one.name for one, two in pairs if not _same(one, two)]
     if differing:
         pytest.fail(f"{image.image.name}: {', '.join(differing)} had other bytes when built again", pytrace=False)
-
-
-def _all_files(bundle: "Bundle") -> tuple[Path, ...]:
-    return (*bundle.files(), *bundle.documents())
 
 
 def _same(one: Path, two: Path) -> bool:

@@ -8,10 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from imagebuilder.arch import Firmware
+from imagebuilder.build.outputs import Built, built, firmware_of
 from imagebuilder.build.walk import Build
 from imagebuilder.bundle import Bundle
 from imagebuilder.errors import ImagebuilderError, InputError, OutputError
 from imagebuilder.events import Say, silent
+from imagebuilder.images import Medium
 from imagebuilder.machine.accel import Choice, choose
 from imagebuilder.machine.cloner import Cloner
 from imagebuilder.machine.given import Given
@@ -31,11 +34,13 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The machine that tests run on; None is what the image expects. ``accelerator``: auto, kvm or tcg."""
+    """The machine that tests run on; None is what the image expects. ``accelerator``: auto, kvm or tcg; ``firmware`` of
+    disks: bios or uefi."""
 
     accelerator: str = "auto"
     memory_mib: int | None = None
     cpus: int | None = None
+    firmware: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("memory_mib", "cpus"):
@@ -56,7 +61,8 @@ class Shape:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the options of the session say. ``shared`` is a folder that all workers of the session have; ``minimum`` and
-    ``initcalls`` are measured too; ``say`` hears how building and measuring go; each cold start is ``given`` this."""
+    ``initcalls`` are measured too; ``say`` hears how building and measuring go; each cold start is ``given`` this, and
+    is one of a disk in the format ``format_name`` (None: of the bundle)."""
 
     shape: Shape
     runs: int
@@ -68,6 +74,12 @@ class Settings:
     refresh: bool = False
     say: Say = silent
     given: Given | None = None
+    format_name: str | None = None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """What is built besides the bundle."""
+        return (self.format_name,) if self.format_name else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +91,9 @@ class ImageUnderTest:
     kernel: str | None = None
     cpus: int | None = None
 
-    def build(self, store: Store, say: Say, *, refresh: bool = False) -> Build:
+    def build(self, store: Store, say: Say, *, refresh: bool = False, formats: tuple[str, ...] = ()) -> Build:
         """Its way to an image. Raises RecipeError, KernelError."""
-        return Build(load(self.folder), store, say, refresh, self.kernel).able(self.cpus)
+        return Build(load(self.folder), store, say, refresh, self.kernel, formats=formats).able(self.cpus)
 
 
 class Session:
@@ -90,6 +102,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._images: dict[ImageUnderTest, Bundle | ImagebuilderError] = {}
+        self._built_in: dict[Path, Built] = {}
         self._choices: dict[str, Choice] = {}
         self._background: Background | None = None
         self._cloners: dict[Path, Cloner] = {}
@@ -118,17 +131,20 @@ class Session:
         return found
 
     def _built(self, subject: ImageUnderTest) -> Bundle:
-        build = subject.build(self.store, self.settings.say, refresh=self.settings.refresh)
+        settings = self.settings
+        build = subject.build(self.store, settings.say, refresh=settings.refresh, formats=settings.formats)
         try:
-            with self.alone("image", self.settings.out):  # no worker writes it again while another boots it
-                return build.run(self.settings.out)
+            with self.alone("image", settings.out):  # no worker writes it again while another boots it
+                done = built(build, settings.out)
+                self._built_in[done.bundle.folder] = done
+                return done.bundle
         except OSError as error:  # the folder may not be written to, the disk is full
             raise OutputError(f"{error.filename or self.settings.out}: {error.strerror or error}") from error
 
-    def built_anew(self, subject: ImageUnderTest, out: Path) -> Bundle:
+    def built_anew(self, subject: ImageUnderTest, out: Path) -> Built:
         """The image once more, each step of it run again on the packages that were downloaded before."""
-        steps = {step.id for step in subject.build(self.store, silent).plan.steps()}
-        return subject.build(Anew(self.store.root, steps), silent).run(out)
+        steps = {step.id for step in subject.build(self.store, silent, formats=self.settings.formats).plan.steps()}
+        return built(subject.build(Anew(self.store.root, steps), silent, formats=self.settings.formats), out)
 
     def able(self, image: Bundle, shape: Shape) -> Bundle:
         """The image, or, where its kernel cannot use the processors of that shape, the same with one that can (of an
@@ -142,12 +158,34 @@ class Session:
     def spec(self, image: Bundle, shape: Shape) -> MachineSpec:
         """The image's machine in that shape. Raises KvmUnusable, ToolMissing."""
         accelerator = self.choice(shape).accelerator
-        given = self.settings.given
-        return spec_of(image, accelerator=accelerator, memory_mib=shape.memory_mib, cpus=shape.cpus, given=given)
+        return spec_of(
+            image,
+            accelerator=accelerator,
+            memory_mib=shape.memory_mib,
+            cpus=shape.cpus,
+            medium=self.medium(image, shape),
+            given=self.settings.given,
+        )
+
+    def medium(self, image: Bundle, shape: Shape) -> Medium | None:
+        """What its machine starts from instead of the bundle. Raises InputError."""
+        name = self.settings.format_name
+        firmware = firmware_of(name, Firmware(shape.firmware) if shape.firmware else None)
+        known = self._built_in.get(image.folder)
+        return Medium(name, known.media[name], firmware) if name and firmware and known else None
+
+    def files(self, image: Bundle) -> tuple[Path, ...]:
+        """All that was written of an image."""
+        known = self._built_in.get(image.folder)
+        return known.files if known else (*image.files(), *image.documents())
 
     def template(self, image: Bundle, shape: Shape) -> Template:
         """The template of the image's machine in that shape, made when it is missing or stale. Raises what making it
         raises."""
+        if self.medium(image, shape) is not None:
+            raise InputError(
+                f"{image.image.name}: a template is made of the image as its host starts it", hint="leave --format out"
+            )
         wanted = Wanted(image, self.spec(image, shape))
         with self.alone("template", image.folder):
             return self.background.run(found_or_made(wanted, self.store, say=self.settings.say))
@@ -167,7 +205,15 @@ class Session:
 
     def figures(self, image: Bundle, shape: Shape) -> ImageReport:
         """All that is measured of an image: once, also when several workers ask for it."""
-        key = key_of([image.image.digest, image.image.budget.model_dump(), asdict(shape), self.settings.runs])
+        key = key_of(
+            [
+                image.image.digest,
+                image.image.budget.model_dump(),
+                asdict(shape),
+                self.settings.runs,
+                self.settings.format_name,
+            ]
+        )
         kept = self.settings.shared / f"figures-{key[:16]}.json"
         with self.alone("figures", kept):
             return figures_at(kept, lambda: self._measured(image, shape))
@@ -187,6 +233,7 @@ class Session:
             shape.cpus,
             initcalls=settings.initcalls,
             given=settings.given,
+            medium=self.medium(image, shape),
         )
 
     def figures_folder(self, image: Bundle) -> Path:

@@ -167,6 +167,9 @@ REASONS = {
         "--kernel cloud",
         "shorten cmdline under [kernel]",
         "change cmdline under [kernel]",
+        "--format {}",
+        "--format {} has the same content",
+        "leave --format out",
     ),
 }
 

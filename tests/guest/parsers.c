@@ -111,7 +111,7 @@ static void words_answer(char *data, size_t size)
     say(boot.hostname ? boot.hostname : "");
     say(boot.channel ? boot.channel : "");
     say(boot.listen ? "listen" : "");
-    say(boot.learn ? boot.learn : boot.given ? "given" : "");
+    say(boot.learn ? boot.learn : boot.more ? boot.more : boot.given ? "given" : "");
     if (boot.ip && lease_read(&lease, boot.ip))
         lease_answer(&lease);
 }

@@ -1,7 +1,10 @@
 """Disks in QEMU as anybody starts them: SeaBIOS or OVMF, no word of ours, an address by DHCP."""
 
+import json
+import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +109,42 @@ def test_uefi_starts_it(disks: dict[str, Path], disk: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("disk", ["memory.disk", "squashfs.disk", *(f"erofs.{form}" for form in FORMATS[1:])])
 def test_uefi_starts_every_format(disks: dict[str, Path], disk: str, tmp_path: Path) -> None:
     tried(disks[disk], tmp_path, VIRTIO, firmware="uefi")
+
+
+@pytest.fixture(scope="module")
+def recipe(disks: dict[str, Path]) -> tuple[Path, dict[str, str]]:
+    """The recipe of one of them, and the surroundings with the cache that it was built with."""
+    folder = next(iter(disks.values())).parent.parent
+    return folder / "app-initramfs", {**os.environ, "IMAGEBUILDER_CACHE": str(folder / "cache")}
+
+
+def ran(recipe: tuple[Path, dict[str, str]], folder: Path, *words: str) -> dict[str, Any]:
+    """What ``imagebuilder VERB RECIPE`` reports."""
+    (verb, *more), (path, env) = words, recipe
+    argv = [sys.executable, "-m", "imagebuilder", verb, str(path), *more, "--accel", "tcg", "--json", "report.json"]
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done
+    found: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return found
+
+
+def test_the_verb_test_starts_the_disk(recipe: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    """Init finds its channel, so that readiness, phases and the application's end are seen."""
+    (image,) = ran(recipe, tmp_path, "test", "--format", "qcow2", "--runs", "1")["images"]
+    machine = {"type": "q35", "memory_mib": 64, "cpus": 1, "format": "qcow2", "firmware": "bios"}
+    assert {**image["machine"], "memory_mib": 64} == machine
+    assert all(check["holds"] for check in image["checks"]) and image["startup"]["phases_ms"]["kernel"]["median"] > 0
+    assert (tmp_path / "out" / "app-initramfs.qcow2").is_file()
+
+
+@pytest.mark.slow
+def test_the_verb_bench_starts_them_in_turn(recipe: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    words = ("--format", "direct", "--format", "disk", "--firmware", "bios", "--firmware", "uefi", "--runs", "1")
+    images = ran(recipe, tmp_path, "bench", *words)["images"]
+    names = ["app-initramfs", "app-initramfs.disk, bios", "app-initramfs.disk, uefi"]
+    assert [image["name"] for image in images] == names
+    direct, bios, uefi = (image["startup"]["phases_ms"]["firmware"]["median"] for image in images)
+    assert direct < bios < uefi
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 
 from imagebuilder.arch import Firmware
 from imagebuilder.bundle import Bundle
-from imagebuilder.images import Artifact
+from imagebuilder.images import Artifact, Medium
 from imagebuilder.machine.spec import Accelerator, Disk, spec_of
 from imagebuilder.paths import PACKAGE
 from tests.app import RECIPE, lay_down
@@ -177,7 +177,7 @@ def test_what_it_is_and_the_machine_that_boots_it(toys: Toys) -> None:
     assert artifact.digest == image["digest"] and artifact.minimum_memory_mib == bundle.image.boot.memory_mib
     assert Artifact.load(json.loads(json.dumps(artifact.describe()))) == artifact
     usual = spec_of(bundle, accelerator=Accelerator.TCG)
-    spec = spec_of(bundle, accelerator=Accelerator.TCG, media=toy.media(artifact))
+    spec = spec_of(bundle, accelerator=Accelerator.TCG, medium=Medium("toy", toy.media(artifact), Firmware.BIOS))
     assert (spec.kernel, spec.initrd, spec.cmdline) == (None, None, "")
-    assert spec.disks[0] == Disk(path=toys.folder / "app.toy")
+    assert spec.disks[0] == Disk(path=toys.folder / "app.toy", boots=True)
     assert (spec.memory_mib, spec.forwards, spec.image) == (usual.memory_mib, usual.forwards, usual.image)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.arch import MachineType
+from imagebuilder.arch import Firmware, MachineType
 from imagebuilder.bundle import BootSettings, Bundle, DiskShape, Image, KernelFile, RootFile
 from imagebuilder.errors import InputError
+from imagebuilder.images import DiskImage, Media, Medium
 from imagebuilder.machine import clock
 from imagebuilder.machine.command_line import Wiring, argv
+from imagebuilder.machine.flash import Flash
 from imagebuilder.machine.launch import Launch
 from imagebuilder.machine.ports import free_ports, with_ports
 from imagebuilder.machine.spec import Accelerator, Disk, Forward, MachineSpec, spec_of
@@ -149,6 +151,36 @@ def test_a_root_in_memory_is_handed_over_as_the_initial_ramdisk() -> None:
     assert spec.initrd == Path("/out/nginx/root.erofs") and spec.disks == (Disk(size_mib=64),)
 
 
+@pytest.mark.parametrize("root", [EROFS, INITRAMFS], ids=["disk", "memory"])
+def test_a_disk_starts_by_firmware_and_is_told_of_the_channel_alone(root: RootFile) -> None:
+    """Scratch disks keep the names that they have beside the bundle's root."""
+    medium = Medium("qcow2", Media(disks=(DiskImage(Path("/out/a,b.qcow2"), "qcow2"),)), Firmware.BIOS)
+    spec = spec_of(bundle(root), accelerator=Accelerator.TCG, medium=medium)
+    disk, scratch = Disk(path=Path("/out/a,b.qcow2"), format="qcow2", boots=True), Disk(size_mib=64)
+    assert spec.disks == ((disk, scratch) if root is EROFS else (scratch, disk))
+    assert (spec.kernel, spec.initrd, spec.cmdline, spec.flash, spec.memory_mib) == (None, None, "", None, 32)
+    words = argv(with_ports(spec), wiring=WIRING)
+    assert "-kernel" not in words and "-append" not in words
+    told = words[words.index("-fw_cfg") + 1]
+    assert told == "name=opt/imagebuilder/words,string=ib.channel=vport0p1 ib.listen=1"
+    number = spec.disks.index(disk)
+    assert f"virtio-blk-device,drive=disk{number},bootindex=0" in words
+    assert f"if=none,id=disk{number},format=qcow2,readonly=on,file=/out/a,,b.qcow2" in words
+    assert "-fw_cfg" not in argv(with_ports(spec), wiring=None)
+
+
+def test_uefi_comes_as_two_flashes_and_takes_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash = Flash(Path("/fw/code.fd"), Path("/fw/vars.fd"))
+    monkeypatch.setattr("imagebuilder.machine.flash.find", lambda _machine: flash)
+    medium = Medium("disk", Media(disks=(DiskImage(Path("/out/app.raw")),)), Firmware.UEFI)
+    spec = spec_of(bundle(EROFS), accelerator=Accelerator.TCG, medium=medium)
+    assert (spec.flash, spec.memory_mib) == (flash, 128)
+    words = argv(with_ports(spec), wiring=WIRING)
+    assert "if=pflash,unit=0,format=raw,readonly=on,file=/fw/code.fd" in words
+    assert "if=pflash,unit=1,format=raw,snapshot=on,file=/fw/vars.fd" in words
+    assert spec_of(bundle(EROFS), accelerator=Accelerator.TCG, medium=medium, memory_mib=64).memory_mib == 64
+
+
 def test_what_a_user_may_change_of_it() -> None:
     forwards = (Forward(8443, 443), Forward(9000, 9000))
     spec = spec_of(bundle(INITRAMFS), accelerator=Accelerator.KVM, memory_mib=16, cpus=2, forwards=forwards)
@@ -187,7 +219,7 @@ def test_what_a_machine_is_and_how_it_is_started_have_nothing_in_common() -> Non
 def test_somebody_elses_guest_gets_its_own_words_only() -> None:
     disk = Disk(path=Path("/k/cloud.qcow2"), format="qcow2", snapshot=True)
     spec = replace(SPEC, foreign=True, channel=False, firmware=Path("/k/bios.bin"), disks=(disk,), forwards=())
-    words = argv(spec, wiring=WIRING)
+    words = argv(with_ports(spec), wiring=WIRING)
     assert words[words.index("-append") + 1] == "console=ttyS0 quiet"
     assert words[words.index("-bios") + 1] == "/k/bios.bin"
     assert "if=none,id=disk0,format=qcow2,snapshot=on,file=/k/cloud.qcow2" in words

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
+from imagebuilder.arch import Firmware
 from imagebuilder.cli import options
 from imagebuilder.cli.bench import density, modes, reference, starts, template
 from imagebuilder.cli.bench.request import BenchRequest
-from imagebuilder.cli.names import KERNEL, RECIPE, REFERENCE, FilePath
+from imagebuilder.cli.names import FORMAT, KERNEL, RECIPE, REFERENCE, FilePath
 from imagebuilder.measure.change import WITHIN
 from imagebuilder.measure.rounds import FURTHER, RUNS
 
-MODES = (reference.MODE, template.MODE, density.MODE)
+MODES = (reference.MODE, template.MODE, density.MODE, starts.DISKS)
 
 
 @click.command("bench")
@@ -31,6 +32,10 @@ MODES = (reference.MODE, template.MODE, density.MODE)
 @click.option("--within", type=click.FloatRange(0, 100, min_open=True), metavar="PERCENT",
               help=f"What counts as the same.  [default: the recipe's, else {WITHIN:.0%}]")  # fmt: skip
 @click.option("--kernel", "kernels", type=KERNEL, multiple=True, metavar="KERNEL", help="Another kernel; repeatable.")
+@click.option("--format", "formats", type=FORMAT, multiple=True, metavar="FORMAT",
+              help="Start disks in this format (direct: the bundle, with the same kernel); repeatable.")  # fmt: skip
+@click.option("--firmware", type=click.Choice([Firmware.BIOS.value, Firmware.UEFI.value]), multiple=True,
+              help="The firmware that starts disks; repeatable.  [default: bios]")  # fmt: skip
 @click.option("--memory", "memory_mib", type=click.IntRange(1), metavar="MIB", help="Memory; overrides the recipe's.")
 @click.option(
     "--instructions", "count", is_flag=True, help="Count the guest's instructions too, in starts of their own."

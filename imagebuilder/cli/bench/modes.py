@@ -10,11 +10,12 @@ from click.core import ParameterSource
 @dataclass(frozen=True, slots=True)
 class Mode:
     """What an option turns on. Those that it ``owns`` have no effect without it, or another that owns them too; with
-    ``only`` it excludes all that are not among them, for the reason ``why``."""
+    ``only`` it excludes all that are not among them, and in any case those of ``without``, for the reason ``why``."""
 
     option: str
     owns: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     why: str = ""
 
 
@@ -32,6 +33,7 @@ def check(options: Sequence[str], modes: Sequence[Mode]) -> None:
         if owners and not {*owners}.intersection(options):
             raise click.UsageError(f"{option} has no effect without {' or '.join(owners)}")
     for mode in modes:
-        others = [each for each in options if mode.only and each not in (mode.option, *mode.only)]
+        taken = (mode.option, *mode.only) if mode.only else options
+        others = [each for each in options if each not in taken or each in mode.without]
         if mode.option in options and others:
             raise click.UsageError(f"{others[0]} does not go with {mode.option}, {mode.why}")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder.arch import Firmware
 from imagebuilder.cli import options
 from imagebuilder.cli.drawing import listener
 from imagebuilder.machine.accel import choose
@@ -23,6 +24,8 @@ class BenchRequest:
     most: int | None
     within: float | None
     kernels: tuple[str, ...]
+    formats: tuple[str, ...]
+    firmware: tuple[str, ...]
     memory_mib: int | None
     count: bool
     initcalls: bool
@@ -49,4 +52,12 @@ def selected(given: BenchRequest) -> Iterator[tuple[Selection, str]]:
     with listener(quiet=given.quiet, verbose=given.verbose) as say:
         choice = choose(given.accel, store=store)
         kernels, memory_mib, out = given.kernels, given.memory_mib, given.out
-        yield Selection(names, choice.accelerator, given.machines, kernels, memory_mib, out, store, say), choice.why
+        firmware = tuple(map(Firmware, given.firmware))
+        yield (
+            Selection(
+                *(names, choice.accelerator, given.machines, kernels, memory_mib, out, store, say),
+                formats=given.formats,
+                firmware=firmware,
+            ),
+            choice.why,
+        )

@@ -4,12 +4,15 @@ import click
 
 from imagebuilder.cli import options, signals
 from imagebuilder.cli.bench import reference, table, template
+from imagebuilder.cli.bench.modes import Mode
 from imagebuilder.cli.bench.request import BenchRequest, selected
 from imagebuilder.cli.drawing import stdout
 from imagebuilder.measure import bench, instructions
 from imagebuilder.measure.bench import Bench
 from imagebuilder.measure.rounds import Schedule
 from imagebuilder.words import counted
+
+DISKS = Mode("--format", owns=("--firmware",), without=("--template",), why="since clones are made of the bundle")
 
 
 def run(given: BenchRequest) -> int:

@@ -8,7 +8,6 @@ from imagebuilder.measure.budget import BudgetRow
 from imagebuilder.measure.change import Change
 from imagebuilder.measure.report import ImageReport, Startup
 from imagebuilder.measure.statistics import Summary
-from imagebuilder.words import counted
 
 NOT_MEASURED = "not measured"
 MOST_DATES = 12  # beside each other on a narrow screen
@@ -118,9 +117,8 @@ def shape(image: ImageReport) -> str:
     machine = image.machine
     if machine is None:
         return "no machine"
-    cpus = f"{counted(machine.cpus, 'CPU')}"
     made = f"kernel {image.kernel or 'unknown'}, root {image.root or 'unknown'}"
-    return f"{made}, {machine.type} with {machine.memory_mib} MiB and {cpus}"
+    return f"{made}, {machine.words}"
 
 
 def interval(summary: Summary) -> tuple[float, float, str]:

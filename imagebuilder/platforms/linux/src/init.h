@@ -81,9 +81,10 @@ struct lease {  /* addresses in network byte order, 0: not known */
     uint32_t address, mask, gateway, server, dns[MOST_DNS];
     int dns_count, mtu;
 };
-struct boot { const char *ip, *hostname, *channel, *learn; bool listen, given; };
+struct boot { const char *ip, *hostname, *channel, *learn, *more; bool listen, given; };
 
 void boot_read(struct boot *boot, char *cmdline);  /* boot points into cmdline afterwards */
+void boot_add(struct boot *boot, char *words);  /* as boot_read, behind what it has */
 bool lease_read(struct lease *lease, const char *words);  /* ADDRESS/PREFIX[,GATEWAY[,DNS…]] */
 struct digits address_text(uint32_t address);
 

@@ -28,18 +28,25 @@ static void word_read(struct boot *boot, const char *word)
         boot->given = *value == '1';
     else if ((value = after(ours, "learn=")))
         boot->learn = value;
+    else if ((value = after(ours, "more=")))
+        boot->more = value;
 }
 
-void boot_read(struct boot *boot, char *cmdline)
+void boot_add(struct boot *boot, char *words)
 {
-    *boot = (struct boot){0};
-    for (char *word = cmdline; word;) {
+    for (char *word = words; word;) {
         char *next = strpbrk(word, " \n");
         if (next)
             *next++ = '\0';
         word_read(boot, word);
         word = next;
     }
+}
+
+void boot_read(struct boot *boot, char *cmdline)
+{
+    *boot = (struct boot){0};
+    boot_add(boot, cmdline);
 }
 
 /* Read four numbers with points between them; gives what stands after, NULL when it is no address. */
