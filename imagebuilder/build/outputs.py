@@ -118,7 +118,7 @@ def firmware_of(name: str | None, firmware: Firmware | None) -> Firmware | None:
     InputError, before anything is built, where it cannot be started so."""
     if name in (None, direct.NAME):
         if firmware not in (None, Firmware.DIRECT):
-            raise InputError(f"{firmware.words} starts disks alone", hint=f"--format {startable()[0]}")
+            raise InputError(f"disks alone start from {firmware.words}", hint=f"--format {startable()[0]}")
         return None
     row = IMAGES.get(name or "")
     if row is not None and not row.bootable:

@@ -30,8 +30,8 @@ def test_what_starts_it(name: str | None, firmware: Firmware | None, starter: Fi
 @pytest.mark.parametrize(
     ("name", "firmware", "says", "hint"),
     [
-        (None, UEFI, "UEFI starts disks alone", "--format disk"),
-        ("direct", BIOS, "a BIOS starts disks alone", "--format disk"),
+        (None, UEFI, "disks alone start from UEFI", "--format disk"),
+        ("direct", BIOS, "disks alone start from a BIOS", "--format disk"),
         ("gcp", None, "the format gcp is for an import: QEMU does not start it", "--format disk has the same content"),
         ("tar", None, "no machine starts the format 'tar': write one of disk, qcow2, vmdk, vhd", None),
         ("disc", UEFI, "no machine starts the format 'disc': write one of disk, qcow2, vmdk, vhd", None),
