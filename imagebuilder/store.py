@@ -12,9 +12,9 @@
     <root>/apt, <root>/templates   of ``sources/apt.py`` and ``machine/template.py``
 
 No other user can read anything of it (``private.py``).
-Everything appears by a rename. A blob is checked against its name whenever it is read: one that does not match is
-removed, and the caller makes it again. The time of a file is that of its last use (within an hour): ``cache.py``
-removes what was not used for long.
+Everything appears by a rename. A blob is checked against its name when it is read, by each ``Store`` once as long as
+its file stays the same: one that does not match is removed, and the caller makes it again. The time of a file is that
+of its last use (within an hour): ``cache.py`` removes what was not used for long.
 """
 
 import errno
@@ -40,6 +40,7 @@ CHUNK_BYTES = 1 << 20
 ONLY_READ = (errno.EACCES, errno.EPERM, errno.EROFS)
 OWNER = ".owner"
 TOUCH_S = 3600.0
+SETTLED_S = 0.1  # a file that was changed later than that may be changed again without its time showing it
 
 
 def sha256(data: bytes) -> str:
@@ -57,6 +58,9 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+_Identity = tuple[int, int, int, int]  # inode, bytes, and when content and inode were changed, in nanoseconds
 
 
 def canonical(value: Any) -> bytes:
@@ -89,6 +93,7 @@ class Store:
         """Records and choices that were damaged, and are removed: not yet reported."""
         self._unwritable: str | None = None
         self._unkept: dict[str, dict[str, Any]] = {}
+        self._checked: dict[Path, _Identity] = {}
         private.check(root)
         try:
             self._open()
@@ -121,7 +126,7 @@ class Store:
         """Keep some bytes; returns their digest."""
         digest = sha256(data)
         path = self._path("blobs", digest)
-        if not _is(path, digest):
+        if not self._is(path, digest):
             self._write(path, data)
         return digest
 
@@ -129,7 +134,7 @@ class Store:
         """Keep a copy of a file's content; returns its digest."""
         digest = sha256_file(source)
         path = self._path("blobs", digest)
-        if not _is(path, digest):
+        if not self._is(path, digest):
             with self._renamed_to(lambda: path) as stream, source.open("rb") as content:
                 shutil.copyfileobj(content, stream, CHUNK_BYTES)
         return digest
@@ -179,7 +184,7 @@ class Store:
         Without ``touch`` that is no use of it."""
         path = self._path("blobs", digest)
         try:
-            whole = _sha256_of_ours(path) == digest
+            whole = self._is_whole(path, digest)
         except FileNotFoundError:
             raise CacheError(f"the cache lacks {digest[:12]}", hint="build again: it is rebuilt") from None
         except OSError:  # no file, or one that the disk no longer gives
@@ -317,6 +322,24 @@ class Store:
     def _path(self, kind: str, name: str) -> Path:
         return self.root / kind / name[:2] / name
 
+    def _is(self, path: Path, digest: str) -> bool:
+        """Whether the blob is there and undamaged: what is put again mends it."""
+        _touch(path)
+        try:
+            return self._is_whole(path, digest)
+        except OSError:  # not there, no file, or one that the disk no longer gives
+            return False
+
+    def _is_whole(self, path: Path, digest: str) -> bool:
+        """Whether a file has this content; read once as long as it is the same file, unchanged. Raises OSError."""
+        if self._checked.get(path) == (found := _identity(path)):
+            return True
+        is_settled = time.time() - found[-1] / 1e9 > SETTLED_S
+        whole = _sha256_of_ours(path) == digest
+        if whole and is_settled:
+            self._checked[path] = found
+        return whole
+
     def _write(self, path: Path, data: bytes) -> None:
         with self._renamed_to(lambda: path) as stream:
             stream.write(data)
@@ -350,13 +373,10 @@ def _is_intact(document: Any) -> bool:
     return isinstance(document, dict) and document.get("sha256") == key_of(document.get("value"))
 
 
-def _is(path: Path, digest: str) -> bool:
-    """Whether the blob is there and undamaged: what is put again mends it."""
-    _touch(path)
-    try:
-        return _sha256_of_ours(path) == digest
-    except OSError:  # not there, no file, or one that the disk no longer gives
-        return False
+def _identity(path: Path) -> _Identity:
+    """What changes when a file does, or another takes its place. Raises OSError."""
+    found = path.lstat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _touch(path: Path) -> None:

@@ -4,6 +4,7 @@ Owners, modes, devices and extended attributes live here and never on the build 
 root. Names may hold every byte but NUL and ``/`` (``encoded``).
 """
 
+import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -134,6 +135,9 @@ def directory(*, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Node:
     return Node(Kind.DIRECTORY, mode, uid, gid)
 
 
+IMPLIED = directory()
+
+
 def symlink(target: str) -> Node:
     """A symbolic link."""
     return Node(Kind.SYMLINK, 0o777, target=target)
@@ -147,6 +151,8 @@ def encoded(name: str) -> bytes:
 def clean_path(path: str) -> str:
     """A path in its one spelling: absolute, no ``.`` or ``//``. Raises InputError for one that leaves the tree
     (``..``), and for one of too many folders."""
+    if path[:1] == "/" and path[-1] != "/" and path.count("/") <= MOST_FOLDERS and not re.search(r"//|/\.|\0", path):
+        return path  # as nearly all are, and parsing them takes most of the time that a tree does
     parts = PurePosixPath("/" + path).parts[1:]
     if "\0" in path or ".." in parts:
         raise InputError(f"the path {path!r} would leave the image: give a path without '..'")
@@ -165,9 +171,11 @@ class Tree(Mapping[str, Node]):
         given = {clean_path(path): node for path, node in (nodes or {}).items()}
         for path in list(given):
             for parent in _parents(path):
-                if given.setdefault(parent, directory()).kind is not Kind.DIRECTORY:
-                    raise InputError(f"{parent} is no folder, but {path} is to stand in it")
-        given.setdefault("/", directory())
+                if (there := given.setdefault(parent, IMPLIED)) is not IMPLIED:
+                    if there.kind is not Kind.DIRECTORY:
+                        raise InputError(f"{parent} is no folder, but {path} is to stand in it")
+                    break  # those above it are seen to for its own sake
+        given.setdefault("/", IMPLIED)
         self._nodes = dict(sorted(given.items(), key=lambda item: item[0].replace("/", "\0")))
 
     def __getitem__(self, path: str) -> Node:
@@ -194,14 +202,18 @@ class Tree(Mapping[str, Node]):
 
     def merge(self, other: "Tree") -> "Tree":
         """Both trees; where both have a node the other's stands, but a folder it only implied keeps ours."""
-        implied = directory()
-        over = {path: node for path, node in other.items() if not (node == implied and path in self)}
+        over = {path: node for path, node in other.items() if not (node == IMPLIED and path in self)}
         return Tree({**self._nodes, **over})
 
     def filter(self, keep: Callable[[str, Node], bool]) -> "Tree":
         """The nodes that ``keep`` says yes to, and the folders above them as they are."""
         kept = {path: node for path, node in self.items() if keep(path, node)}
-        above = {parent: self[parent] for path in kept for parent in _parents(path)}
+        above: dict[str, Node] = {}
+        for path in kept:
+            for parent in _parents(path):
+                if parent in above or parent in kept:
+                    break
+                above[parent] = self[parent]
         return Tree({**above, **kept})
 
     def diff(self, other: "Tree") -> dict[str, tuple[Node | None, Node | None]]:
@@ -257,14 +269,16 @@ def resolve_in(nodes: Mapping[str, Node], path: str, *, base: str = "/") -> str 
 
 
 def _parents(path: str) -> Iterator[str]:
-    parts = path.split("/")[1:-1]
-    for count in range(len(parts) + 1):
-        if path != "/":
-            yield "/" + "/".join(parts[:count])
+    """The folders above a path, the closest first."""
+    while path != "/":
+        path = path.rpartition("/")[0] or "/"
+        yield path
 
 
 def _keep(blob: Blob, store: Store) -> None:
-    if blob.path is not None:
+    if blob.path == store.place(blob.digest):
+        store.blob(blob.digest)
+    elif blob.path is not None:
         store.put_file(blob.path)
     else:
         store.put(blob.read())
