@@ -15,6 +15,11 @@ class MachineType(StrEnum):
     MICROVM = "microvm"
     Q35 = "q35"
 
+    @property
+    def versioned(self) -> str:
+        """A machine of this kind as QEMU names one of a version, which patterns of firmware's descriptions match."""
+        return {"microvm": "microvm", "q35": "pc-q35-7.2"}[self.value]
+
 
 class Firmware(StrEnum):
     """What a machine starts the kernel with: the one who starts the machine loads it (``direct``), or its firmware."""

@@ -1,6 +1,7 @@
 """The recipes go and rust: compiled, booted within their budget, and asked by a client that is not ours."""
 
 import asyncio
+import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,6 +20,12 @@ from imagebuilder.tree import Kind
 
 pytestmark = [pytest.mark.vm, pytest.mark.tools]
 PORT = 8000
+
+
+@pytest.fixture(autouse=True)
+def debian_s_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others that may come before them on the path ask for settings in a home folder."""
+    monkeypatch.setenv("PATH", f"/usr/bin:{os.environ['PATH']}")
 
 
 def asked(url: str, numbers: str | None = None) -> tuple[int, str]:

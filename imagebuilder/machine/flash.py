@@ -16,7 +16,6 @@ from imagebuilder.errors import ToolMissing
 
 SHARE, ETC = Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware")
 NEEDS_MORE = {"requires-smm", "enrolled-keys", "secure-boot"}  # than a machine of ours has
-MACHINES: Mapping[MachineType, str] = {MachineType.Q35: "pc-q35-7.2", MachineType.MICROVM: "microvm"}
 PACKAGE = "ovmf"
 
 
@@ -62,5 +61,5 @@ def _of(path: Path, machine: MachineType) -> Iterator[Flash]:
 
 
 def _is_for(target: Mapping[str, Any], machine: MachineType) -> bool:
-    names = any(fnmatch(MACHINES[machine], pattern) for pattern in target["machines"])
+    names = any(fnmatch(machine.versioned, pattern) for pattern in target["machines"])
     return bool(target["architecture"] == TARGET.name and names)
